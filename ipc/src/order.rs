@@ -1,0 +1,282 @@
+//! The daemon's order to one writer, as the arguments that an operator sees
+//! in ps(1): verb, base, root, dir, file, owner, format, seconds, tmpfs, allowed
+//! keys. Everything in it is fixed before the fetcher can
+//! say a byte.
+
+use crate::EnvKey;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+/// What the writer shall do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Replace the file by what the fetcher sends.
+    Put,
+    /// Unlink the file.
+    Remove,
+}
+
+/// How the file is written; docs name what each can carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Read alike by POSIX sh and systemd's `EnvironmentFile=`.
+    #[default]
+    Env,
+    /// What all dotenv libraries read alike; anything else is refused.
+    Dotenv,
+    /// `--env-file` of docker and podman, which know no quoting.
+    Docker,
+    /// One JSON object.
+    Json,
+    /// A directory with a file per key.
+    Dir,
+}
+
+/// A numeric owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// One name in a directory: not empty, not `.` or `..`, no slash, no NUL, at
+/// most 255 bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileName(OsString);
+
+/// A path below something: one name or more, no `..`, not absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelPath(PathBuf);
+
+/// The order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// What to do.
+    pub verb: Verb,
+    /// The canonical directory that all jail roots lie under.
+    pub base: PathBuf,
+    /// The jail root below the base.
+    pub root: RelPath,
+    /// The target directory below the jail root.
+    pub dir: RelPath,
+    /// The file in the target directory.
+    pub file: FileName,
+    /// Who shall own it.
+    pub owner: Owner,
+    /// How it is written.
+    pub format: Format,
+    /// Seconds until the writer gives up by itself; at least 1.
+    pub seconds: u32,
+    /// Write only on a memory file system.
+    pub require_tmpfs: bool,
+    /// Reserved keys that this tenant allows by name.
+    pub allow: Vec<EnvKey>,
+}
+
+/// An argument is missing or has a value that it cannot have.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("argument {0} is missing or malformed")]
+pub struct OrderError(&'static str);
+
+impl Order {
+    /// The order as arguments.
+    pub fn to_args(&self) -> Vec<OsString> {
+        let mut args: Vec<OsString> = vec![
+            self.verb.as_str().into(),
+            self.base.clone().into(),
+            self.root.0.clone().into(),
+            self.dir.0.clone().into(),
+            self.file.0.clone(),
+            format!("{}:{}", self.owner.uid, self.owner.gid).into(),
+            self.format.as_str().into(),
+            self.seconds.to_string().into(),
+            if self.require_tmpfs { TMPFS } else { ANY }.into(),
+        ];
+        args.extend(self.allow.iter().map(|key| key.as_str().into()));
+        args
+    }
+
+    /// Reads the arguments that `to_args` wrote.
+    ///
+    /// # Errors
+    /// The first argument that is missing or not as [`Order`] says, by name.
+    pub fn from_args(mut args: impl Iterator<Item = OsString>) -> Result<Self, OrderError> {
+        let mut next = |name| args.next().ok_or(OrderError(name)).map(|value| (value, OrderError(name)));
+        let text = |value: OsString| value.into_string().ok();
+        let (verb, error) = next("verb")?;
+        let verb = text(verb).and_then(|verb| Verb::parse(&verb)).ok_or(error)?;
+        let (base, error) = next("base")?;
+        let base = Some(PathBuf::from(base)).filter(|base| base.is_absolute()).ok_or(error)?;
+        let root = RelPath::try_from(Path::new(&next("root")?.0))?;
+        let dir = RelPath::try_from(Path::new(&next("dir")?.0))?;
+        let file = FileName::try_from(next("file")?.0.as_os_str())?;
+        let (owner, error) = next("owner")?;
+        let owner = text(owner).and_then(|owner| Owner::parse(&owner)).ok_or(error)?;
+        let (format, error) = next("format")?;
+        let format = text(format).and_then(|format| Format::parse(&format)).ok_or(error)?;
+        let (seconds, error) = next("seconds")?;
+        let seconds = text(seconds).and_then(|text| text.parse().ok()).filter(|&s| s > 0).ok_or(error)?;
+        let (tmpfs, error) = next("tmpfs")?;
+        let require_tmpfs =
+            [(TMPFS, true), (ANY, false)].iter().find(|(word, _)| tmpfs == *word).ok_or(error)?.1;
+        let allow =
+            args.map(|key| EnvKey::try_from(text(key).unwrap_or_default()).map_err(|_| OrderError("allow")));
+        let allow = allow.collect::<Result<_, _>>()?;
+        Ok(Self { verb, base, root, dir, file, owner, format, seconds, require_tmpfs, allow })
+    }
+}
+
+const TMPFS: &str = "tmpfs";
+const ANY: &str = "any";
+
+impl Verb {
+    /// Its word in the arguments.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Remove => "remove",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Put, Self::Remove].into_iter().find(|verb| verb.as_str() == text)
+    }
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Env, Self::Dotenv, Self::Docker, Self::Json, Self::Dir];
+
+    /// Its word in arguments and settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Env => "env",
+            Self::Dotenv => "dotenv",
+            Self::Docker => "docker",
+            Self::Json => "json",
+            Self::Dir => "dir",
+        }
+    }
+
+    /// The format of that word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.as_str() == text)
+    }
+}
+
+impl Owner {
+    /// Reads `UID:GID`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (uid, gid) = text.split_once(':')?;
+        let number = |text: &str| text.parse().ok().filter(|&id: &u32| id != u32::MAX);
+        Some(Self { uid: number(uid)?, gid: number(gid)? })
+    }
+}
+
+impl FileName {
+    /// The name.
+    pub fn as_os_str(&self) -> &OsStr {
+        &self.0
+    }
+}
+
+impl TryFrom<&OsStr> for FileName {
+    type Error = OrderError;
+
+    fn try_from(name: &OsStr) -> Result<Self, OrderError> {
+        let bytes = name.as_bytes();
+        let plain = !bytes.is_empty() && bytes.len() <= 255 && !bytes.iter().any(|&b| b == b'/' || b == 0);
+        if !plain || bytes == b"." || bytes == b".." {
+            return Err(OrderError("file"));
+        }
+        Ok(Self(OsString::from_vec(bytes.to_vec())))
+    }
+}
+
+impl RelPath {
+    /// The path.
+    pub fn as_path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Its names, from the top.
+    pub fn names(&self) -> impl Iterator<Item = &OsStr> {
+        self.0.iter()
+    }
+}
+
+impl TryFrom<&Path> for RelPath {
+    type Error = OrderError;
+
+    fn try_from(path: &Path) -> Result<Self, OrderError> {
+        let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+        if !plain || path.components().next().is_none() || path.as_os_str().as_bytes().contains(&0) {
+            return Err(OrderError("dir"));
+        }
+        Ok(Self(path.components().collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order() -> Order {
+        Order {
+            verb: Verb::Put,
+            base: "/jails".into(),
+            root: RelPath::try_from(Path::new("web 01/root")).unwrap(),
+            dir: RelPath::try_from(Path::new("usr/local/etc/colibri")).unwrap(),
+            file: FileName::try_from(OsStr::new("a=b")).unwrap(),
+            owner: Owner { uid: 0, gid: 5 },
+            format: Format::Env,
+            seconds: 30,
+            require_tmpfs: true,
+            allow: vec![EnvKey::try_from("PATH".to_owned()).unwrap()],
+        }
+    }
+
+    #[test]
+    fn an_order_survives_its_arguments() {
+        assert_eq!(Order::from_args(order().to_args().into_iter()).unwrap(), order());
+    }
+
+    #[test]
+    fn paths_that_climb_are_no_paths_below() {
+        for path in ["", "/", "/a", "..", "a/../b", "../a", "."] {
+            assert!(RelPath::try_from(Path::new(path)).is_err(), "{path}");
+        }
+        for name in ["", ".", "..", "a/b", "a\0b", &"x".repeat(256)] {
+            assert!(FileName::try_from(OsStr::new(name)).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_order_with_an_argument_missing_or_malformed_is_refused() {
+        let names = ["verb", "base", "root", "dir", "file", "owner", "format", "seconds", "tmpfs"];
+        for (place, name) in names.iter().enumerate() {
+            let args = order().to_args().into_iter().take(place);
+            assert!(Order::from_args(args).is_err(), "{name}");
+        }
+        for (place, bad) in [
+            (0, "move"),
+            (1, "jails"),
+            (2, "/a"),
+            (3, ".."),
+            (4, "a/b"),
+            (5, "0"),
+            (5, "0:4294967295"),
+            (6, "ini"),
+            (7, "0"),
+            (8, "maybe"),
+            (9, "a"),
+        ] {
+            let mut args = order().to_args();
+            args[place] = bad.into();
+            assert!(Order::from_args(args.into_iter()).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What the writer tells the daemon. Texts in it are the writer's own: nothing
+//! that the fetcher sent is in them but keys that passed the check.
+
+use serde::{Deserialize, Serialize};
+
+/// Longest report, in bytes.
+pub const MAX_REPORT: usize = 128 * 1024;
+
+/// One frame from the writer to the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Report {
+    /// Confined, and waiting for pairs.
+    Ready,
+    /// A new file is in place and durable.
+    Written {
+        /// Variables in it.
+        keys: u32,
+    },
+    /// The file held just this already; nothing was written.
+    Unchanged {
+        /// Variables in it.
+        keys: u32,
+    },
+    /// The file was unlinked.
+    Removed,
+    /// There was no file to unlink.
+    Absent,
+    /// Nothing was changed, and why.
+    Failed {
+        /// The kind, by which the daemon decides about a retry.
+        kind: Failure,
+        /// One line: what the writer was doing, and the system's words.
+        message: String,
+    },
+}
+
+/// What kind of failure ended the writer's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Failure {
+    /// The jail root is not where the order says, or not a directory.
+    TargetEscapesRoot,
+    /// The fetcher said what it may not say.
+    ProtocolViolation,
+    /// The fetcher sent more than a bound allows.
+    LimitExceeded,
+    /// A key that would take over its reader, and is not allowed by name.
+    ReservedKey,
+    /// The format cannot carry a value; the message names the key.
+    ValueNotCarried,
+    /// The system refused a step of the write.
+    WriteFailed,
+    /// No sandbox is to be had here.
+    SandboxUnavailable,
+}

@@ -1,0 +1,159 @@
+//! The names of everything that can go wrong, the same in logs, in the
+//! database, on the control socket and on the operator's screen.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! names {
+    ($($(#[doc = $doc:literal])+ $name:ident, $retry:ident, $advice:literal;)+) => {
+        /// The name of a failure.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[non_exhaustive]
+        pub enum ErrorName { $($(#[doc = $doc])+ $name,)+ }
+
+        impl ErrorName {
+            /// All names.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The name as text.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)+ }
+            }
+
+            /// Whether trying again later, with nothing else done, can help.
+            pub const fn retry(self) -> Retry {
+                match self { $(Self::$name => Retry::$retry,)+ }
+            }
+
+            /// What the operator can do, in one line.
+            pub const fn advice(self) -> &'static str {
+                match self { $(Self::$name => $advice,)+ }
+            }
+        }
+    };
+}
+
+/// Whether a failure can heal by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// It can: try again with backoff.
+    Later,
+    /// It can, but not sooner than a minute from now.
+    Slowly,
+    /// It cannot: an operator has to act.
+    Never,
+}
+
+names! {
+    /// The jail root is not strictly under the base.
+    TargetEscapesRoot, Never, "register the jail's real root, below COLIBRI_JAIL_ROOT_BASE and without symbolic links";
+    /// The root that the hook was given is not the registered one.
+    RootMismatch, Never, "compare the jail's path with `colibri show-tenant`; register the new root if the jail has moved";
+    /// No such tenant.
+    TenantNotFound, Never, "see `colibri list-tenants`, or register it with `colibri register-tenant`";
+    /// A tenant of this name exists with other settings.
+    TenantConflict, Never, "see `colibri show-tenant`; change it with `colibri update-tenant`";
+    /// The tenant's state does not allow this.
+    WrongState, Never, "see the tenant's status with `colibri show-tenant`";
+    /// `bw` is set up for another server than the configured one.
+    ServerMismatch, Never, "log out there yourself or correct BW_SERVER; nothing was changed";
+    /// The vault refuses the machine account's credentials.
+    BadCredentials, Never, "correct BW_CLIENTID, BW_CLIENTSECRET or BW_PASSWORD in the provider file and restart colibrid";
+    /// Credentials are not set.
+    CredentialsMissing, Never, "set BW_CLIENTID, BW_CLIENTSECRET and BW_PASSWORD in the provider file and restart colibrid";
+    /// The vault limits logins.
+    RateLimited, Slowly, "wait; it is tried again by itself, at most once a minute";
+    /// The vault refuses a client this old.
+    ClientTooOld, Never, "install a newer bw that colibri was tested with";
+    /// The vault cannot be reached.
+    VaultUnreachable, Later, "check that the vault is up and that its name, port and certificate are right; it is tried again by itself";
+    /// The vault's certificate is not trusted.
+    TlsUntrusted, Later, "put the vault's CA certificate in NODE_EXTRA_CA_CERTS; it is tried again by itself";
+    /// The vault, or `bw`, did not answer in time.
+    VaultTimeout, Later, "check the vault's load and the network; it is tried again by itself";
+    /// The vault answered with an error or with something that is no answer.
+    VaultError, Later, "look at the vault server's log; it is tried again by itself";
+    /// The vault stays locked.
+    VaultLocked, Later, "check BW_PASSWORD; it is tried again by itself";
+    /// No collection of that name.
+    CollectionNotFound, Later, "create the collection or give the machine account access to it; it is tried again by itself";
+    /// More than one collection of that name.
+    CollectionAmbiguous, Never, "rename one of the collections in the vault";
+    /// The account sees the collection but may not read its secrets.
+    CollectionUnreadable, Later, "let the machine account view passwords in this collection; it is tried again by itself";
+    /// Fewer secrets than before, not confirmed yet.
+    AnswerShrunken, Later, "if the secrets were removed on purpose, wait for the confirmation or run `colibri provision`; the old file stays";
+    /// Two items of different names become one key.
+    KeyConflict, Never, "rename one of the two items in the vault; the old file stays";
+    /// A key that would take over its reader.
+    ReservedKey, Never, "rename the item, or allow the key by name for this tenant";
+    /// A key that the tenant expects is not in the vault.
+    KeyMissing, Later, "add the item to the vault, or correct the tenant's expected keys; the old file stays";
+    /// The format cannot carry a value.
+    ValueNotCarried, Never, "change the value in the vault or choose another format for this tenant; the old file stays";
+    /// A bound was exceeded.
+    LimitExceeded, Never, "make the collection or the value smaller; docs list the limits";
+    /// `bw` or Node is missing or cannot be run.
+    BwUnusable, Never, "install bw and Node where the fetcher's user can run them; see `colibri doctor`";
+    /// `bw` ended unexpectedly.
+    BwCrashed, Later, "see the log; it is tried again by itself";
+    /// The fetcher cannot be started or ended unexpectedly.
+    FetcherFailed, Later, "see the log; check that the fetcher's user exists and can run the program";
+    /// A process of the pair said what it may not say.
+    ProtocolViolation, Later, "a program of the pair misbehaves: check that all were installed together";
+    /// The system refused a step of the write.
+    WriteFailed, Later, "see the message for the step; check space, quota, flags and mount of the jail's file system";
+    /// The target is not on a memory file system.
+    NotTmpfs, Never, "mount a tmpfs at the target directory, or register the tenant without --require-tmpfs";
+    /// No sandbox is to be had.
+    SandboxUnavailable, Never, "run a kernel with Capsicum, or Landlock and seccomp; see `colibri-sandbox-check`";
+    /// The whole provision took too long.
+    DeadlineExceeded, Later, "it is tried again by itself; see `colibri status` and the log";
+    /// The jail cannot be started.
+    JailFailed, Never, "see the message; try to start the jail by hand";
+    /// The agent cannot be started.
+    AgentFailed, Never, "see the agent's log and check its command";
+    /// No such agent.
+    AgentNotFound, Never, "see `colibri list-agents`";
+    /// The database refuses.
+    StoreFailed, Later, "check space and modes of colibrid's state directory";
+    /// The request is malformed.
+    BadRequest, Never, "see `colibri help`";
+    /// The client may not do this.
+    NotAllowed, Never, "run colibri as root, or as a member of the group that may";
+    /// The daemon cannot be reached.
+    DaemonUnreachable, Never, "start colibrid";
+    /// The daemon is busy.
+    Busy, Later, "try again in a moment";
+}
+
+impl std::fmt::Display for ErrorName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for ErrorName {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        Self::ALL.iter().copied().find(|name| name.as_str() == text).ok_or(UnknownName)
+    }
+}
+
+/// A text that is no name of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown error name")]
+pub struct UnknownName;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_survives_as_text() {
+        for name in ErrorName::ALL {
+            assert_eq!(name.as_str().parse::<ErrorName>().unwrap(), *name);
+            assert!(!name.advice().is_empty());
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What the daemon and the fetcher tell each other over the socket that is the
+//! fetcher's standard input: frames of `colibri_ipc`, in both directions. With
+//! a `Fetch` travels one descriptor: the pair's end that the fetcher writes to.
+
+use colibri_control::ErrorName;
+use colibri_ipc::Secret;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Longest frame of this socket, in bytes.
+pub const MAX_WORD: usize = 128 * 1024;
+
+/// From the daemon.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToFetcher {
+    /// The first frame, once: how to reach the vault.
+    Open(Box<Vault>),
+    /// Fetch a collection; a descriptor comes with this frame.
+    Fetch(Box<Fetch>),
+    /// End after what is under way.
+    Close,
+}
+
+/// How to reach the vault. Times are milliseconds.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Vault {
+    /// The `bw` program, absolute.
+    pub bw: PathBuf,
+    /// The server's URL; `None` for Bitwarden's cloud.
+    pub server: Option<String>,
+    /// A PEM file with the CA of the server.
+    pub ca_file: Option<PathBuf>,
+    /// A directory that the fetcher's user owns, 0700; the run's private
+    /// app-data directory is made below it.
+    pub app_data_base: PathBuf,
+    /// How long the session stays open after the last request; 0 ends it
+    /// with the first.
+    pub idle_ms: u64,
+    /// The machine account.
+    pub credentials: Credentials,
+}
+
+/// The machine account's credentials.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Credentials {
+    /// `BW_CLIENTID`.
+    pub client_id: Secret,
+    /// `BW_CLIENTSECRET`.
+    pub client_secret: Secret,
+    /// `BW_PASSWORD`.
+    pub password: Secret,
+}
+
+/// One request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetch {
+    /// Names the request in all answers.
+    pub id: u64,
+    /// The collection's name, compared exactly.
+    pub collection: String,
+    /// The collection's id as found the first time.
+    pub pinned: Option<String>,
+    /// How many keys the tenant's file holds now; 0 for none.
+    pub known_keys: u32,
+    /// Whether an earlier request, some time ago, saw the same small answer.
+    pub confirm_shrunken: bool,
+    /// How items become pairs.
+    pub rules: Rules,
+    /// Time from the frame's arrival until the answer must be out.
+    pub deadline_ms: u64,
+}
+
+/// How items become pairs, per tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rules {
+    /// Accept lower case and change it to upper case.
+    pub key_case: KeyCase,
+    /// Two items of the same name.
+    pub on_duplicate: OnDuplicate,
+    /// Also take custom fields, user names, URIs and TOTP seeds.
+    pub fields: bool,
+    /// Reserved keys that are allowed.
+    pub allow: Vec<String>,
+    /// Keys that must be there.
+    pub expect: Vec<String>,
+    /// Put in front of each key.
+    pub prefix: String,
+    /// Globs; with any, only keys that match one are taken.
+    pub only: Vec<String>,
+    /// Old name to new name, after the prefix.
+    pub rename: Vec<(String, String)>,
+    /// The file's format, as `colibri_ipc::Format` spells it: to warn of
+    /// values that not every reader of the format reads alike.
+    pub format: String,
+}
+
+/// What to do with lower case in an item's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyCase {
+    /// It is no key.
+    #[default]
+    Strict,
+    /// It becomes upper case.
+    Upper,
+}
+
+/// What to do with two items of one name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDuplicate {
+    /// The later in the order of item ids wins, with a warning.
+    #[default]
+    Last,
+    /// Refuse.
+    Reject,
+}
+
+/// From the fetcher.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromFetcher {
+    /// The session's state changed.
+    State(SessionState),
+    /// The request's pairs are ready to flow: start its writer.
+    Ready {
+        /// The request.
+        id: u64,
+    },
+    /// The request is over. Whether a file was written, the writer says.
+    Done(Box<Done>),
+}
+
+/// The vault session's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionState {
+    /// No login.
+    LoggedOut,
+    /// Logged in; `bw serve` not up yet.
+    LoggedIn,
+    /// `bw serve` is up, the vault locked.
+    Serving,
+    /// Ready for requests.
+    Unlocked,
+    /// No request under way.
+    Idle,
+    /// Over.
+    Closed,
+}
+
+/// The end of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The request.
+    pub id: u64,
+    /// What came of it.
+    pub outcome: Result<Fetched, Failure>,
+    /// One line for each item or line that was skipped, and for each
+    /// doubtful thing; names, never values. Bounded in number and length.
+    pub warnings: Vec<String>,
+    /// How long each step took, in milliseconds.
+    pub steps: Vec<(String, u64)>,
+}
+
+/// Pairs were sent and committed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetched {
+    /// The collection's id, to be pinned.
+    pub collection_id: String,
+    /// The keys, sorted.
+    pub keys: Vec<String>,
+    /// The `bw` version.
+    pub bw_version: String,
+}
+
+/// Why no pairs were committed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Its name.
+    pub name: ErrorName,
+    /// One line, without any value or credential.
+    pub message: String,
+}

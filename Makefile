@@ -1,0 +1,49 @@
+# What one does with this tree, for GNU make and BSD make alike.
+# `make demo` and `make test` do their own set-up; `.ci/run` runs every check.
+
+CARGO = cargo
+BW = 2026.8.0
+
+all: build
+
+build:
+	$(CARGO) build --workspace --release --locked
+
+# What the system lacks, through its package manager.
+setup:
+	@scripts/setup run test
+
+# The Bitwarden command line of each pinned version, into target/bw.
+bw:
+	@scripts/setup run
+	@scripts/bw
+
+demo:
+	@scripts/setup run
+	@scripts/bw $(BW)
+	$(CARGO) build --workspace --release --locked
+	@scripts/demo
+
+# The end-to-end tests run the debug binaries, so nothing is built twice.
+test: setup bw
+	$(CARGO) build --workspace --all-targets --locked
+	COLIBRI_TEST_BIN="$${CARGO_TARGET_DIR:-$$(pwd)/target}/debug" \
+	    $(CARGO) test --workspace --locked
+
+fmt:
+	$(CARGO) fmt --all
+
+lint:
+	@scripts/lint
+
+freebsd-check:
+	@scripts/freebsd-check --link
+
+deny:
+	@scripts/deny
+
+clean:
+	$(CARGO) clean
+
+.NOTPARALLEL:
+.PHONY: all build setup bw demo test fmt lint freebsd-check deny clean

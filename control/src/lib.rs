@@ -1,6 +1,26 @@
 //! The words between the operator's CLI and the daemon, and the names of
 //! failures that every process but the writer shares.
+//!
+//! The protocol is one JSON object per line in both directions, over a unix
+//! stream socket. A request is `{"v":1,"id":7,"verb":"show-tenant",…}`; its
+//! answer repeats the id and holds either `ok` or `error`. After the answer to
+//! `watch` come lines with `event`.
 
+mod answer;
+mod client;
 mod error;
+mod line;
+mod name;
+mod request;
+mod tenant;
 
+pub use answer::{
+    AgentState, AgentView, Answer, Diff, Event, Fault, HookResult, HookView, Outcome, Provision, Reason,
+    SessionView, SpawnView, StatusView, Step,
+};
+pub use client::{Client, ClientError};
 pub use error::{ErrorName, Retry, UnknownName};
+pub use line::{Call, Content, MAX_ANSWER, MAX_REQUEST, Malformed, Reply, VERSION};
+pub use name::{CollectionName, JailName, NameError, TenantId};
+pub use request::Request;
+pub use tenant::{Format, KeyCase, OnChange, OnDuplicate, Settings, Status, TenantView, UnknownWord};

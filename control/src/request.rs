@@ -1,0 +1,128 @@
+//! What a client can ask. Each verb either observes or changes; a client of
+//! the observing group may only observe.
+
+use crate::{JailName, Settings, TenantId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::path::PathBuf;
+
+/// One request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Answers with the tenant. The same twice is harmless.
+    RegisterTenant {
+        /// Its name, which is its jail's.
+        tenant: TenantId,
+        /// Its jail's root.
+        root: PathBuf,
+        /// What differs from the defaults.
+        #[serde(default)]
+        settings: Box<Settings>,
+    },
+    /// Answers with the tenant.
+    UpdateTenant {
+        /// Which.
+        tenant: TenantId,
+        /// The jail's new root, if it moved.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        root: Option<PathBuf>,
+        /// A merge patch over its settings.
+        #[serde(default)]
+        changes: Map<String, Value>,
+    },
+    /// Answers with the tenant.
+    ShowTenant {
+        /// Which.
+        tenant: TenantId,
+    },
+    /// Answers with all tenants, by name.
+    ListTenants {},
+    /// Forgets a tenant that has no secrets in its jail. Answers `done`.
+    UnregisterTenant {
+        /// Which.
+        tenant: TenantId,
+    },
+    /// Provisions now and answers with the provisions when they are over.
+    Provision {
+        /// Which; without it, all that have not been destroyed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tenant: Option<TenantId>,
+    },
+    /// A jail is about to start its services. Answers when its secrets are
+    /// there, or when it need not wait for them any longer; never an error
+    /// because of secrets.
+    Hook {
+        /// The jail.
+        jail: JailName,
+        /// Its root.
+        root: PathBuf,
+    },
+    /// Starts the jail if it does not run, runs the hook, starts the agent.
+    SpawnAgent {
+        /// The jail.
+        jail: JailName,
+        /// Its root.
+        root: PathBuf,
+        /// Program and arguments, looked up inside the jail.
+        command: Vec<String>,
+    },
+    /// Answers with all agents, by jail.
+    ListAgents {},
+    /// TERM, then KILL after a grace time; the tenant becomes `stopped`.
+    /// Answers with the agent.
+    StopAgent {
+        /// Its jail.
+        jail: JailName,
+        /// Unlink the file too.
+        #[serde(default)]
+        remove_secrets: bool,
+    },
+    /// Stops the agent if one runs, unlinks the file, and keeps the row.
+    /// Answers with the tenant.
+    DestroyTenant {
+        /// Which.
+        tenant: TenantId,
+    },
+    /// Compares the vault with the file, by names of keys.
+    Diff {
+        /// Which.
+        tenant: TenantId,
+    },
+    /// Answers with the newest provisions, newest first.
+    History {
+        /// Which; without it, all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tenant: Option<TenantId>,
+        /// At most this many; 0 for as many as there are.
+        #[serde(default)]
+        limit: u32,
+    },
+    /// Answers with the daemon's own state.
+    Status {},
+    /// Answers `watching`, then sends events until the client hangs up.
+    Watch {},
+}
+
+impl Request {
+    /// Whether this changes nothing.
+    pub const fn observes(&self) -> bool {
+        match self {
+            Self::ShowTenant { .. }
+            | Self::ListTenants {}
+            | Self::ListAgents {}
+            | Self::Diff { .. }
+            | Self::History { .. }
+            | Self::Status {}
+            | Self::Watch {} => true,
+            Self::RegisterTenant { .. }
+            | Self::UpdateTenant { .. }
+            | Self::UnregisterTenant { .. }
+            | Self::Provision { .. }
+            | Self::Hook { .. }
+            | Self::SpawnAgent { .. }
+            | Self::StopAgent { .. }
+            | Self::DestroyTenant { .. } => false,
+        }
+    }
+}

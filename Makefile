@@ -28,7 +28,7 @@ demo:
 test: setup bw
 	$(CARGO) build --workspace --all-targets --locked
 	COLIBRI_TEST_BIN="$${CARGO_TARGET_DIR:-$$(pwd)/target}/debug" \
-	    $(CARGO) test --workspace --locked
+	    $(CARGO) test --workspace --locked --no-fail-fast
 
 fmt:
 	$(CARGO) fmt --all

@@ -36,6 +36,11 @@ pub struct Vault {
     /// How long the session stays open after the last request; 0 ends it
     /// with the first.
     pub idle_ms: u64,
+    /// The bubblewrap program that cages `bw` (Linux only); `None` looks for
+    /// `bwrap` in `PATH`.
+    pub bwrap: Option<PathBuf>,
+    /// Run `bw` without a cage where none is to be had, instead of refusing.
+    pub insecure_no_sandbox: bool,
     /// The machine account.
     pub credentials: Credentials,
 }

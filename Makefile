@@ -18,6 +18,11 @@ bw:
 	@scripts/setup run
 	@scripts/bw
 
+# The readers of env files that the tests compare with.
+readers:
+	@scripts/setup test
+	@[ ! -e scripts/readers ] || scripts/readers
+
 demo:
 	@scripts/setup run
 	@scripts/bw $(BW)
@@ -25,7 +30,7 @@ demo:
 	@scripts/demo
 
 # The end-to-end tests run the debug binaries, so nothing is built twice.
-test: setup bw
+test: setup bw readers
 	$(CARGO) build --workspace --all-targets --locked
 	COLIBRI_TEST_BIN="$${CARGO_TARGET_DIR:-$$(pwd)/target}/debug" \
 	    $(CARGO) test --workspace --locked --no-fail-fast
@@ -46,4 +51,4 @@ clean:
 	$(CARGO) clean
 
 .NOTPARALLEL:
-.PHONY: all build setup bw demo test fmt lint freebsd-check deny clean
+.PHONY: all build setup bw readers demo test fmt lint freebsd-check deny clean

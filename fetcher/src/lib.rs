@@ -1,4 +1,42 @@
 //! The unprivileged half of the pair: one `bw` session that answers requests
 //! for collections. The daemon uses only [`words`].
 
+mod answer;
+mod cage;
+mod classify;
+mod confine;
+mod item;
+mod naming;
+mod note;
+mod pairs;
+mod program;
+mod relay;
+mod requests;
+mod serve;
+mod server;
+mod session;
+mod steps;
+mod warden;
+mod warnings;
+mod wire;
 pub mod words;
+mod workdir;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Runs the fetcher, or with the argument `warden` what is in its cage.
+///
+/// # Errors
+/// One line that says what could not be done.
+pub fn run() -> anyhow::Result<()> {
+    let warden = std::env::args_os().nth(1).is_some_and(|word| word == cage::WARDEN);
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if warden {
+        return runtime.block_on(warden::run());
+    }
+    confine::hide();
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files })?;
+    runtime.block_on(requests::run())
+}

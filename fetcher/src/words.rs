@@ -187,3 +187,10 @@ pub struct Failure {
     /// One line, without any value or credential.
     pub message: String,
 }
+
+impl Failure {
+    /// A failure of that name.
+    pub fn new(name: ErrorName, message: impl Into<String>) -> Self {
+        Self { name, message: message.into() }
+    }
+}

@@ -1,0 +1,164 @@
+//! The JSON that `bw` answers with. Only what we use is read.
+
+use colibri_ipc::Secret;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer};
+
+/// `bw`'s answer to one question.
+#[derive(Debug)]
+pub enum Answer<T> {
+    /// `success: true` and the expected `data`.
+    Success(T),
+    /// `success: false`, with a message.
+    Refusal(String),
+    /// Anything else: no JSON, or not all of it.
+    Garbage,
+}
+
+/// A list in `data`.
+#[derive(Debug, Deserialize)]
+pub struct List<T> {
+    /// Its entries.
+    pub data: Vec<T>,
+}
+
+/// What nobody looks into.
+pub type Anything = IgnoredAny;
+
+/// What `GET /status` says.
+#[derive(Debug, Deserialize)]
+pub struct Status {
+    /// The state of the account.
+    pub template: StatusTemplate,
+}
+
+/// The state of the account.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusTemplate {
+    /// The server that `bw` is set up for.
+    pub server_url: Option<String>,
+}
+
+/// A collection.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Collection {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// An item of the vault.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Item {
+    /// Its id, which orders items.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// 1 login, 2 secure note, 3 card, 4 identity, 5 SSH key.
+    pub r#type: u32,
+    /// The collections that it is in.
+    #[serde(default, deserialize_with = "nullable")]
+    pub collection_ids: Vec<String>,
+    /// The text of a note.
+    pub notes: Option<Secret>,
+    /// What a login has.
+    pub login: Option<Login>,
+    /// Custom fields.
+    #[serde(default, deserialize_with = "nullable")]
+    pub fields: Vec<Field>,
+    /// There, if only empty, unless the account may not see passwords.
+    pub password_history: Option<Anything>,
+    /// When it was put in the trash.
+    pub deleted_date: Option<Anything>,
+    /// When it was archived.
+    pub archived_date: Option<Anything>,
+}
+
+/// What a login has.
+#[derive(Debug, Deserialize)]
+pub struct Login {
+    /// The user's name.
+    pub username: Option<Secret>,
+    /// The password; none if it is empty.
+    pub password: Option<Secret>,
+    /// The seed of one-time passwords.
+    pub totp: Option<Secret>,
+    /// Where the login is good for.
+    #[serde(default, deserialize_with = "nullable")]
+    pub uris: Vec<Uri>,
+}
+
+/// Where a login is good for.
+#[derive(Debug, Deserialize)]
+pub struct Uri {
+    /// The address.
+    pub uri: Option<Secret>,
+}
+
+/// A custom field.
+#[derive(Debug, Deserialize)]
+pub struct Field {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its value.
+    pub value: Option<Secret>,
+}
+
+/// Reads one answer that fills `bytes`.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
+    #[derive(Deserialize)]
+    struct Verdict {
+        success: bool,
+        message: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct Success<T> {
+        data: T,
+    }
+    match serde_json::from_slice::<Verdict>(bytes) {
+        Ok(Verdict { success: true, .. }) => {
+            serde_json::from_slice::<Success<T>>(bytes).map_or(Answer::Garbage, |ok| Answer::Success(ok.data))
+        }
+        Ok(Verdict { message, .. }) => Answer::Refusal(message.unwrap_or_default()),
+        Err(_) => Answer::Garbage,
+    }
+}
+
+fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_complete_json_is_an_answer() {
+        let whole = br#"{"success":true,"data":{"object":"list","data":[{"id":"1","name":"a","x":[1]}]}}"#;
+        let Answer::Success(list) = parse::<List<Collection>>(whole) else { panic!("an answer") };
+        assert_eq!(list.data, [Collection { id: "1".into(), name: "a".into() }]);
+        for end in 0..whole.len() {
+            assert!(matches!(parse::<List<Collection>>(&whole[..end]), Answer::Garbage), "{end}");
+        }
+        assert!(matches!(parse::<List<Collection>>(br#"{"success":true}"#), Answer::Garbage));
+        assert!(matches!(parse::<Anything>(b"Internal Server Error"), Answer::Garbage));
+    }
+
+    #[test]
+    fn a_refusal_keeps_its_message() {
+        let refused = parse::<Anything>(br#"{"success":false,"message":"Vault is locked."}"#);
+        assert!(matches!(refused, Answer::Refusal(message) if message == "Vault is locked."));
+        assert!(matches!(parse::<Anything>(br#"{"success":false,"message":null}"#), Answer::Refusal(_)));
+    }
+
+    #[test]
+    fn nulls_are_empty() {
+        let item = br#"{"id":"1","name":"A","type":1,"collectionIds":null,"fields":null,
+            "login":{"username":null,"uris":null}}"#;
+        let item: Item = serde_json::from_slice(item).unwrap();
+        assert!(item.login.unwrap().password.is_none() && item.password_history.is_none());
+    }
+}

@@ -1,0 +1,236 @@
+//! Where `bw` runs: a process container with the warden in it, made once for
+//! a session, with one way out, the relay.
+
+use crate::program::Program;
+use crate::relay::{self, Trouble};
+use crate::server::Server;
+use crate::warden::{FromWarden, MAX_WORD, ToWarden, View};
+use crate::wire::{Inbox, Wire};
+use crate::words::{Failure, Vault};
+use colibri_control::ErrorName::{BwCrashed, SandboxUnavailable, VaultTimeout};
+use colibri_ipc::Secret;
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::io::{Error, PipeReader};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, timeout, timeout_at};
+use zeroize::Zeroizing;
+
+#[cfg_attr(target_os = "linux", path = "cage/bwrap.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "cage/group.rs")]
+mod platform;
+
+/// The first argument of this program when it runs as the warden.
+pub const WARDEN: &str = "warden";
+/// Longest time until the warden is ready, and until it has ended.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest output of a command that is kept, in bytes.
+const MAX_OUTPUT: u64 = 1024 * 1024;
+
+/// The cage, from outside.
+#[derive(Debug)]
+pub struct Cage {
+    wire: Wire,
+    inbox: Inbox<FromWarden>,
+    trouble: Trouble,
+    argv: Vec<PathBuf>,
+    env: Vec<(&'static str, String)>,
+    run: u64,
+}
+
+/// The cage's outermost process; killed with all that is in it when dropped.
+#[derive(Debug)]
+pub struct Keeper(Child);
+
+/// What a command wrote, and whether it ended well.
+#[derive(Debug)]
+pub struct Output {
+    /// Standard output and standard error as they came.
+    pub text: Zeroizing<String>,
+    /// Exit status 0.
+    pub success: bool,
+    /// The exit status in the system's words.
+    pub how: String,
+}
+
+impl Cage {
+    /// Makes the cage and confines what is in it.
+    ///
+    /// # Errors
+    /// `SandboxUnavailable`, unless the vault's settings say to do without.
+    pub async fn open(
+        vault: &Vault,
+        server: &Server,
+        program: &Program,
+        dir: &Path,
+    ) -> Result<(Self, Keeper), Failure> {
+        let mut readable = program.readable.clone();
+        readable.extend(vault.ca_file.clone());
+        let view = View { dir: dir.to_owned(), readable, insecure: vault.insecure_no_sandbox };
+        let (near, far) = UnixStream::pair().map_err(|error| unavailable(&error))?;
+        let keeper = spawn(vault, &view, far).map_err(|error| unavailable(&error))?;
+        let wire = Wire::new(near.into()).map_err(|error| unavailable(&error))?;
+        let mut inbox = wire.inbox(MAX_WORD);
+        wire.send(&ToWarden::Confine(view), &[]).await.map_err(|error| unavailable(&error))?;
+        let ready = timeout(PATIENCE, inbox.recv()).await.ok().flatten();
+        let listener = match ready {
+            Some((FromWarden::Ready, mut fds)) => fds.pop(),
+            Some((FromWarden::Unconfined(why), _)) => return Err(Failure::new(SandboxUnavailable, why)),
+            _ => None,
+        };
+        let listener = listener.ok_or_else(|| {
+            Failure::new(SandboxUnavailable, "bw's cage could not be set up; its own words are in the log")
+        })?;
+        let trouble = relay::open(listener.into(), server.clone()).map_err(|error| unavailable(&error))?;
+        let env = environment(vault, program, dir);
+        Ok((Self { wire, inbox, trouble, argv: program.argv.clone(), env, run: 0 }, keeper))
+    }
+
+    /// Runs one command to its end; `secrets` are in its environment.
+    ///
+    /// # Errors
+    /// `VaultTimeout`, the command killed; `BwCrashed` without a cage.
+    pub async fn run(
+        &mut self,
+        args: &[&str],
+        secrets: Vec<(String, Secret)>,
+        deadline: Instant,
+    ) -> Result<Output, Failure> {
+        let reader = self.start(args, secrets, None).await?;
+        match timeout_at(deadline, self.finish(reader)).await {
+            Ok(output) => output,
+            Err(_) => {
+                self.kill().await?;
+                let step = args.first().copied().unwrap_or_default();
+                Err(Failure::new(VaultTimeout, format!("`bw {step}` did not end in time")))
+            }
+        }
+    }
+
+    /// Starts `bw serve` on one end of a socketpair; the other is returned.
+    ///
+    /// # Errors
+    /// `BwCrashed`.
+    pub async fn serve(&mut self) -> Result<UnixStream, Failure> {
+        let (near, far) = UnixStream::pair().map_err(|error| lost(&error))?;
+        let reader =
+            self.start(&["serve", "--hostname", "fd+connected://0"], Vec::new(), Some(far.into())).await?;
+        let mut reader = receiver(reader).map_err(|error| lost(&error))?;
+        tokio::spawn(async move { tokio::io::copy(&mut reader, &mut tokio::io::sink()).await });
+        Ok(near)
+    }
+
+    /// Kills what runs.
+    ///
+    /// # Errors
+    /// `BwCrashed` without a cage.
+    pub async fn kill(&mut self) -> Result<(), Failure> {
+        self.wire.send(&ToWarden::Kill, &[]).await.map_err(|error| lost(&error))
+    }
+
+    /// Why the vault could not be reached, if it could not, since last asked.
+    pub fn trouble(&self) -> Option<String> {
+        relay::take(&self.trouble)
+    }
+
+    async fn start(
+        &mut self,
+        args: &[&str],
+        mut env: Vec<(String, Secret)>,
+        input: Option<OwnedFd>,
+    ) -> Result<PipeReader, Failure> {
+        let (reader, writer) = std::io::pipe().map_err(|error| lost(&error))?;
+        self.run += 1;
+        self.trouble();
+        env.extend(self.env.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(value.clone()))));
+        let argv = self.argv.iter().cloned().chain(args.iter().map(PathBuf::from)).collect();
+        let fds: Vec<_> = std::iter::once(writer.as_fd()).chain(input.as_ref().map(AsFd::as_fd)).collect();
+        let word = ToWarden::Run { run: self.run, argv, env };
+        self.wire.send(&word, &fds).await.map_err(|error| lost(&error))?;
+        Ok(reader)
+    }
+
+    async fn finish(&mut self, reader: PipeReader) -> Result<Output, Failure> {
+        let mut bytes = Zeroizing::new(Vec::new());
+        let reader = receiver(reader).map_err(|error| lost(&error))?;
+        reader.take(MAX_OUTPUT).read_to_end(&mut bytes).await.map_err(|error| lost(&error))?;
+        loop {
+            match self.inbox.recv().await {
+                Some((FromWarden::Over { run, success, how }, _)) if run == self.run => {
+                    let text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
+                    return Ok(Output { text, success, how });
+                }
+                Some(_) => {}
+                None => return Err(Failure::new(BwCrashed, "bw's cage is gone")),
+            }
+        }
+    }
+}
+
+impl Keeper {
+    /// Waits for the cage's end, which is nobody's wish.
+    pub async fn ended(&mut self) {
+        if let Err(error) = self.0.wait().await {
+            tracing::error!(%error, "cannot wait for the cage");
+        }
+    }
+
+    /// Kills the cage and all that is in it, and reaps it.
+    pub async fn close(mut self) {
+        self.kill();
+        self.ended().await;
+    }
+
+    fn kill(&self) {
+        let pid = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(error) = pid.and_then(|pid| kill_process_group(pid, Signal::KILL).err()) {
+            tracing::error!(%error, "cannot kill the cage");
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(vault: &Vault, view: &View, stdin: UnixStream) -> std::io::Result<Keeper> {
+    let warden = std::env::current_exe()?;
+    let mut command = Command::from(platform::command(vault, view, &warden)?);
+    command.arg(WARDEN).env_clear().envs(std::env::var_os("COLIBRI_LOG").map(|level| ("COLIBRI_LOG", level)));
+    command.process_group(0).kill_on_drop(true);
+    command.stdin(OwnedFd::from(stdin)).stdout(Stdio::null());
+    command.spawn().map(Keeper)
+}
+
+fn environment(vault: &Vault, program: &Program, dir: &Path) -> Vec<(&'static str, String)> {
+    let dir = dir.display().to_string();
+    let path = program.argv.first().and_then(|first| first.parent()).unwrap_or(Path::new("/"));
+    let ca = vault.ca_file.as_ref().map(|file| ("NODE_EXTRA_CA_CERTS", file.display().to_string()));
+    let fixed = [
+        ("PATH", path.display().to_string()),
+        ("HOME", dir.clone()),
+        ("BITWARDENCLI_APPDATA_DIR", dir),
+        ("BW_NOINTERACTION", "true".to_owned()),
+    ];
+    fixed.into_iter().chain(ca).collect()
+}
+
+fn receiver(reader: PipeReader) -> std::io::Result<Receiver> {
+    Receiver::from_owned_fd(reader.into())
+}
+
+fn unavailable(error: &Error) -> Failure {
+    Failure::new(SandboxUnavailable, format!("cannot make bw's cage: {error}"))
+}
+
+fn lost(error: &Error) -> Failure {
+    Failure::new(BwCrashed, format!("bw's cage does not answer: {error}"))
+}

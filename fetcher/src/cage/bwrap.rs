@@ -1,0 +1,42 @@
+//! Linux: bubblewrap. A namespace of each kind, in it only loopback, program
+//! files to read, and the private directory. It dies with the fetcher.
+
+use super::View;
+use crate::program;
+use crate::words::Vault;
+use std::ffi::OsStr;
+use std::io::{Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The command that runs `warden` in a cage; its arguments can be appended.
+pub fn command(vault: &Vault, view: &View, warden: &Path) -> Result<Command> {
+    let bwrap =
+        vault.bwrap.clone().or_else(|| program::search(OsStr::new("bwrap"))).filter(|path| usable(path));
+    match bwrap {
+        Some(bwrap) => Ok(caged(&bwrap, view, warden)),
+        None if vault.insecure_no_sandbox => {
+            tracing::warn!("no bubblewrap here: bw runs without a cage");
+            Ok(Command::new(warden))
+        }
+        None => Err(Error::new(ErrorKind::NotFound, "no bubblewrap (bwrap) that works is installed")),
+    }
+}
+
+/// Whether it can make namespaces here.
+fn usable(bwrap: &Path) -> bool {
+    let probe = ["--unshare-all", "--ro-bind", "/", "/", "true"];
+    Command::new(bwrap).args(probe).stdin(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+fn caged(bwrap: &Path, view: &View, warden: &Path) -> Command {
+    let mut command = Command::new(bwrap);
+    command.args(["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]);
+    command.args(["--dev", "/dev"]);
+    for path in view.readable.iter().map(PathBuf::as_path).chain([warden]) {
+        command.arg("--ro-bind").args([path, path]);
+    }
+    command.arg("--bind").args([&view.dir, &view.dir]);
+    command.args(["--remount-ro", "/", "--chdir"]).arg(&view.dir).arg("--").arg(warden);
+    command
+}

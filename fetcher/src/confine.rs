@@ -1,0 +1,37 @@
+//! What the fetcher and `bw` may still do: own directory, program files, the
+//! vault's port.
+
+use crate::warden::View;
+use std::path::Path;
+
+#[cfg_attr(target_os = "linux", path = "confine/landlock.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "confine/user.rs")]
+mod platform;
+
+/// No confinement is to be had.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unconfined(String);
+
+/// Confines this process, and what it starts, for `bw`: it may connect to the
+/// relay's port only.
+///
+/// # Errors
+/// When the system offers nothing to do it with.
+pub fn bw(view: &View, relay: u16) -> Result<(), Unconfined> {
+    platform::bw(view, relay)
+}
+
+/// Confines this process for the fetcher: it may empty and remove `dir`,
+/// resolve names, and connect to the vault's port. It starts nothing any more.
+///
+/// # Errors
+/// When the system offers nothing to do it with.
+pub fn fetcher(dir: &Path, vault: u16) -> Result<(), Unconfined> {
+    platform::fetcher(dir, vault)
+}
+
+/// Keeps other processes of the same user from looking into this one.
+pub fn hide() {
+    platform::hide();
+}

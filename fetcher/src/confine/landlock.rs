@@ -1,0 +1,72 @@
+//! Linux: Landlock.
+
+use super::{Unconfined, View};
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, NetPort, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
+};
+use std::path::Path;
+
+/// What we know how to restrict; an older kernel restricts what it can.
+const KNOWN: ABI = ABI::V6;
+/// What the C library reads to resolve names and check certificates.
+const RESOLVER: [&str; 9] = [
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/nsswitch.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/run/systemd/resolve",
+    "/usr/lib",
+    "/lib",
+];
+
+/// What Node opens.
+const DEVICES: [&str; 3] = ["/dev/null", "/dev/random", "/dev/urandom"];
+
+pub fn bw(view: &View, relay: u16) -> Result<(), Unconfined> {
+    restrict(|rules| {
+        rules
+            .add_rules(path_beneath_rules([&view.dir], AccessFs::from_all(KNOWN)))?
+            .add_rules(path_beneath_rules(DEVICES, AccessFs::from_file(KNOWN)))?
+            .add_rules(path_beneath_rules(&view.readable, AccessFs::from_read(KNOWN)))?
+            .add_rule(NetPort::new(relay, AccessNet::ConnectTcp))
+    })
+}
+
+pub fn fetcher(dir: &Path, vault: u16) -> Result<(), Unconfined> {
+    let empty = AccessFs::ReadDir | AccessFs::RemoveDir | AccessFs::RemoveFile;
+    let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
+    restrict(|rules| {
+        rules
+            .add_rules(path_beneath_rules([dir], empty))?
+            .add_rules(path_beneath_rules(dir.parent(), AccessFs::RemoveDir))?
+            .add_rules(path_beneath_rules(RESOLVER, read))?
+            .add_rule(NetPort::new(vault, AccessNet::ConnectTcp))
+    })
+}
+
+/// Nothing is allowed but what `rules` adds; no new privileges.
+fn restrict(
+    rules: impl FnOnce(RulesetCreated) -> Result<RulesetCreated, RulesetError>,
+) -> Result<(), Unconfined> {
+    let all = Ruleset::default()
+        .handle_access(AccessFs::from_all(KNOWN))
+        .and_then(|set| set.handle_access(AccessNet::from_all(KNOWN)))
+        .and_then(|set| set.scope(Scope::from_all(KNOWN)))
+        .and_then(Ruleset::create);
+    let status = all.and_then(rules).and_then(RulesetCreated::restrict_self);
+    match status.map(|status| status.ruleset) {
+        Ok(RulesetStatus::NotEnforced) => Err(Unconfined("this kernel has no Landlock".into())),
+        Ok(_) => Ok(()),
+        Err(error) => Err(Unconfined(error.to_string())),
+    }
+}
+
+pub fn hide() {
+    let hidden = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    if let Err(error) = hidden {
+        tracing::warn!(%error, "cannot hide this process's memory");
+    }
+}

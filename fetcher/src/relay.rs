@@ -1,0 +1,138 @@
+//! The only way out of `bw`'s cage: CONNECT to the configured vault, nothing
+//! else. TLS passes through untouched.
+
+use crate::server::Server;
+use std::io::{Error, ErrorKind, Result};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+/// Longest head of a request, in bytes.
+const MAX_HEAD: usize = 4096;
+/// Most connections at a time.
+const MAX_CONNECTIONS: usize = 32;
+/// Longest time to reach the vault.
+const DIAL: Duration = Duration::from_secs(10);
+
+/// Why the vault could not be dialled, if it could not. `bw` sees only that
+/// its proxy answered with an error.
+pub type Trouble = Arc<Mutex<Option<String>>>;
+
+/// Relays until the runtime ends.
+///
+/// # Errors
+/// The system's, when the listener cannot be used.
+pub fn open(listener: TcpListener, server: Server) -> Result<Trouble> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let trouble = Trouble::default();
+    let seen = trouble.clone();
+    tokio::spawn(async move {
+        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        while let Ok(permit) = room.clone().acquire_owned().await {
+            let Ok((stream, _)) = listener.accept().await else { continue };
+            let (server, seen) = (server.clone(), seen.clone());
+            tokio::spawn(async move {
+                if let Err(error) = relay(stream, &server, &seen).await {
+                    tracing::debug!(%error, "relay");
+                }
+                drop(permit);
+            });
+        }
+    });
+    Ok(trouble)
+}
+
+/// The last trouble, forgotten by asking.
+pub fn take(trouble: &Trouble) -> Option<String> {
+    trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+async fn relay(mut bw: TcpStream, server: &Server, trouble: &Trouble) -> Result<()> {
+    let head = tokio::time::timeout(DIAL, head(&mut bw)).await??;
+    let Some((host, port)) = target(&head).filter(|(host, port)| server.allows(host, *port)) else {
+        let asked: String = head.lines().next().unwrap_or_default().chars().take(200).collect();
+        tracing::warn!(asked = %asked.escape_debug(), "bw asked the relay for something else than the vault: refused");
+        return bw
+            .write_all(b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            .await;
+    };
+    match dial(host, port).await {
+        Ok(mut vault) => {
+            *trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            bw.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
+            tokio::io::copy_bidirectional(&mut bw, &mut vault).await.map(drop)
+        }
+        Err(error) => {
+            tracing::warn!(host, port, %error, "cannot reach the vault");
+            *trouble.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(format!("cannot connect to {host} port {port}: {error}"));
+            bw.write_all(b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await
+        }
+    }
+}
+
+async fn dial(host: &str, port: u16) -> Result<TcpStream> {
+    tokio::time::timeout(DIAL, TcpStream::connect((host, port))).await?
+}
+
+/// Reads up to the empty line, and not a byte of what comes after it: `bw`
+/// speaks TLS only once it was answered.
+async fn head(bw: &mut TcpStream) -> Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() == MAX_HEAD {
+            return Err(Error::new(ErrorKind::InvalidData, "the head is over its bound"));
+        }
+        head.push(bw.read_u8().await?);
+    }
+    String::from_utf8(head).map_err(|error| Error::new(ErrorKind::InvalidData, error))
+}
+
+fn target(head: &str) -> Option<(&str, u16)> {
+    let mut words = head.lines().next()?.split(' ');
+    let (host, port) = words.next().filter(|verb| *verb == "CONNECT").and(words.next())?.rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    Some((host, port.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn ask(port: u16, head: &str) -> String {
+        let mut bw = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        bw.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 1024];
+        let got = bw.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..got]).lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn only_the_vault_is_dialled() {
+        let vault = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = vault.local_addr().unwrap().port();
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Server::parse(Some(&format!("https://localhost:{port}"))).unwrap();
+        let relay = TcpListener::bind("127.0.0.1:0").unwrap();
+        let door = relay.local_addr().unwrap().port();
+        let trouble = open(relay, server).unwrap();
+        assert!(ask(door, &format!("CONNECT localhost:{port} HTTP/1.1\r\n\r\n")).await.contains(" 200 "));
+        for asked in [
+            format!("CONNECT 127.0.0.1:{port}"),
+            format!("CONNECT localhost:{}", other.local_addr().unwrap().port()),
+            format!("CONNECT localhost.evil.example:{port}"),
+            format!("GET https://localhost:{port}/"),
+            "CONNECT localhost".into(),
+        ] {
+            assert!(ask(door, &format!("{asked} HTTP/1.1\r\n\r\n")).await.contains(" 403 "), "{asked}");
+        }
+        assert_eq!(take(&trouble), None);
+        drop(vault);
+        assert!(ask(door, &format!("CONNECT localhost:{port} HTTP/1.1\r\n\r\n")).await.contains(" 502 "));
+        assert!(take(&trouble).unwrap().contains("refused"));
+    }
+}

@@ -1,0 +1,193 @@
+//! The daemon's requests: answered in the order in which they came, each within
+//! its own deadline; then the end of the session.
+
+use crate::cage::{Cage, Keeper};
+use crate::confine;
+use crate::program::Program;
+use crate::server::Server;
+use crate::session::{Session, Span, within};
+use crate::steps::Steps;
+use crate::wire::{Inbox, Wire};
+use crate::words::{Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, SessionState, ToFetcher, Vault};
+use crate::workdir::WorkDir;
+use colibri_control::ErrorName::{DeadlineExceeded, FetcherFailed, ProtocolViolation, SandboxUnavailable};
+use colibri_ipc::{EnvKey, Pair, Secret, ToWriter, encode};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// A session that could not even be prepared answers every request with why.
+type Prepared = Arc<Mutex<Result<Session, Failure>>>;
+
+/// Serves the daemon on standard input until it closes, the session has been
+/// idle for long enough, or a signal asks for the end.
+///
+/// # Errors
+/// When the daemon cannot be understood or the system refuses.
+pub async fn run() -> anyhow::Result<()> {
+    let wire = Wire::new(std::io::stdin().as_fd().try_clone_to_owned()?)?;
+    let mut inbox = wire.inbox::<ToFetcher>(MAX_WORD);
+    let Some((ToFetcher::Open(vault), _)) = inbox.recv().await else {
+        anyhow::bail!("the daemon did not say how to reach the vault");
+    };
+    let idle = Duration::from_millis(vault.idle_ms);
+    let dir = Arc::new(WorkDir::open(&vault.app_data_base)?);
+    let states = forward_states(wire.clone());
+    let (session, keeper) = match prepare(*vault, dir.clone(), states).await {
+        Ok((session, keeper)) => (Ok(session), Some(keeper)),
+        Err(failure) => {
+            tracing::error!(%failure, "no session");
+            (Err(failure), None)
+        }
+    };
+    serve(&wire, inbox, Arc::new(Mutex::new(session)), idle).await?;
+    if let Some(keeper) = keeper {
+        keeper.close().await;
+    }
+    drop(dir);
+    if wire.send(&FromFetcher::State(SessionState::Closed), &[]).await.is_err() {
+        tracing::debug!("the daemon is gone");
+    }
+    Ok(())
+}
+
+/// Makes the cage, then gives up what is needed for that.
+async fn prepare(
+    vault: Vault,
+    dir: Arc<WorkDir>,
+    states: mpsc::UnboundedSender<SessionState>,
+) -> Result<(Session, Keeper), Failure> {
+    let server = Server::parse(vault.server.as_deref())?;
+    let program = Program::find(&vault.bw)?;
+    let (cage, keeper) = Cage::open(&vault, &server, &program, dir.path()).await?;
+    match confine::fetcher(dir.path(), server.port()) {
+        Err(error) if vault.insecure_no_sandbox => tracing::warn!(%error, "the fetcher is not confined"),
+        Err(error) => return Err(Failure::new(SandboxUnavailable, error.to_string())),
+        Ok(()) => {}
+    }
+    let told = vault.server.is_some().then_some(server);
+    Ok((Session::new(cage, dir, told, vault.credentials, program.version, states), keeper))
+}
+
+async fn serve(
+    wire: &Wire,
+    mut inbox: Inbox<ToFetcher>,
+    session: Prepared,
+    idle: Duration,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut requests = JoinSet::new();
+    let mut until = None;
+    let mut last = false;
+    loop {
+        tokio::select! {
+            word = inbox.recv(), if !last => match word {
+                Some((ToFetcher::Fetch(fetch), fds)) => {
+                    until = None;
+                    requests.spawn(answer(*fetch, fds, wire.clone(), session.clone()));
+                }
+                Some((ToFetcher::Close, _)) => last = true,
+                Some((ToFetcher::Open(_), _)) => anyhow::bail!("the daemon said twice how to reach the vault"),
+                None => break,
+            },
+            Some(_) = requests.join_next() => {
+                if requests.is_empty() {
+                    if let Ok(session) = &mut *session.lock().await {
+                        session.rest();
+                    }
+                    until = Some(Instant::now() + idle);
+                }
+            }
+            () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => break,
+            _ = terminate.recv() => break,
+        }
+        if last && requests.is_empty() {
+            break;
+        }
+    }
+    requests.shutdown().await;
+    Ok(())
+}
+
+async fn answer(fetch: Fetch, fds: Vec<OwnedFd>, wire: Wire, session: Prepared) {
+    let arrived = Instant::now();
+    let span = Span { arrived, deadline: arrived + Duration::from_millis(fetch.deadline_ms) };
+    let mut steps = Steps::since(arrived);
+    let mut warnings = Vec::new();
+    let outcome = provide(&fetch, fds, &wire, &session, span, &mut steps, &mut warnings).await;
+    if let Err(failure) = &outcome {
+        tracing::warn!(request = fetch.id, name = %failure.name, %failure, "no pairs");
+    }
+    let done = Done { id: fetch.id, outcome, warnings, steps: steps.into_list() };
+    if let Err(error) = wire.send(&FromFetcher::Done(Box::new(done)), &[]).await {
+        tracing::error!(%error, "cannot answer the daemon");
+    }
+}
+
+async fn provide(
+    fetch: &Fetch,
+    fds: Vec<OwnedFd>,
+    wire: &Wire,
+    session: &Prepared,
+    span: Span,
+    steps: &mut Steps,
+    warnings: &mut Vec<String>,
+) -> Result<Fetched, Failure> {
+    let [pair] = <[OwnedFd; 1]>::try_from(fds)
+        .map_err(|_| Failure::new(ProtocolViolation, "a request came without its socket"))?;
+    let mut turn = within(span.deadline, "other requests took all the time", session.lock()).await?;
+    steps.mark("wait");
+    let session = turn.as_mut().map_err(|failure| failure.clone())?;
+    let fetched = session.fetch(fetch, span, steps).await?;
+    drop(turn);
+    *warnings = fetched.built.warnings;
+    let keys = fetched.built.pairs.keys().map(EnvKey::to_string).collect();
+    let ready = wire.send(&FromFetcher::Ready { id: fetch.id }, &[]).await;
+    ready.map_err(|error| Failure::new(FetcherFailed, format!("cannot tell the daemon: {error}")))?;
+    let sent = timeout_at(span.deadline, send(pair, fetched.built.pairs)).await;
+    steps.mark("send");
+    match sent {
+        Ok(Ok(())) => {
+            Ok(Fetched { collection_id: fetched.collection_id, keys, bw_version: fetched.bw_version })
+        }
+        Ok(Err(error)) => {
+            Err(Failure::new(FetcherFailed, format!("the writer does not take the pairs: {error}")))
+        }
+        Err(_) => Err(Failure::new(DeadlineExceeded, "the writer did not take the pairs in time")),
+    }
+}
+
+/// Sends all pairs, ascending, and the commit.
+async fn send(pair: OwnedFd, pairs: BTreeMap<EnvKey, Secret>) -> std::io::Result<()> {
+    let socket = std::os::unix::net::UnixStream::from(pair);
+    socket.set_nonblocking(true)?;
+    let mut socket = UnixStream::from_std(socket)?;
+    let count = u32::try_from(pairs.len()).unwrap_or(u32::MAX);
+    let words = pairs.into_iter().map(|(key, value)| ToWriter::Pair(Pair { key, value }));
+    for word in words.chain([ToWriter::Commit(count)]) {
+        let body = encode(&word).map_err(std::io::Error::other)?;
+        let length = u32::try_from(body.len()).map_err(std::io::Error::other)?;
+        socket.write_all(&length.to_le_bytes()).await?;
+        socket.write_all(&body).await?;
+    }
+    socket.shutdown().await
+}
+
+fn forward_states(wire: Wire) -> mpsc::UnboundedSender<SessionState> {
+    let (states, mut changes) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(state) = changes.recv().await {
+            if wire.send(&FromFetcher::State(state), &[]).await.is_err() {
+                return;
+            }
+        }
+    });
+    states
+}

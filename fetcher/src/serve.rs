@@ -1,0 +1,118 @@
+//! One `bw serve`: HTTP over a socketpair, one request after another. An
+//! answer counts when its JSON is complete.
+
+use crate::answer::{self, Answer};
+use crate::classify;
+use crate::words::Failure;
+use colibri_control::ErrorName::{BwCrashed, LimitExceeded, VaultTimeout};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use std::os::unix::net::UnixStream;
+use tokio::time::{Instant, timeout_at};
+use zeroize::Zeroizing;
+
+/// Longest answer, in bytes.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+/// `bw serve` answers to this name only.
+const AUTHORITY: &str = "localhost:8087";
+
+/// The connection to `bw serve`.
+#[derive(Debug)]
+pub struct Serve {
+    sender: SendRequest<Full<Bytes>>,
+    requests: u32,
+}
+
+impl Serve {
+    /// Speaks HTTP on the socket.
+    ///
+    /// # Errors
+    /// `BwCrashed`.
+    pub async fn open(socket: UnixStream) -> Result<Self, Failure> {
+        let stream = socket.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(socket));
+        let stream = stream.map_err(|error| crashed(&error))?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| crashed(&error))?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the connection to bw serve ended");
+            }
+        });
+        Ok(Self { sender, requests: 0 })
+    }
+
+    /// How many requests it was sent.
+    pub fn requests(&self) -> u32 {
+        self.requests
+    }
+
+    /// Asks and returns the answer as it came.
+    ///
+    /// # Errors
+    /// `VaultTimeout`, `BwCrashed`, `LimitExceeded`.
+    pub async fn bytes(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Zeroizing<Vec<u8>>,
+        deadline: Instant,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        self.requests += 1;
+        match timeout_at(deadline, self.exchange(method, path, body)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::new(VaultTimeout, format!("bw did not answer {} in time", plain(path)))),
+        }
+    }
+
+    async fn exchange(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Zeroizing<Vec<u8>>,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, AUTHORITY)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from_owner(body)))
+            .map_err(|error| crashed(&error))?;
+        self.sender.ready().await.map_err(|error| crashed(&error))?;
+        let response = self.sender.send_request(request).await.map_err(|error| crashed(&error))?;
+        let mut body = Limited::new(response.into_body(), MAX_ANSWER);
+        let mut bytes = Zeroizing::new(Vec::new());
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| match error.downcast::<hyper::Error>() {
+                Ok(error) => crashed(&*error),
+                Err(_) => Failure::new(LimitExceeded, format!("bw's answer is over {MAX_ANSWER} bytes")),
+            })?;
+            bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        }
+        Ok(bytes)
+    }
+}
+
+/// Reads `data` of a successful answer.
+///
+/// # Errors
+/// By what `bw` says; `VaultError` for what is no answer.
+pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    match answer::parse(bytes) {
+        Answer::Success(data) => Ok(data),
+        Answer::Refusal(message) => Err(classify::failure(&message)),
+        Answer::Garbage => Err(classify::failure(&String::from_utf8_lossy(bytes))),
+    }
+}
+
+fn crashed(error: &dyn std::error::Error) -> Failure {
+    Failure::new(BwCrashed, format!("the connection to bw serve broke: {error}"))
+}
+
+/// The path without its query.
+fn plain(path: &str) -> &str {
+    path.split('?').next().unwrap_or(path)
+}

@@ -1,0 +1,95 @@
+//! The vault server's address: what `bw` is told and what the relay may dial.
+
+use crate::words::Failure;
+use colibri_control::ErrorName;
+
+/// Bitwarden's own clouds: the names that `bw` uses beside `vault.`.
+const CLOUDS: [&str; 2] = ["bitwarden.com", "bitwarden.eu"];
+const CLOUD_HOSTS: [&str; 4] = ["vault", "api", "identity", "notifications"];
+
+/// A server, by its URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    url: String,
+    host: String,
+    port: u16,
+}
+
+impl Server {
+    /// Reads `https://HOST[:PORT][/PATH]`; `None` is Bitwarden's cloud.
+    ///
+    /// # Errors
+    /// `BadRequest` for anything else.
+    pub fn parse(url: Option<&str>) -> Result<Self, Failure> {
+        let url = url.unwrap_or("https://vault.bitwarden.com").trim_end_matches('/');
+        let parsed = url.strip_prefix("https://").and_then(|rest| authority(rest.split('/').next()?));
+        let (host, port) = parsed.ok_or_else(|| {
+            Failure::new(
+                ErrorName::BadRequest,
+                "the server's URL is not of the form https://HOST[:PORT][/PATH]",
+            )
+        })?;
+        Ok(Self { url: url.to_owned(), host: host.to_ascii_lowercase(), port })
+    }
+
+    /// The URL without a slash at its end.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The port that the relay may dial.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether `bw` may talk to this host and port.
+    pub fn allows(&self, host: &str, port: u16) -> bool {
+        let host = host.to_ascii_lowercase();
+        let cloud = CLOUDS.iter().find(|cloud| self.host == format!("vault.{cloud}") || self.host == **cloud);
+        let also =
+            cloud.is_some_and(|cloud| CLOUD_HOSTS.iter().any(|name| host == format!("{name}.{cloud}")));
+        port == self.port && (host == self.host || also)
+    }
+}
+
+fn authority(text: &str) -> Option<(&str, u16)> {
+    let plain = |host: &str| {
+        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte))
+    };
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        None => text.find(':').map_or((text, ""), |at| text.split_at(at)),
+    };
+    let port = if port.is_empty() { 443 } else { port.strip_prefix(':')?.parse().ok()? };
+    plain(host).then_some((host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_relay_may_dial_the_server_and_nothing_else() {
+        let server = Server::parse(Some("https://Vault.example:8443/path/")).unwrap();
+        assert_eq!((server.url(), server.port()), ("https://Vault.example:8443/path", 8443));
+        assert!(server.allows("vault.EXAMPLE", 8443));
+        assert!(!server.allows("vault.example", 443) && !server.allows("api.vault.example", 8443));
+        assert!(Server::parse(Some("https://[::1]:9")).unwrap().allows("::1", 9));
+    }
+
+    #[test]
+    fn the_cloud_has_more_than_one_name() {
+        let cloud = Server::parse(None).unwrap();
+        assert!(cloud.allows("identity.bitwarden.com", 443) && cloud.allows("api.bitwarden.com", 443));
+        assert!(!cloud.allows("api.bitwarden.eu", 443) && !cloud.allows("evil.bitwarden.com", 443));
+    }
+
+    #[test]
+    fn what_is_no_https_url_is_refused() {
+        for url in
+            ["http://a", "https://", "https://a b", "https://u@a", "https://a:b", "https://[::1", "a", ""]
+        {
+            assert_eq!(Server::parse(Some(url)).unwrap_err().name, ErrorName::BadRequest, "{url}");
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! The vault session: one login, one `bw serve`, one unlock for every request,
+//! and what is done about the known faults of `bw serve`.
+
+use crate::answer::{self, Answer, Anything, Collection, Item, List, Status};
+use crate::cage::{Cage, Output};
+use crate::classify;
+use crate::pairs::{self, Built};
+use crate::serve::{self, Serve};
+use crate::server::Server;
+use crate::steps::Steps;
+use crate::warnings::quoted;
+use crate::words::{Credentials, Failure, Fetch, SessionState};
+use crate::workdir::WorkDir;
+use colibri_control::ErrorName::{
+    AnswerShrunken, BadCredentials, BwCrashed, BwUnusable, ClientTooOld, CollectionAmbiguous,
+    CollectionNotFound, RateLimited, ServerMismatch, VaultError, VaultLocked, VaultTimeout, VaultUnreachable,
+};
+use colibri_ipc::Secret;
+use hyper::Method;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::{Instant, sleep, timeout_at};
+use zeroize::Zeroizing;
+
+/// `bw serve` leaks 10 to 24 KB a request; after this many a new one is
+/// started, without a new login.
+const MAX_REQUESTS: u32 = 2000;
+/// How often a list is asked for until two answers in a row agree.
+const MAX_LISTS: u32 = 6;
+/// Between an empty list and the question whether it is true.
+const PAUSE: Duration = Duration::from_millis(250);
+/// After the vault limited or refused a login, none is tried for this long.
+const PENALTY: Duration = Duration::from_secs(60);
+
+/// The session.
+#[derive(Debug)]
+pub struct Session {
+    cage: Cage,
+    dir: Arc<WorkDir>,
+    server: Option<Server>,
+    credentials: Credentials,
+    version: String,
+    state: SessionState,
+    states: UnboundedSender<SessionState>,
+    serve: Option<Serve>,
+    synced: Option<Instant>,
+    collections: Option<Vec<Collection>>,
+    refused: Option<Refused>,
+}
+
+/// A start that failed. It answers those who waited for it, too.
+#[derive(Debug)]
+struct Refused {
+    at: Instant,
+    until: Instant,
+    failure: Failure,
+}
+
+/// What a request gets.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The collection's id.
+    pub collection_id: String,
+    /// Its pairs and warnings.
+    pub built: Built,
+    /// The `bw` version.
+    pub bw_version: String,
+}
+
+/// When a request came and until when it must be answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// Its arrival.
+    pub arrived: Instant,
+    /// Its end.
+    pub deadline: Instant,
+}
+
+impl Session {
+    /// A session that has not begun. `server` is `None` for `bw`'s default.
+    pub fn new(
+        cage: Cage,
+        dir: Arc<WorkDir>,
+        server: Option<Server>,
+        credentials: Credentials,
+        version: Option<String>,
+        states: UnboundedSender<SessionState>,
+    ) -> Self {
+        Self {
+            cage,
+            dir,
+            server,
+            credentials,
+            version: version.unwrap_or_default(),
+            state: SessionState::LoggedOut,
+            states,
+            serve: None,
+            synced: None,
+            collections: None,
+            refused: None,
+        }
+    }
+
+    /// Answers one request. A vault that locked, a token that expired and a
+    /// `bw` that died are put right once each.
+    ///
+    /// # Errors
+    /// By name, within the deadline.
+    pub async fn fetch(&mut self, fetch: &Fetch, span: Span, steps: &mut Steps) -> Result<Fetched, Failure> {
+        let warm = self.serve.is_some();
+        let mut result = self.attempt(fetch, span, steps).await;
+        for state in [SessionState::LoggedIn, SessionState::LoggedOut] {
+            let Err(failure) = &result else { break };
+            let session_is_to_blame = match failure.name {
+                VaultLocked => true,
+                BwCrashed | VaultError => warm && state == SessionState::LoggedIn,
+                _ => false,
+            };
+            if session_is_to_blame {
+                tracing::warn!(%failure, "starting again");
+                self.fall_back(state).await?;
+                result = self.attempt(fetch, span, steps).await;
+            }
+        }
+        if let Err(Failure { name: VaultTimeout | BwCrashed | VaultLocked | VaultError, .. }) = &result
+            && self.serve.is_some()
+        {
+            self.fall_back(SessionState::LoggedIn).await?;
+        }
+        result
+    }
+
+    /// Tells the daemon that nothing is under way.
+    pub fn rest(&mut self) {
+        if self.state == SessionState::Unlocked {
+            self.enter(SessionState::Idle);
+        }
+    }
+
+    async fn attempt(&mut self, fetch: &Fetch, span: Span, steps: &mut Steps) -> Result<Fetched, Failure> {
+        self.open(span, steps).await?;
+        if self.synced.is_none_or(|synced| synced < span.arrived) {
+            self.sync("/sync", span.deadline).await?;
+            steps.mark("sync");
+        }
+        let mut warnings = Vec::new();
+        let collection = self.collection(fetch, span.deadline, &mut warnings).await?;
+        steps.mark("collections");
+        let items = self.items(&collection.id, span.deadline).await?;
+        steps.mark("items");
+        let mut built = pairs::build(items, &fetch.rules)?;
+        warnings.append(&mut built.warnings);
+        shrunken(fetch, built.pairs.len(), &mut warnings)?;
+        built.warnings = warnings;
+        Ok(Fetched { collection_id: collection.id, built, bw_version: self.version.clone() })
+    }
+
+    /// Goes on from wherever the session is until it is unlocked.
+    async fn open(&mut self, span: Span, steps: &mut Steps) -> Result<(), Failure> {
+        if self.serve.as_ref().is_some_and(|serve| serve.requests() > MAX_REQUESTS) {
+            tracing::info!("bw serve has answered enough requests: replacing it");
+            self.fall_back(SessionState::LoggedIn).await?;
+        }
+        let refused = self.refused.as_ref();
+        if let Some(refused) = refused.filter(|it| span.arrived <= it.at || Instant::now() < it.until) {
+            return Err(refused.failure.clone());
+        }
+        loop {
+            let (name, next, result) = match self.state {
+                SessionState::LoggedOut => {
+                    ("login", SessionState::LoggedIn, self.log_in(span.deadline).await)
+                }
+                SessionState::LoggedIn => ("serve", SessionState::Serving, self.start(span.deadline).await),
+                SessionState::Serving => ("unlock", SessionState::Unlocked, self.unlock(span.deadline).await),
+                SessionState::Idle => ("wake", SessionState::Unlocked, Ok(())),
+                SessionState::Unlocked | SessionState::Closed => return Ok(()),
+            };
+            if let Err(failure) = result {
+                self.refused = Refused::by(&failure);
+                return Err(failure);
+            }
+            self.enter(next);
+            steps.mark(name);
+        }
+    }
+
+    async fn log_in(&mut self, deadline: Instant) -> Result<(), Failure> {
+        self.dir.clear().map_err(|error| {
+            Failure::new(BwUnusable, format!("cannot empty bw's private directory: {error}"))
+        })?;
+        if self.version.is_empty() {
+            let output = self.cage.run(&["--version"], Vec::new(), deadline).await?;
+            self.version = output.text.trim().chars().take(32).collect();
+        }
+        if let Some(server) = &self.server {
+            let url = server.url().to_owned();
+            let output =
+                self.cage.run(&["--response", "config", "server", &url], Vec::new(), deadline).await?;
+            self.verdict(&output)?;
+        }
+        let secret = |name: &str, value: &Secret| (name.to_owned(), Secret::new(value.expose().to_owned()));
+        let credentials = vec![
+            secret("BW_CLIENTID", &self.credentials.client_id),
+            secret("BW_CLIENTSECRET", &self.credentials.client_secret),
+        ];
+        let output = self.cage.run(&["--response", "login", "--apikey"], credentials, deadline).await?;
+        self.verdict(&output)
+    }
+
+    /// Starts `bw serve`, and makes sure that it means the configured server.
+    async fn start(&mut self, deadline: Instant) -> Result<(), Failure> {
+        self.serve = Some(Serve::open(self.cage.serve().await?).await?);
+        let status: Status = self.get("/status", deadline).await?;
+        let configured = self.server.as_ref().map(Server::url);
+        let actual = status.template.server_url.as_deref().map(|url| url.trim_end_matches('/'));
+        if configured.is_some() && configured != actual {
+            return Err(Failure::new(
+                ServerMismatch,
+                "bw is set up for another server than the configured one",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the vault is open is decided by reading, not by the answer:
+    /// 2026.9.0 may answer with status 500 and open it all the same.
+    async fn unlock(&mut self, deadline: Instant) -> Result<(), Failure> {
+        #[derive(serde::Serialize)]
+        struct Unlock<'a> {
+            password: &'a str,
+        }
+        let password = self.credentials.password.expose();
+        let mut body = Zeroizing::new(Vec::with_capacity(password.len() * 6 + 32));
+        serde_json::to_writer(&mut *body, &Unlock { password })
+            .map_err(|_| Failure::new(BadCredentials, "the password cannot be sent"))?;
+        match self.ask::<Anything>(Method::POST, "/unlock", body, deadline).await {
+            Err(failure) if failure.name != VaultTimeout && failure.name != BwCrashed => {
+                let open = self.get::<Anything>("/list/object/collections", deadline).await;
+                open.map(drop).map_err(|_| failure)
+            }
+            other => other.map(drop),
+        }
+    }
+
+    async fn sync(&mut self, path: &str, deadline: Instant) -> Result<(), Failure> {
+        let begun = Instant::now();
+        self.ask::<Anything>(Method::POST, path, Zeroizing::default(), deadline).await?;
+        self.synced = Some(begun);
+        self.collections = None;
+        Ok(())
+    }
+
+    /// A collection that is missing is asked for once more after a forced sync.
+    async fn collection(
+        &mut self,
+        fetch: &Fetch,
+        deadline: Instant,
+        warnings: &mut Vec<String>,
+    ) -> Result<Collection, Failure> {
+        for path in ["/sync?force=true", ""] {
+            if self.collections.is_none() {
+                let list: List<Collection> = self.get("/list/object/collections", deadline).await?;
+                self.collections = Some(list.data);
+            }
+            let all = self.collections.as_deref().unwrap_or_default();
+            match choose(all, fetch, warnings) {
+                Err(failure) if failure.name == CollectionNotFound && !path.is_empty() => {
+                    self.sync(path, deadline).await?;
+                }
+                chosen => return chosen,
+            }
+        }
+        Err(missing(fetch))
+    }
+
+    /// A list counts when two answers in a row agree; right after a sync the
+    /// first may be empty though the collection is not.
+    async fn items(&mut self, collection: &str, deadline: Instant) -> Result<Vec<Item>, Failure> {
+        let path = format!("/list/object/items?collectionid={}", escaped(collection));
+        let mut before = None;
+        for _ in 0..MAX_LISTS {
+            let bytes = self.bytes(Method::GET, &path, Zeroizing::default(), deadline).await?;
+            let List { data: mut items } = serve::read::<List<Item>>(&bytes)?;
+            if before.as_ref() == Some(&bytes) {
+                items.retain(|item| item.collection_ids.iter().any(|id| id == collection));
+                return Ok(items);
+            }
+            if items.is_empty() {
+                sleep(PAUSE).await;
+            }
+            before = Some(bytes);
+        }
+        Err(Failure::new(VaultError, "bw gives another list each time it is asked"))
+    }
+
+    async fn get<T: DeserializeOwned>(&mut self, path: &str, deadline: Instant) -> Result<T, Failure> {
+        self.ask(Method::GET, path, Zeroizing::default(), deadline).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Zeroizing<Vec<u8>>,
+        deadline: Instant,
+    ) -> Result<T, Failure> {
+        let bytes = self.bytes(method, path, body, deadline).await?;
+        serve::read(&bytes).map_err(|failure| self.with_trouble(failure))
+    }
+
+    async fn bytes(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Zeroizing<Vec<u8>>,
+        deadline: Instant,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let serve = self.serve.as_mut().ok_or_else(|| Failure::new(BwCrashed, "bw serve does not run"))?;
+        serve.bytes(method, path, body, deadline).await
+    }
+
+    /// A command's answer counts with complete JSON and exit status 0.
+    fn verdict(&self, output: &Output) -> Result<(), Failure> {
+        let json = output.text.lines().rev().find(|line| line.starts_with('{')).unwrap_or_default();
+        let failure = match answer::parse::<Anything>(json.as_bytes()) {
+            Answer::Success(_) if output.success => return Ok(()),
+            Answer::Success(_) => {
+                Failure::new(BwCrashed, format!("bw answered, but ended with {}", output.how))
+            }
+            Answer::Refusal(message) => classify::failure(&message),
+            Answer::Garbage => match classify::failure(&output.text) {
+                Failure { name: VaultError, .. } => {
+                    Failure::new(BwCrashed, format!("bw gave no answer and ended with {}", output.how))
+                }
+                known => known,
+            },
+        };
+        Err(self.with_trouble(failure))
+    }
+
+    /// `bw` sees only that its proxy failed; the relay knows why.
+    fn with_trouble(&self, failure: Failure) -> Failure {
+        match (failure.name, self.cage.trouble()) {
+            (VaultError | VaultUnreachable | BwCrashed, Some(trouble)) => {
+                Failure::new(VaultUnreachable, trouble)
+            }
+            _ => failure,
+        }
+    }
+
+    /// Ends `bw serve`, and the login too when `state` is `LoggedOut`.
+    async fn fall_back(&mut self, state: SessionState) -> Result<(), Failure> {
+        self.serve = None;
+        (self.synced, self.collections) = (None, None);
+        if self.state != SessionState::LoggedOut {
+            self.enter(state);
+        }
+        self.cage.kill().await
+    }
+
+    fn enter(&mut self, state: SessionState) {
+        tracing::debug!(?state, "session");
+        self.state = state;
+        if self.states.send(state).is_err() {
+            tracing::debug!("nobody asks for the session's state any more");
+        }
+    }
+}
+
+impl Refused {
+    /// A timeout is the asker's own; anything else holds for all who waited.
+    fn by(failure: &Failure) -> Option<Self> {
+        let at = Instant::now();
+        let until = match failure.name {
+            VaultTimeout => return None,
+            RateLimited | BadCredentials | ClientTooOld => at + PENALTY,
+            _ => at,
+        };
+        Some(Self { at, until, failure: failure.clone() })
+    }
+}
+
+/// The collection of that name; of several, the one that was found first.
+fn choose(all: &[Collection], fetch: &Fetch, warnings: &mut Vec<String>) -> Result<Collection, Failure> {
+    let named: Vec<_> = all.iter().filter(|collection| collection.name == fetch.collection).collect();
+    let pinned = named.iter().find(|collection| Some(&collection.id) == fetch.pinned.as_ref());
+    match (pinned, named.as_slice()) {
+        (Some(pinned), _) => Ok((*pinned).clone()),
+        (None, []) => Err(missing(fetch)),
+        (None, [one]) => {
+            if fetch.pinned.is_some() {
+                warnings.push(format!("collection {} is not the one it was before", quoted(&one.name)));
+            }
+            Ok((*one).clone())
+        }
+        (None, several) => {
+            let ids: Vec<_> = several.iter().map(|collection| quoted(&collection.id)).collect();
+            let message = format!(
+                "collection {} is there more than once: {}",
+                quoted(&fetch.collection),
+                ids.join(", ")
+            );
+            Err(Failure::new(CollectionAmbiguous, message))
+        }
+    }
+}
+
+fn missing(fetch: &Fetch) -> Failure {
+    Failure::new(CollectionNotFound, format!("the vault shows no collection {}", quoted(&fetch.collection)))
+}
+
+/// Half of what there was, or nothing, is not believed at once.
+fn shrunken(fetch: &Fetch, now: usize, warnings: &mut Vec<String>) -> Result<(), Failure> {
+    let before = usize::try_from(fetch.known_keys).unwrap_or(usize::MAX);
+    if now == 0 && before == 0 {
+        warnings.push("the collection holds no secrets".into());
+    }
+    if now.saturating_mul(2) >= before {
+        return Ok(());
+    }
+    let message = format!("the vault has {now} keys where there were {before}");
+    if fetch.confirm_shrunken {
+        warnings.push(format!("{message}, as before: believed"));
+        return Ok(());
+    }
+    Err(Failure::new(AnswerShrunken, message))
+}
+
+fn escaped(id: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    id.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+/// Waits for `future` until the deadline.
+///
+/// # Errors
+/// `VaultTimeout` with `what`.
+pub async fn within<T>(deadline: Instant, what: &str, future: impl Future<Output = T>) -> Result<T, Failure> {
+    timeout_at(deadline, future).await.map_err(|_| Failure::new(VaultTimeout, what))
+}

@@ -1,0 +1,100 @@
+//! The private directory of one run. `bw` keeps the client secret in it in
+//! clear, so it is removed at the end, and a later run removes what a killed
+//! one left. A lock on the directory says that its run is alive.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::Result;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+const PREFIX: &str = "run-";
+
+/// The directory; removed when dropped.
+#[derive(Debug)]
+pub struct WorkDir {
+    path: PathBuf,
+    _alive: File,
+}
+
+impl WorkDir {
+    /// Removes what dead runs left below `base`, and makes a new directory.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open(base: &Path) -> Result<Self> {
+        let base = base.canonicalize()?;
+        let turn = File::open(&base)?;
+        turn.lock()?;
+        sweep(&base)?;
+        let path = base.join(format!("{PREFIX}{}", std::process::id()));
+        DirBuilder::new().mode(0o700).create(&path)?;
+        let alive = File::open(&path)?;
+        alive.lock()?;
+        Ok(Self { path, _alive: alive })
+    }
+
+    /// Where it is, without symbolic links.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes everything in it: the next login starts as a new device.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn clear(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for WorkDir {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            tracing::error!(%error, path = %self.path.display(), "cannot remove the private directory");
+        }
+    }
+}
+
+fn sweep(base: &Path) -> Result<()> {
+    for entry in fs::read_dir(base)? {
+        let entry = entry?;
+        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX) && entry.file_type()?.is_dir();
+        if ours && File::open(entry.path())?.try_lock().is_ok() {
+            tracing::warn!(path = %entry.path().display(), "removing what an earlier run left");
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_dead_runs_left_is_removed_and_what_lives_stays() {
+        let base = tempfile::tempdir().unwrap();
+        let (dead, alive) = (base.path().join("run-dead"), base.path().join("run-alive"));
+        fs::create_dir_all(dead.join("deep")).unwrap();
+        fs::create_dir(&alive).unwrap();
+        fs::create_dir(base.path().join("other")).unwrap();
+        let lock = File::open(&alive).unwrap();
+        lock.lock().unwrap();
+        let dir = WorkDir::open(base.path()).unwrap();
+        assert!(!dead.exists() && alive.exists() && base.path().join("other").exists());
+        assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::write(dir.path().join("data.json"), "{}").unwrap();
+        let path = dir.path().to_owned();
+        drop(dir);
+        assert!(!path.exists());
+    }
+}

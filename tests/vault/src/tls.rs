@@ -1,0 +1,76 @@
+//! Certificates: an authority of our own, kept in the vault's directory so
+//! that it is the same after a restart, and one that nobody trusts.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+/// The two servers that clients may meet.
+pub(crate) struct Tls {
+    /// With a certificate of the authority in `ca.pem`.
+    pub(crate) trusted: TlsAcceptor,
+    /// With one of an authority that was thrown away.
+    pub(crate) untrusted: TlsAcceptor,
+    /// Where `ca.pem` is.
+    pub(crate) ca_file: PathBuf,
+}
+
+impl Tls {
+    /// Reads or makes the authority in a directory.
+    pub(crate) fn open(dir: &Path) -> Result<Self> {
+        let (ca_file, key_file) = (dir.join("ca.pem"), dir.join("ca-key.pem"));
+        let key = match fs::read_to_string(&key_file) {
+            Ok(pem) => KeyPair::from_pem(&pem).context("reading ca-key.pem")?,
+            Err(_) => create_authority(&ca_file, &key_file)?,
+        };
+        Ok(Self { trusted: acceptor(key)?, untrusted: acceptor(KeyPair::generate()?)?, ca_file })
+    }
+}
+
+fn create_authority(ca_file: &Path, key_file: &Path) -> Result<KeyPair> {
+    let key = KeyPair::generate()?;
+    let certificate = authority().self_signed(&key)?;
+    write(ca_file, 0o644, &certificate.pem())?;
+    write(key_file, 0o600, &key.serialize_pem())?;
+    Ok(key)
+}
+
+fn authority() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "colibri-test-vault, for tests only");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params
+}
+
+fn acceptor(authority_key: KeyPair) -> Result<TlsAcceptor> {
+    let issuer = Issuer::new(authority(), authority_key);
+    let key = KeyPair::generate()?;
+    let names = ["localhost", "127.0.0.1"].map(str::to_owned);
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name.push(DnType::CommonName, "localhost");
+    let certificate = params.signed_by(&key, &issuer)?;
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Writes a file whose mode is right from the start.
+fn write(path: &Path, mode: u32, text: &str) -> Result<()> {
+    let doing = || format!("writing {}", path.display());
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(mode);
+    options.open(path).and_then(|mut file| file.write_all(text.as_bytes())).with_context(doing)
+}

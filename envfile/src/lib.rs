@@ -126,10 +126,12 @@ fn obstacle_env(value: &str) -> Option<&'static str> {
 }
 
 /// Bare where every byte is harmless, single quotes where there is none inside,
-/// else double quotes: the one way that sh and systemd read alike.
+/// else double quotes: the one way that sh and systemd read alike. zsh takes
+/// `=ls`, in front or after a colon, for the path of ls.
 fn quote(text: &mut String, value: &str) {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "_./:=@%+,-".contains(c);
-    if value.chars().all(harmless) {
+    let path_of = value.starts_with('=') || value.contains(":=");
+    if value.chars().all(harmless) && !path_of {
         text.push_str(value);
     } else if !value.contains('\'') {
         text.extend(["'", value, "'"]);
@@ -187,6 +189,8 @@ mod tests {
             "K=\"it's \\$(id) #1 \\\"x\\\" \\\\ \\`a\\`\"\n"
         );
         assert_eq!(body(Format::Env, "~root"), "K='~root'\n");
+        assert_eq!(body(Format::Env, "=ls"), "K='=ls'\n");
+        assert_eq!(body(Format::Env, "a:=ls"), "K='a:=ls'\n");
     }
 
     #[test]

@@ -1,1 +1,151 @@
-//! Under construction.
+//! The daemon: tenants, jails, provisioning and the control socket. It starts
+//! the processes that handle secrets and never sees one itself.
+//!
+//! Another Rust daemon can use two parts of it on their own: [`contain`], which
+//! tells whether a directory may be a jail's root, and [`provision_tenant_env`],
+//! the hook to be called before a jail's services start.
+
+pub mod agent;
+mod child;
+mod clock;
+mod contain;
+pub mod credentials;
+pub mod events;
+mod frame;
+mod hook;
+pub mod jail;
+pub mod provision;
+mod retry;
+mod server;
+pub mod service;
+pub mod session;
+pub mod settings;
+pub mod store;
+pub mod tenant;
+mod writer;
+
+pub use contain::{Contained, Escape, contain, contain_planned};
+pub use hook::provision_tenant_env;
+
+use crate::agent::Agents;
+use crate::events::Events;
+use crate::provision::Provisioner;
+use crate::server::{Door, Rights, make_dir};
+use crate::service::Service;
+use crate::session::Session;
+use crate::settings::{Config, FetcherUser};
+use crate::store::Store;
+use anyhow::{Context, bail};
+use colibri_fetcher::words::Credentials;
+use nix::unistd::{Gid, Uid, chown};
+use std::fs::{File, TryLockError};
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// A daemon that is at work, without its sockets.
+#[derive(Debug)]
+pub struct Daemon {
+    service: Service,
+    follower: JoinHandle<()>,
+    /// Held as long as the daemon lives: nobody else uses its state.
+    _lock: File,
+}
+
+impl Daemon {
+    /// Takes the state directory, opens the database, and takes up the work of
+    /// an earlier daemon. To be called within a single-threaded tokio runtime:
+    /// children die with the thread that started them.
+    ///
+    /// # Errors
+    /// What the system refused, or that another daemon has the state directory.
+    pub async fn start(config: Config, credentials: Option<Credentials>) -> anyhow::Result<Self> {
+        let config = Arc::new(config);
+        let lock = lock(&config)?;
+        prepare(&config)?;
+        let file = config.settings.state_dir.join("tenants.db");
+        let store = Store::open(&file).with_context(|| format!("cannot open {}", file.display()))?;
+        let events = Events::default();
+        let session = Session::start(config.clone(), credentials, events.clone());
+        let (changed, changes) = mpsc::unbounded_channel();
+        let provisioner =
+            Provisioner::start(config.clone(), store.clone(), session.clone(), events.clone(), changed)
+                .await?;
+        let agents =
+            Agents::start(config.clone(), store.clone(), events.clone(), provisioner.clone()).await?;
+        let follower = tokio::spawn(agents.clone().follow(changes));
+        let started = clock::now();
+        let service = Service { config, store, session, provisioner, agents, events, started };
+        Ok(Self { service, follower, _lock: lock })
+    }
+
+    /// What requests are answered with.
+    pub const fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// Serves the control socket until a signal ends the daemon.
+    ///
+    /// # Errors
+    /// If a socket cannot be bound.
+    pub async fn serve(self) -> anyhow::Result<()> {
+        let settings = &self.service.config.settings;
+        let mut doors = tokio::task::JoinSet::new();
+        let control = settings.run_dir.join("control");
+        let door = Door::open(&control, self.service.config.group, Rights::Change)?;
+        doors.spawn(door.serve(self.service.clone()));
+        if self.service.config.observers.is_some() {
+            let dir = settings.run_dir.join("observe");
+            let door = Door::open(&dir, self.service.config.observers, Rights::Observe)?;
+            doors.spawn(door.serve(self.service.clone()));
+        }
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tracing::info!(base = %self.service.config.base.display(), "ready");
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("ending");
+        doors.shutdown().await;
+        self.end().await;
+        Ok(())
+    }
+
+    /// Ends the session; work under way is done again by the next daemon, and
+    /// agents go on.
+    pub async fn end(self) {
+        self.follower.abort();
+        self.service.session.close().await;
+    }
+}
+
+fn lock(config: &Config) -> anyhow::Result<File> {
+    let dir = &config.settings.state_dir;
+    make_dir(dir, 0o700)?;
+    let path = dir.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!("another colibrid runs with {}", dir.display()),
+        Err(TryLockError::Error(error)) => Err(error).context("cannot lock the state directory"),
+    }
+}
+
+/// Makes the directories; what an earlier fetcher left in the session's, which
+/// holds credentials, is removed.
+fn prepare(config: &Config) -> anyhow::Result<()> {
+    make_dir(&config.settings.run_dir, 0o755)?;
+    make_dir(&config.settings.log_dir, 0o700)?;
+    let session = config.session_dir();
+    if session.symlink_metadata().is_ok() {
+        std::fs::remove_dir_all(&session).with_context(|| format!("cannot clean {}", session.display()))?;
+    }
+    make_dir(&session, 0o700)?;
+    if let FetcherUser::Other(owner) = config.fetcher_user {
+        chown(&session, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))
+            .with_context(|| format!("cannot give {} to the fetcher's user", session.display()))?;
+    }
+    Ok(())
+}

@@ -1,2 +1,64 @@
-//! Under construction.
-fn main() {}
+//! `colibrid`: hardens itself, moves the credentials out of sight, and serves.
+
+use clap::Parser;
+use colibri_daemon::settings::{Config, Settings};
+use colibri_daemon::{Daemon, credentials};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Each request that waits for the vault holds two descriptors.
+const DESCRIPTORS: u64 = 65536;
+
+fn main() -> ExitCode {
+    let settings = Settings::parse();
+    log(settings.log_json);
+    match run(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("colibrid: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(settings: Settings) -> anyhow::Result<()> {
+    harden()?;
+    let credentials = credentials::take()?;
+    if credentials.is_none() {
+        tracing::warn!("no credentials are set: every provision will fail until they are");
+    }
+    let config = Config::new(settings)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { Daemon::start(config, credentials).await?.serve().await })
+}
+
+/// No core file, nobody looks into this process, and every file it makes is
+/// its own until it says otherwise.
+fn harden() -> anyhow::Result<()> {
+    umask(Mode::from_bits_truncate(0o077));
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    forbid_tracing()?;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(DESCRIPTORS).max(soft), hard)?;
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn forbid_tracing() -> nix::Result<()> {
+    nix::sys::prctl::set_dumpable(false)
+}
+
+/// There only root may trace a process of root.
+#[cfg(not(target_os = "linux"))]
+fn forbid_tracing() -> nix::Result<()> {
+    Ok(())
+}
+
+fn log(json: bool) {
+    let filter = EnvFilter::try_from_env("COLIBRI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
+    if json { log.json().init() } else { log.with_ansi(false).init() }
+}

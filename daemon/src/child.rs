@@ -1,0 +1,51 @@
+//! The daemon's own children, fetcher and writers: what they print goes into
+//! the daemon's log, bounded and with nothing that could forge another line.
+
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+const MAX_LINE: u64 = 4096;
+
+/// A command with nothing of the daemon's environment.
+pub fn command(program: &std::path::Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().current_dir("/").kill_on_drop(true);
+    if let Ok(filter) = std::env::var("COLIBRI_LOG") {
+        command.env("COLIBRI_LOG", filter);
+    }
+    command
+}
+
+/// Copies the lines of a child's standard error into the log.
+pub fn log(name: &'static str, pid: Option<u32>, stderr: impl AsyncRead + Unpin + Send + 'static) {
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(stderr);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match (&mut lines).take(MAX_LINE).read_until(b'\n', &mut line).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {
+                    let text = String::from_utf8_lossy(line.trim_ascii_end());
+                    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+                    tracing::info!(from = name, pid, "{text}");
+                }
+            }
+        }
+    });
+}
+
+/// Asks a child to end, then makes it, and reaps it.
+pub async fn end(mut child: Child, grace: Duration) {
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).map(nix::unistd::Pid::from_raw);
+    if tokio::time::timeout(grace, child.wait()).await.is_ok() {
+        return;
+    }
+    if let Some(pid) = pid {
+        let _gone = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+    }
+    if tokio::time::timeout(grace, child.wait()).await.is_err() {
+        let _gone = child.kill().await;
+    }
+}

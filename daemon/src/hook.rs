@@ -1,0 +1,88 @@
+//! The hook: what happens before a jail's services start. It can be called by
+//! another Rust daemon, and it never keeps a jail from starting.
+
+use crate::contain::contain;
+use crate::provision::{Ended, Provisioner, Work};
+use crate::store::StoreError;
+use crate::tenant::Tenant;
+use colibri_control::{ErrorName, Fault, HookResult, HookView, JailName, Reason, Status};
+use std::path::Path;
+use tokio::time::timeout;
+
+/// Brings the secrets of the tenant that is named like the jail into its root.
+/// Without such a tenant, or with another root than the registered one, it does
+/// nothing. It returns at the latest when the tenant's deadline is over; what
+/// failed is in the answer, is recorded, and is tried again.
+pub async fn provision_tenant_env(provisioner: &Provisioner, jail: &JailName, root: &Path) -> HookView {
+    match find(provisioner, jail, root).await {
+        Ok(None) => HookView { result: HookResult::NoTenant, warning: None, provision: None },
+        Ok(Some(tenant)) => provision(provisioner, &tenant).await,
+        Err((result, warning)) => {
+            tracing::warn!(tenant = %jail, "{warning}");
+            HookView { result, warning: Some(warning), provision: None }
+        }
+    }
+}
+
+async fn find(
+    provisioner: &Provisioner,
+    jail: &JailName,
+    root: &Path,
+) -> Result<Option<Tenant>, (HookResult, Fault)> {
+    let tools = provisioner.tools();
+    let id = jail.clone();
+    let found = tools.store.with(move |db| db.tenant(&id)).await;
+    let Some(tenant) = found.map_err(|error: StoreError| (HookResult::Failed, error.into()))? else {
+        return Ok(None);
+    };
+    if tenant.status == Status::Destroyed {
+        let message = format!("{jail} was destroyed and gets no secrets");
+        return Err((HookResult::Destroyed, Fault::new(ErrorName::WrongState, message)));
+    }
+    if root != tenant.root {
+        compare(provisioner, jail, root, &tenant).await?;
+    }
+    // What the registered root itself leads to, the attempt finds and records.
+    Ok(Some(tenant))
+}
+
+async fn compare(
+    provisioner: &Provisioner,
+    jail: &JailName,
+    root: &Path,
+    tenant: &Tenant,
+) -> Result<(), (HookResult, Fault)> {
+    let tools = provisioner.tools();
+    let (base, given) = (tools.config.base.clone(), root.to_owned());
+    let contained = tokio::task::spawn_blocking(move || contain(&base, &given)).await;
+    let contained = match contained {
+        Ok(contained) => contained.map_err(|escape| (HookResult::Failed, escape.into()))?,
+        Err(error) => return Err((HookResult::Failed, Fault::new(ErrorName::Busy, error.to_string()))),
+    };
+    if contained.root() != tenant.root {
+        let (given, stored) = (contained.root(), &tenant.root);
+        let message = format!("{jail} is at {}, but {} is registered", given.display(), stored.display());
+        return Err((HookResult::RootMismatch, Fault::new(ErrorName::RootMismatch, message)));
+    }
+    Ok(())
+}
+
+async fn provision(provisioner: &Provisioner, tenant: &Tenant) -> HookView {
+    let deadline = tenant.deadline(provisioner.tools().config.settings.deadline);
+    let run = provisioner.run(&tenant.id, Work::Put(Reason::Hook));
+    let ended = timeout(deadline, run).await.unwrap_or_else(|_| {
+        Err(Fault::new(ErrorName::DeadlineExceeded, "the secrets did not come before the deadline"))
+    });
+    view(ended)
+}
+
+fn view(ended: Ended) -> HookView {
+    match ended {
+        Ok(provision) => HookView {
+            result: if provision.error.is_none() { HookResult::Provisioned } else { HookResult::Failed },
+            warning: provision.error.clone(),
+            provision: Some(provision),
+        },
+        Err(fault) => HookView { result: HookResult::Failed, warning: Some(fault), provision: None },
+    }
+}

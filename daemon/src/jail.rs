@@ -1,0 +1,89 @@
+//! Jails behind one small interface: jail(8) and bastille on FreeBSD,
+//! bubblewrap on Linux. Which one is decided here and nowhere else. Both sides
+//! are built everywhere, so that both are tested everywhere.
+
+pub mod bubblewrap;
+pub mod freebsd;
+
+#[cfg(not(target_os = "freebsd"))]
+pub use bubblewrap::Bubblewrap as Host;
+#[cfg(target_os = "freebsd")]
+pub use freebsd::FreeBsd as Host;
+
+use colibri_control::{ErrorName, Fault, JailName};
+use colibri_ipc::Owner;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::Command;
+
+/// How long a jail may take to start or stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A jail that agents run in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jail {
+    /// Its name.
+    pub name: JailName,
+    /// Its root, canonical.
+    pub root: PathBuf,
+    /// Who an agent is inside.
+    pub owner: Owner,
+}
+
+/// What a jail system can do.
+pub trait Jails {
+    /// Whether the jail runs.
+    fn runs(&self, jail: &Jail) -> impl Future<Output = Result<bool, Fault>> + Send;
+    /// Starts a jail that does not run.
+    fn start(&self, jail: &Jail) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Stops a jail that `start` started.
+    fn stop(&self, jail: &Jail) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Program and arguments that run `command` inside the jail.
+    fn line(&self, jail: &Jail, command: &[String]) -> Vec<OsString>;
+    /// Whom to run that line as, if not as the daemon.
+    fn user(&self, jail: &Jail) -> Option<Owner>;
+    /// Tells a process from any other of the same number; `None` if it is gone.
+    fn identity(&self, pid: u32) -> impl Future<Output = Option<String>> + Send;
+    /// Sends a signal to the agent whose `line` runs as `pid`.
+    fn signal(&self, pid: u32, signal: Signal);
+}
+
+/// Runs a program of the jail system to its end; gives what it printed.
+async fn run(line: &[OsString]) -> Result<Option<String>, Fault> {
+    let Some((program, args)) = line.split_first() else { return Ok(None) };
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    let failed = |why: String| Fault::new(ErrorName::JailFailed, format!("{}: {why}", program.display()));
+    match output {
+        Ok(Ok(output)) if output.status.success() => {
+            Ok(Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()))
+        }
+        Ok(Ok(output)) => {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            Err(failed(format!("{}: {}", output.status, errors.lines().next_back().unwrap_or_default())))
+        }
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(_) => Err(failed("did not end in time".into())),
+    }
+}
+
+fn send(pid: u32, signal: Signal) {
+    if let Ok(pid) = i32::try_from(pid)
+        && pid > 0
+    {
+        let _gone = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+fn words(line: &[&str]) -> Vec<OsString> {
+    line.iter().map(OsString::from).collect()
+}
+
+fn exists(program: &Path) -> bool {
+    program.is_file()
+}

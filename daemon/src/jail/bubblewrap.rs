@@ -1,0 +1,112 @@
+//! Linux: each agent gets a container of its own from bubblewrap, with the jail
+//! root as its root and user, pid, mount, ipc and uts namespaces of its own. A
+//! jail without an agent is nothing but its directory.
+
+use super::{Jail, Jails, send, words};
+use colibri_control::Fault;
+use colibri_ipc::Owner;
+use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
+use std::ffi::OsString;
+use std::fs::read_to_string;
+use std::path::PathBuf;
+
+/// The bubblewrap program.
+#[derive(Clone, Debug)]
+pub struct Bubblewrap {
+    program: PathBuf,
+}
+
+impl Bubblewrap {
+    /// Uses this program.
+    pub fn new(config: &crate::settings::Config) -> Self {
+        Self { program: config.bwrap.clone() }
+    }
+}
+
+impl Jails for Bubblewrap {
+    async fn runs(&self, _jail: &Jail) -> Result<bool, Fault> {
+        Ok(false)
+    }
+
+    async fn start(&self, _jail: &Jail) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn stop(&self, _jail: &Jail) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn line(&self, jail: &Jail, command: &[String]) -> Vec<OsString> {
+        let mut line = vec![self.program.clone().into()];
+        line.extend(words(&["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]));
+        let (uid, gid) = (jail.owner.uid.to_string(), jail.owner.gid.to_string());
+        line.extend(words(&[
+            "--uid",
+            &uid,
+            "--gid",
+            &gid,
+            "--hostname",
+            jail.name.as_str(),
+            "--new-session",
+        ]));
+        line.push("--bind".into());
+        line.push(jail.root.clone().into());
+        line.extend(words(&["/", "--proc", "/proc", "--dev", "/dev", "--chdir", "/", "--"]));
+        line.extend(command.iter().map(OsString::from));
+        line
+    }
+
+    /// A user namespace maps one user, the one that made it.
+    fn user(&self, jail: &Jail) -> Option<Owner> {
+        (geteuid().is_root() && jail.owner.uid != 0).then_some(jail.owner)
+    }
+
+    async fn identity(&self, pid: u32) -> Option<String> {
+        let boot = read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let stat = read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name, in parentheses, may hold anything; state is the field after.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+        let alive = !matches!(*fields.first()?, "Z" | "X");
+        let started = fields.get(19)?;
+        alive.then(|| format!("{started} {}", boot.trim()))
+    }
+
+    /// bwrap waits outside, the first process of its pid namespace waits inside,
+    /// and below that is the agent. Killing the middle one kills all inside.
+    fn signal(&self, pid: u32, signal: Signal) {
+        let inside = children(pid);
+        let agents: Vec<u32> = inside.iter().copied().flat_map(children).collect();
+        let targets = match (signal, agents.is_empty()) {
+            (Signal::SIGKILL, _) | (_, true) => inside,
+            (_, false) => agents,
+        };
+        if targets.is_empty() {
+            send(pid, signal);
+        }
+        targets.into_iter().for_each(|pid| send(pid, signal));
+    }
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let list = read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_the_recorded_one() {
+        let jail = Jail {
+            name: "web01".parse().unwrap(),
+            root: "/jails/web01/root".into(),
+            owner: Owner { uid: 80, gid: 81 },
+        };
+        let line = Bubblewrap { program: "/usr/bin/bwrap".into() }.line(&jail, &["sleep".into(), "9".into()]);
+        let recorded = "/usr/bin/bwrap --unshare-user --unshare-pid --unshare-ipc --unshare-uts --uid 80 --gid 81 \
+            --hostname web01 --new-session --bind /jails/web01/root / --proc /proc --dev /dev --chdir / -- sleep 9";
+        assert_eq!(line, words(&recorded.split_ascii_whitespace().collect::<Vec<_>>()));
+    }
+}

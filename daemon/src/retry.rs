@@ -1,0 +1,59 @@
+//! When to try again: exponential backoff with full jitter, slower where the
+//! vault limits logins, and never where only an operator can help.
+
+use colibri_control::{ErrorName, Retry};
+use rand::Rng;
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(600);
+/// The least time between two logins after the vault limited or refused one,
+/// and until a shrunken answer counts as confirmed.
+pub const SLOW: Duration = Duration::from_secs(60);
+
+/// How long to wait after the `failures`th failure in a row; `None` for ever.
+pub fn delay(name: ErrorName, failures: u32, random: &mut impl Rng) -> Option<Duration> {
+    let at_least = match name.retry() {
+        Retry::Never => return None,
+        Retry::Slowly => SLOW,
+        Retry::Later if name == ErrorName::AnswerShrunken => SLOW,
+        Retry::Later => Duration::ZERO,
+    };
+    let longest = FIRST.saturating_mul(1 << failures.min(16)).min(LONGEST);
+    Some(at_least + random.random_range(FIRST / 4..=longest))
+}
+
+/// The next refresh, within a tenth of the interval; `None` if there is none.
+pub fn refresh(seconds: u32, random: &mut impl Rng) -> Option<Duration> {
+    let interval = Duration::from_secs(seconds.into());
+    (seconds > 0).then(|| random.random_range(interval * 9 / 10..=interval * 11 / 10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delay_grows_to_its_bound_and_not_beyond() {
+        let mut random = rand::rng();
+        let longest = |failures, random: &mut _| {
+            (0..200).filter_map(|_| delay(ErrorName::VaultUnreachable, failures, random)).max().unwrap()
+        };
+        assert!(longest(1, &mut random) <= FIRST * 2);
+        assert!(longest(6, &mut random) > FIRST * 2);
+        assert!(longest(u32::MAX, &mut random) <= LONGEST);
+    }
+
+    #[test]
+    fn a_rate_limit_waits_a_minute_and_bad_credentials_for_ever() {
+        assert!(delay(ErrorName::RateLimited, 1, &mut rand::rng()).unwrap() > SLOW);
+        assert_eq!(delay(ErrorName::BadCredentials, 1, &mut rand::rng()), None);
+    }
+
+    #[test]
+    fn a_refresh_stays_near_its_interval() {
+        assert_eq!(refresh(0, &mut rand::rng()), None);
+        let next = refresh(100, &mut rand::rng()).unwrap();
+        assert!((90..=110).contains(&next.as_secs()));
+    }
+}

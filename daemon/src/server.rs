@@ -1,0 +1,206 @@
+//! The control socket: who may connect, how much they may send and hold, and
+//! one line for one line. A slow or hostile client harms nobody else.
+
+use crate::service::Service;
+use anyhow::Context;
+use colibri_control::{Answer, Call, Content, ErrorName, Fault, MAX_REQUEST, Reply, Request};
+use nix::unistd::{Gid, Uid, User, chown, geteuid, getgrouplist};
+use std::ffi::CString;
+use std::fs::{DirBuilder, Permissions, set_permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, UCred};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// Clients of one socket at once.
+const CLIENTS: usize = 128;
+/// A client that asks nothing for so long is dropped.
+const IDLE: Duration = Duration::from_secs(60);
+/// A client that takes its answer no faster than this is dropped.
+const SLOW: Duration = Duration::from_secs(10);
+/// After the system refused to accept, for want of descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What clients of a socket may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// Everything.
+    Change,
+    /// Look.
+    Observe,
+}
+
+/// A socket that is bound.
+#[derive(Debug)]
+pub struct Door {
+    listener: UnixListener,
+    path: PathBuf,
+    group: Option<u32>,
+    rights: Rights,
+}
+
+impl Door {
+    /// Binds `colibrid.sock` in `dir`, which nobody but the daemon's user and
+    /// the group can enter; the directory is so before the socket is there.
+    ///
+    /// # Errors
+    /// The step that the system refused.
+    pub fn open(dir: &Path, group: Option<u32>, rights: Rights) -> anyhow::Result<Self> {
+        make_dir(dir, 0o700)?;
+        let path = dir.join("colibrid.sock");
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+            }
+            _ => {}
+        }
+        // The process's mask makes it 0600.
+        let listener =
+            UnixListener::bind(&path).with_context(|| format!("cannot bind {}", path.display()))?;
+        if let Some(group) = group {
+            for (path, mode) in [(path.as_path(), 0o660), (dir, 0o710)] {
+                chown(path, None, Some(Gid::from_raw(group)))
+                    .map_err(std::io::Error::from)
+                    .and_then(|()| set_permissions(path, Permissions::from_mode(mode)))
+                    .with_context(|| format!("cannot open {} for the group", path.display()))?;
+            }
+        }
+        Ok(Self { listener, path, group, rights })
+    }
+
+    /// Serves clients for ever.
+    pub async fn serve(self, service: Service) {
+        let places = Arc::new(Semaphore::new(CLIENTS));
+        loop {
+            let Ok((stream, _)) = self.listener.accept().await else {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            };
+            let admitted = stream.peer_cred().is_ok_and(|peer| admits(&peer, self.group));
+            let (client, rights) = (Client::new(stream), self.rights);
+            if !admitted {
+                tokio::spawn(client.refuse(ErrorName::NotAllowed, "this socket is not for you"));
+            } else if let Ok(place) = places.clone().try_acquire_owned() {
+                let service = service.clone();
+                tokio::spawn(async move {
+                    client.serve(&service, rights).await;
+                    drop(place);
+                });
+            } else {
+                tokio::spawn(client.refuse(ErrorName::Busy, "there are too many clients"));
+            }
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Makes a directory, or takes one that is there, and sets its mode.
+///
+/// # Errors
+/// The step that the system refused.
+pub fn make_dir(dir: &Path, mode: u32) -> anyhow::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(mode).create(dir);
+    made.and_then(|()| set_permissions(dir, Permissions::from_mode(mode)))
+        .with_context(|| format!("cannot make the directory {}", dir.display()))
+}
+
+/// The directory keeps others out; this is the second lock.
+fn admits(peer: &UCred, group: Option<u32>) -> bool {
+    let uid = Uid::from_raw(peer.uid());
+    uid.is_root()
+        || uid == geteuid()
+        || group.is_some_and(|group| peer.gid() == group || is_member(uid, group))
+}
+
+fn is_member(uid: Uid, group: u32) -> bool {
+    let user = User::from_uid(uid).ok().flatten();
+    let groups = user.and_then(|user| getgrouplist(&CString::new(user.name).ok()?, user.gid).ok());
+    groups.is_some_and(|groups| groups.contains(&Gid::from_raw(group)))
+}
+
+struct Client {
+    from: BufReader<OwnedReadHalf>,
+    to: OwnedWriteHalf,
+}
+
+impl Client {
+    fn new(stream: UnixStream) -> Self {
+        let (from, to) = stream.into_split();
+        Self { from: BufReader::new(from), to }
+    }
+
+    async fn refuse(mut self, name: ErrorName, why: &'static str) {
+        let _gone = self.send(0, Content::Error(Fault::new(name, why))).await;
+    }
+
+    async fn serve(mut self, service: &Service, rights: Rights) {
+        loop {
+            let line = match timeout(IDLE, self.line()).await {
+                Ok(Ok(Some(line))) => line,
+                Ok(Ok(None)) => return self.refuse(ErrorName::BadRequest, "the line is too long").await,
+                Ok(Err(())) | Err(_) => return,
+            };
+            let sent = match Call::from_line(&line) {
+                Ok(Call { id, request }) if rights == Rights::Observe && !request.observes() => {
+                    let fault = Fault::new(ErrorName::NotAllowed, "this socket is for observing");
+                    self.send(id, Content::Error(fault)).await
+                }
+                Ok(Call { id, request: Request::Watch {} }) => return self.watch(id, service).await,
+                Ok(Call { id, request }) => match service.answer(request).await {
+                    Ok(answer) => self.send(id, Content::Ok(answer)).await,
+                    Err(fault) => self.send(id, Content::Error(fault)).await,
+                },
+                Err(bad) => {
+                    let fault = Fault::new(ErrorName::BadRequest, bad.message);
+                    self.send(bad.id, Content::Error(fault)).await
+                }
+            };
+            if sent.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// One line; `None` if it is over its bound, an error at the end.
+    async fn line(&mut self) -> Result<Option<Vec<u8>>, ()> {
+        let mut line = Vec::new();
+        let mut bounded = (&mut self.from).take(MAX_REQUEST as u64);
+        match bounded.read_until(b'\n', &mut line).await {
+            Ok(_) if line.last() == Some(&b'\n') => Ok(Some(line)),
+            Ok(MAX_REQUEST) => Ok(None),
+            Ok(_) | Err(_) => Err(()),
+        }
+    }
+
+    async fn send(&mut self, id: u64, content: Content) -> std::io::Result<()> {
+        let line = Reply::new(id, content).to_line()?;
+        timeout(SLOW, self.to.write_all(&line)).await?
+    }
+
+    async fn watch(mut self, id: u64, service: &Service) {
+        let mut watcher = service.events.watch();
+        let mut sent = self.send(id, Content::Ok(Answer::Watching)).await;
+        while sent.is_ok() {
+            let mut byte = [0];
+            sent = tokio::select! {
+                event = watcher.next() => match event {
+                    Some(event) => self.send(id, Content::Event(event)).await,
+                    None => return,
+                },
+                // A watcher has nothing more to say but that it has gone.
+                _ = self.from.read(&mut byte) => return,
+            };
+        }
+    }
+}

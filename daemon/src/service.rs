@@ -1,0 +1,334 @@
+//! What each request does. It knows nothing of sockets.
+
+use crate::agent::Agents;
+use crate::clock;
+use crate::contain::contain_planned;
+use crate::events::Events;
+use crate::hook::provision_tenant_env;
+use crate::provision::{Provisioner, Work, keeps_up};
+use crate::session::Session;
+use crate::settings::Config;
+use crate::store::Store;
+use crate::tenant::{Target, Tenant, Turn, check};
+use colibri_control::{
+    Answer, ErrorName, Event, Fault, JailName, Reason, Request, Settings, Status, StatusView, TenantId,
+};
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Everything that a request may touch.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Checked settings.
+    pub config: Arc<Config>,
+    /// The database.
+    pub store: Store,
+    /// The vault session.
+    pub session: Session,
+    /// The provisioner.
+    pub provisioner: Provisioner,
+    /// The agents.
+    pub agents: Agents,
+    /// What happens.
+    pub events: Events,
+    /// When the daemon started.
+    pub started: u64,
+}
+
+type Answered = Result<Answer, Fault>;
+
+impl Service {
+    /// Does what is asked. `watch` is the server's own business.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub async fn answer(&self, request: Request) -> Answered {
+        match request {
+            Request::RegisterTenant { tenant, root, settings } => {
+                self.register(tenant, &root, *settings).await
+            }
+            Request::UpdateTenant { tenant, root, changes } => self.update(tenant, root, changes).await,
+            Request::ShowTenant { tenant } => self.show(&tenant).await,
+            Request::ListTenants {} => self.list().await,
+            Request::UnregisterTenant { tenant } => self.unregister(tenant).await,
+            Request::Provision { tenant } => self.provision(tenant).await,
+            Request::Hook { jail, root } => {
+                let hook = provision_tenant_env(&self.provisioner, &jail, &root).await;
+                Ok(Answer::Hook(Box::new(hook)))
+            }
+            Request::SpawnAgent { jail, root, command } => {
+                let spawned = self.agents.spawn(&jail, &root, command).await?;
+                Ok(Answer::Spawned(Box::new(spawned)))
+            }
+            Request::ListAgents {} => {
+                let agents = self.store.with(|db| db.agents()).await?;
+                Ok(Answer::Agents(agents.into_iter().map(|agent| agent.view).collect()))
+            }
+            Request::StopAgent { jail, remove_secrets } => self.stop(jail, remove_secrets).await,
+            Request::DestroyTenant { tenant } => self.destroy(tenant).await,
+            Request::Diff { .. } => Err(bad("diff is not there yet")),
+            Request::History { tenant, limit } => {
+                let history = self.store.with(move |db| db.history(tenant.as_ref(), limit)).await?;
+                Ok(Answer::Provisions(history))
+            }
+            Request::Status {} => self.status().await,
+            Request::Watch {} => Ok(Answer::Watching),
+        }
+    }
+
+    async fn tenant(&self, id: &TenantId) -> Result<Tenant, Fault> {
+        let id = id.clone();
+        Ok(self.store.with(move |db| db.known(&id)).await?)
+    }
+
+    async fn show(&self, id: &TenantId) -> Answered {
+        let tenant = self.tenant(id).await?;
+        let busy = self.provisioner.busy().await.contains(id);
+        let deadline = self.config.settings.deadline;
+        Ok(Answer::Tenant(Box::new(tenant.view(self.config.owner, deadline, busy))))
+    }
+
+    async fn list(&self) -> Answered {
+        let tenants = self.store.with(|db| db.tenants()).await?;
+        let busy = self.provisioner.busy().await;
+        let (owner, deadline) = (self.config.owner, self.config.settings.deadline);
+        let view = |tenant: Tenant| {
+            let busy = busy.contains(&tenant.id);
+            tenant.view(owner, deadline, busy)
+        };
+        Ok(Answer::Tenants(tenants.into_iter().map(view).collect()))
+    }
+
+    async fn contained(&self, root: &Path) -> Result<PathBuf, Fault> {
+        let (base, root) = (self.config.base.clone(), root.to_owned());
+        let contained = tokio::task::spawn_blocking(move || contain_planned(&base, &root)).await;
+        Ok(contained.map_err(|error| Fault::new(ErrorName::Busy, error.to_string()))??.root())
+    }
+
+    async fn register(&self, id: TenantId, root: &Path, settings: Settings) -> Answered {
+        check(&settings, self.config.owner)?;
+        let root = self.contained(root).await?;
+        let name = id.clone();
+        let inserted = self.store.with(move |db| match db.tenant(&name)? {
+            Some(there) if there.root == root && there.settings == settings => Ok(Ok(false)),
+            Some(there) => Ok(Err(conflict(&there))),
+            None => match db.at_root(&root, &name)? {
+                Some(other) => Ok(Err(taken(&root, &other))),
+                None => db.insert(&name, &root, &settings, clock::now()).map(|()| Ok(true)),
+            },
+        });
+        if inserted.await?? {
+            self.announce(&id, Some(Status::Provisioned));
+        }
+        self.show(&id).await
+    }
+
+    async fn update(&self, id: TenantId, root: Option<PathBuf>, changes: Map<String, Value>) -> Answered {
+        let tenant = self.tenant(&id).await?;
+        if tenant.status == Status::Destroyed {
+            return Err(Fault::new(ErrorName::WrongState, format!("{id} is destroyed")));
+        }
+        let settings = merge(&tenant.settings, changes)?;
+        check(&settings, self.config.owner)?;
+        let root = match root {
+            Some(root) => self.contained(&root).await?,
+            None => tenant.root.clone(),
+        };
+        self.leave(&tenant, &root, &settings).await?;
+        let (name, place) = (id.clone(), root.clone());
+        let updated = self.store.with(move |db| match db.at_root(&place, &name)? {
+            Some(other) => Ok(Err(taken(&place, &other))),
+            None => db.update(&name, &place, &settings).map(Ok),
+        });
+        updated.await??;
+        // What has secrets shall have them as they are set now.
+        if tenant.status == Status::Active {
+            self.provisioner.schedule(&id, Some(clock::now()));
+        }
+        self.show(&id).await
+    }
+
+    /// A file that will be written elsewhere from now on is not left behind.
+    async fn leave(&self, tenant: &Tenant, root: &Path, settings: &Settings) -> Result<(), Fault> {
+        let owner = self.config.owner;
+        let (old, new) = (Target::new(&tenant.settings, owner)?, Target::new(settings, owner)?);
+        if tenant.keys.is_empty() || (root == tenant.root && old.same_place(&new)) {
+            return Ok(());
+        }
+        self.remove(&tenant.id).await
+    }
+
+    async fn remove(&self, id: &TenantId) -> Result<(), Fault> {
+        let provision = self.provisioner.run(id, Work::Remove).await?;
+        provision.error.map_or(Ok(()), Err)
+    }
+
+    async fn unregister(&self, id: TenantId) -> Answered {
+        let name = id.clone();
+        let removed = self.store.with(move |db| {
+            let tenant = db.known(&name)?;
+            if tenant.status == Status::Active || !tenant.keys.is_empty() {
+                let message = format!("{name} still has secrets in its jail: destroy it first");
+                return Ok(Err(Fault::new(ErrorName::WrongState, message)));
+            }
+            db.delete(&name).map(Ok)
+        });
+        removed.await??;
+        self.provisioner.schedule(&id, None);
+        self.announce(&id, None);
+        Ok(Answer::Done)
+    }
+
+    async fn provision(&self, tenant: Option<TenantId>) -> Answered {
+        let ids = match tenant {
+            Some(id) => vec![id],
+            None => {
+                let tenants = self.store.with(|db| db.tenants()).await?;
+                tenants.into_iter().filter(|tenant| keeps_up(tenant.status)).map(|tenant| tenant.id).collect()
+            }
+        };
+        let mut runs = tokio::task::JoinSet::new();
+        let one = ids.len() == 1;
+        for id in ids {
+            let provisioner = self.provisioner.clone();
+            runs.spawn(async move { provisioner.run(&id, Work::Put(Reason::Operator)).await });
+        }
+        let mut provisions = Vec::with_capacity(runs.len());
+        for ended in runs.join_all().await {
+            match ended {
+                Ok(provision) => provisions.push(provision),
+                Err(fault) if one => return Err(fault),
+                // It was unregistered or destroyed meanwhile.
+                Err(fault) => tracing::info!("{fault}"),
+            }
+        }
+        provisions.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+        Ok(Answer::Provisions(provisions))
+    }
+
+    async fn stop(&self, jail: JailName, remove_secrets: bool) -> Answered {
+        let stopped = self.agents.stop(&jail).await?;
+        let name = jail.clone();
+        let (tenant, agent) = self.store.with(move |db| Ok((db.tenant(&name)?, db.agent(&name)?))).await?;
+        let stops = tenant.as_ref().is_some_and(|tenant| {
+            tenant.status == Status::Active || (remove_secrets && tenant.status == Status::Stopped)
+        });
+        if !stopped && !stops {
+            return Err(Fault::new(ErrorName::AgentNotFound, format!("no agent runs in {jail}")));
+        }
+        if stops {
+            self.halt(&jail).await?;
+        }
+        if stops && remove_secrets {
+            self.remove(&jail).await?;
+        }
+        Ok(agent.map_or(Answer::Done, |agent| Answer::Agent(Box::new(agent.view))))
+    }
+
+    /// From now on nothing puts the tenant's file back by itself.
+    async fn halt(&self, id: &TenantId) -> Result<(), Fault> {
+        let name = id.clone();
+        self.store.with(move |db| db.turn(&name, Turn::Stopped)).await?;
+        self.provisioner.schedule(id, None);
+        self.announce(id, Some(Status::Stopped));
+        Ok(())
+    }
+
+    async fn destroy(&self, id: TenantId) -> Answered {
+        let tenant = self.tenant(&id).await?;
+        match tenant.status {
+            Status::Destroyed => return self.show(&id).await,
+            Status::Provisioned => {
+                let message = format!("{id} has no secrets yet: unregister it");
+                return Err(Fault::new(ErrorName::WrongState, message));
+            }
+            Status::Active | Status::Stopped => {}
+        }
+        self.agents.stop(&id).await?;
+        self.halt(&id).await?;
+        self.remove(&id).await?;
+        let name = id.clone();
+        self.store.with(move |db| db.turn(&name, Turn::Destroyed)).await?;
+        self.announce(&id, Some(Status::Destroyed));
+        self.show(&id).await
+    }
+
+    fn announce(&self, id: &TenantId, status: Option<Status>) {
+        self.events.announce(Event::Tenant { tenant: id.clone(), status });
+    }
+
+    async fn status(&self) -> Answered {
+        let tenants = self.store.with(|db| db.tenants()).await?;
+        let count = |wanted: &dyn Fn(&Tenant) -> bool| {
+            u32::try_from(tenants.iter().filter(|tenant| wanted(tenant)).count()).unwrap_or(u32::MAX)
+        };
+        let session = self.session.status();
+        Ok(Answer::Status(Box::new(StatusView {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            started: self.started,
+            base: self.config.base.clone(),
+            sandbox: !self.config.settings.insecure_no_sandbox,
+            session: session.state,
+            fetcher: session.fetcher,
+            fetcher_user: self.config.fetcher_user_name(),
+            bw_version: session.bw_version,
+            session_error: session.error,
+            provisioned: count(&|tenant| tenant.status == Status::Provisioned),
+            active: count(&|tenant| tenant.status == Status::Active),
+            stopped: count(&|tenant| tenant.status == Status::Stopped),
+            destroyed: count(&|tenant| tenant.status == Status::Destroyed),
+            failing: count(&|tenant| tenant.error.is_some()),
+            under_way: u32::try_from(self.provisioner.busy().await.len()).unwrap_or(u32::MAX),
+            agents: self.agents.running(),
+        })))
+    }
+}
+
+/// A merge patch (RFC 7396), one level deep: settings have no objects that
+/// could be merged further.
+fn merge(settings: &Settings, changes: Map<String, Value>) -> Result<Settings, Fault> {
+    let Ok(Value::Object(mut merged)) = serde_json::to_value(settings) else {
+        return Err(bad("the settings cannot be changed"));
+    };
+    for (name, value) in changes {
+        match value {
+            Value::Null => merged.remove(&name),
+            value => merged.insert(name, value),
+        };
+    }
+    serde_json::from_value(Value::Object(merged)).map_err(|error| bad(&error.to_string()))
+}
+
+fn conflict(there: &Tenant) -> Fault {
+    let message = format!(
+        "{} is registered with other settings, at {}, {}",
+        there.id,
+        there.root.display(),
+        there.status
+    );
+    Fault::new(ErrorName::TenantConflict, message)
+}
+
+fn taken(root: &Path, other: &str) -> Fault {
+    Fault::new(ErrorName::TenantConflict, format!("{} is the root of {other}", root.display()))
+}
+
+fn bad(message: &str) -> Fault {
+    Fault::new(ErrorName::BadRequest, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_touches_what_it_names_and_null_brings_the_default_back() {
+        let settings = Settings { refresh: 900, fields: true, ..Settings::default() };
+        let changes = |text: &str| serde_json::from_str(text).unwrap();
+        let merged = merge(&settings, changes(r#"{"refresh":null,"prefix":"P_"}"#)).unwrap();
+        assert_eq!(merged, Settings { fields: true, prefix: "P_".into(), ..Settings::default() });
+        assert!(merge(&settings, changes(r#"{"fefresh":1}"#)).is_err());
+    }
+}

@@ -1,0 +1,411 @@
+//! The one vault session of the host, as the daemon sees it: a fetcher process
+//! that is started when there is work, is handed one socket per request, and
+//! ends by itself when idle. A single task owns it.
+
+use crate::events::Events;
+use crate::retry::SLOW;
+use crate::settings::{Config, FetcherUser};
+use crate::{child, frame};
+use colibri_control::{ErrorName, Event, Fault, SessionView};
+use colibri_fetcher::words::{
+    Credentials, Done, Failure, Fetch, FromFetcher, MAX_WORD, SessionState, ToFetcher, Vault,
+};
+use colibri_ipc::Secret;
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::process::Child;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout};
+
+/// Requests that may wait for the task.
+const QUEUE: usize = 64;
+/// How long the fetcher may take to read a frame, and to end when told to.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A handle to the session's task.
+#[derive(Clone, Debug)]
+pub struct Session {
+    commands: mpsc::Sender<Command>,
+    status: watch::Receiver<SessionStatus>,
+}
+
+/// What is known of the session.
+#[derive(Clone, Debug)]
+pub struct SessionStatus {
+    /// Its state.
+    pub state: SessionView,
+    /// The fetcher's process.
+    pub fetcher: Option<u32>,
+    /// The `bw` version, once known.
+    pub bw_version: Option<String>,
+    /// The last failure, if nothing has succeeded since.
+    pub error: Option<Fault>,
+}
+
+/// A request that was handed over.
+#[derive(Debug)]
+pub struct Ticket {
+    /// The request's number.
+    pub id: u64,
+    /// Resolves when the writer should be started; fails if it never should.
+    pub ready: oneshot::Receiver<()>,
+    /// Resolves when the request is over.
+    pub done: oneshot::Receiver<Result<Done, Unserved>>,
+}
+
+/// Why a request was not served.
+#[derive(Clone, Debug)]
+pub enum Unserved {
+    /// The session closed before it came to the request: ask again.
+    Closed,
+    /// It failed.
+    Failed(Failure),
+}
+
+enum Command {
+    Fetch { fetch: Box<Fetch>, pair: OwnedFd, ticket: oneshot::Sender<Ticket> },
+    Overdue(u64),
+    Close(oneshot::Sender<()>),
+}
+
+impl Session {
+    /// Starts the task.
+    pub fn start(config: Arc<Config>, credentials: Option<Credentials>, events: Events) -> Self {
+        let (commands, received) = mpsc::channel(QUEUE);
+        let status = SessionStatus { state: SessionView::None, fetcher: None, bw_version: None, error: None };
+        let (shown, status) = watch::channel(status);
+        tokio::spawn(Keeper::new(config, credentials, events, shown).run(received));
+        Self { commands, status }
+    }
+
+    /// Hands a request and its end of the pair to the fetcher. The request's
+    /// `id` is given here.
+    ///
+    /// # Errors
+    /// `Closed` once the daemon is ending.
+    pub async fn fetch(&self, fetch: Fetch, pair: OwnedFd) -> Result<Ticket, Unserved> {
+        let (ticket, handed) = oneshot::channel();
+        let command = Command::Fetch { fetch: Box::new(fetch), pair, ticket };
+        self.commands.send(command).await.map_err(|_| Unserved::Closed)?;
+        handed.await.map_err(|_| Unserved::Closed)
+    }
+
+    /// The request should have been over long since: a fetcher that still has
+    /// not answered it hangs.
+    pub async fn overdue(&self, id: u64) {
+        let _ending = self.commands.send(Command::Overdue(id)).await;
+    }
+
+    /// Ends the fetcher and the task.
+    pub async fn close(&self) {
+        let (closed, done) = oneshot::channel();
+        if self.commands.send(Command::Close(closed)).await.is_ok() {
+            let _closed = done.await;
+        }
+    }
+
+    /// What is known of the session.
+    pub fn status(&self) -> SessionStatus {
+        self.status.borrow().clone()
+    }
+}
+
+struct Request {
+    ready: Option<oneshot::Sender<()>>,
+    done: oneshot::Sender<Result<Done, Unserved>>,
+}
+
+/// A fetcher process and the requests that it has not answered.
+struct Fetcher {
+    generation: u64,
+    child: Child,
+    /// Dropped, it tells the fetcher that there is no more.
+    socket: OwnedWriteHalf,
+    state: SessionState,
+    requests: HashMap<u64, Request>,
+}
+
+/// A word from a fetcher, or `None` at its end.
+type Heard = (u64, Option<FromFetcher>);
+
+struct Keeper {
+    config: Arc<Config>,
+    credentials: Option<Credentials>,
+    events: Events,
+    shown: watch::Sender<SessionStatus>,
+    fetcher: Option<Fetcher>,
+    next_id: u64,
+    heard: (mpsc::Sender<Heard>, mpsc::Receiver<Heard>),
+    /// No new session before then, and why.
+    barred: Option<(Instant, Failure)>,
+}
+
+impl Keeper {
+    fn new(
+        config: Arc<Config>,
+        credentials: Option<Credentials>,
+        events: Events,
+        shown: watch::Sender<SessionStatus>,
+    ) -> Self {
+        let heard = mpsc::channel(QUEUE);
+        Self { config, credentials, events, shown, fetcher: None, next_id: 0, heard, barred: None }
+    }
+
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Fetch { fetch, pair, ticket }) => self.fetch(*fetch, pair, ticket).await,
+                    Some(Command::Overdue(id)) => self.overdue(id),
+                    Some(Command::Close(closed)) => {
+                        self.close().await;
+                        let _gone = closed.send(());
+                        return;
+                    }
+                    None => return self.close().await,
+                },
+                Some((generation, word)) = self.heard.1.recv() => self.hear(generation, word),
+            }
+        }
+    }
+
+    async fn fetch(&mut self, mut fetch: Fetch, pair: OwnedFd, ticket: oneshot::Sender<Ticket>) {
+        self.next_id += 1;
+        fetch.id = self.next_id;
+        let (ready, is_ready) = oneshot::channel();
+        let (done, is_done) = oneshot::channel();
+        let _gone = ticket.send(Ticket { id: fetch.id, ready: is_ready, done: is_done });
+        let id = fetch.id;
+        let request = Request { ready: Some(ready), done };
+        if let Err(failure) = self.open().await {
+            self.note(Some(&failure));
+            let _gone = request.done.send(Err(Unserved::Failed(failure)));
+            return;
+        }
+        let Some(fetcher) = &mut self.fetcher else { return };
+        fetcher.requests.insert(id, request);
+        if send(&mut fetcher.socket, &ToFetcher::Fetch(Box::new(fetch)), Some(&pair)).await.is_err() {
+            self.fail("the fetcher does not read its requests");
+        }
+    }
+
+    /// Makes sure that a fetcher runs and takes requests.
+    async fn open(&mut self) -> Result<(), Failure> {
+        let serving =
+            |fetcher: &Fetcher| matches!(fetcher.state, SessionState::Unlocked | SessionState::Idle);
+        if let Some((until, failure)) = &self.barred
+            && Instant::now() < *until
+            && !self.fetcher.as_ref().is_some_and(serving)
+        {
+            return Err(failure.clone());
+        }
+        if self.fetcher.is_some() {
+            return Ok(());
+        }
+        let opening = self.vault()?;
+        let mut fetcher =
+            self.spawn().map_err(|error| failed(format!("cannot start the fetcher: {error}")))?;
+        let sent = send(&mut fetcher.socket, &ToFetcher::Open(Box::new(opening)), None).await;
+        self.show(SessionView::LoggedOut, fetcher.child.id());
+        self.fetcher = Some(fetcher);
+        sent.map_err(|_| self.fail("the fetcher does not read its socket"))
+    }
+
+    fn vault(&self) -> Result<Vault, Failure> {
+        let copy = |secret: &Secret| Secret::new(secret.expose().to_owned());
+        let credentials = self.credentials.as_ref().map(|found| Credentials {
+            client_id: copy(&found.client_id),
+            client_secret: copy(&found.client_secret),
+            password: copy(&found.password),
+        });
+        let missing =
+            || Failure { name: ErrorName::CredentialsMissing, message: "no credentials are set".into() };
+        let settings = &self.config.settings;
+        Ok(Vault {
+            bw: self.config.bw.clone(),
+            server: settings.server.clone(),
+            ca_file: settings.ca_file.clone(),
+            app_data_base: self.config.session_dir(),
+            idle_ms: crate::clock::millis(settings.session_idle),
+            bwrap: Some(self.config.bwrap.clone()),
+            insecure_no_sandbox: settings.insecure_no_sandbox,
+            credentials: credentials.ok_or_else(missing)?,
+        })
+    }
+
+    fn spawn(&mut self) -> std::io::Result<Fetcher> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let mut command = child::command(&self.config.fetcher);
+        command.env("PATH", &self.config.path).process_group(0);
+        if let FetcherUser::Other(owner) = self.config.fetcher_user {
+            // With another uid, std clears the supplementary groups too.
+            command.uid(owner.uid).gid(owner.gid);
+        }
+        command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        if let Some(stderr) = child.stderr.take() {
+            child::log("fetcher", child.id(), stderr);
+        }
+        let (listening, socket) = UnixStream::from_std(ours)?.into_split();
+        self.next_id += 1;
+        let generation = self.next_id;
+        tokio::spawn(listen(listening, generation, self.heard.0.clone()));
+        let state = SessionState::LoggedOut;
+        Ok(Fetcher { generation, child, socket, state, requests: HashMap::new() })
+    }
+
+    fn hear(&mut self, generation: u64, word: Option<FromFetcher>) {
+        let Some(fetcher) = self.fetcher.as_mut().filter(|fetcher| fetcher.generation == generation) else {
+            return;
+        };
+        match word {
+            Some(FromFetcher::State(SessionState::Closed)) => self.retire(),
+            Some(FromFetcher::State(state)) => {
+                fetcher.state = state;
+                let pid = fetcher.child.id();
+                self.show(view(state), pid);
+            }
+            Some(FromFetcher::Ready { id }) => {
+                match fetcher.requests.get_mut(&id).map(|request| request.ready.take()) {
+                    Some(Some(ready)) => drop(ready.send(())),
+                    _ => drop(self.fail("the fetcher is ready for what nobody asked")),
+                }
+            }
+            Some(FromFetcher::Done(done)) => match fetcher.requests.remove(&done.id) {
+                Some(request) => self.over(request, *done),
+                None => drop(self.fail("the fetcher answers what nobody asked")),
+            },
+            None => drop(self.fail("the fetcher ended unexpectedly")),
+        }
+    }
+
+    fn over(&mut self, request: Request, done: Done) {
+        match &done.outcome {
+            Ok(fetched) => {
+                let version = fetched.bw_version.clone();
+                self.shown.send_modify(|status| status.bw_version = Some(version));
+                self.barred = None;
+                self.note(None);
+            }
+            Err(failure) => {
+                if matches!(failure.name, ErrorName::RateLimited | ErrorName::BadCredentials) {
+                    self.barred = Some((Instant::now() + SLOW, failure.clone()));
+                }
+                if concerns_session(failure.name) {
+                    self.note(Some(failure));
+                }
+            }
+        }
+        let _gone = request.done.send(Ok(done));
+    }
+
+    fn overdue(&mut self, id: u64) {
+        if self.fetcher.as_ref().is_some_and(|fetcher| fetcher.requests.contains_key(&id)) {
+            self.fail("the fetcher hangs");
+        }
+    }
+
+    /// The session says that it is over: what it has not served is asked again.
+    fn retire(&mut self) {
+        if let Some(fetcher) = self.fetcher.take() {
+            dismiss(fetcher, &Unserved::Closed, PATIENCE);
+            self.show(SessionView::None, None);
+        }
+    }
+
+    /// The fetcher cannot be relied on any more.
+    fn fail(&mut self, message: &str) -> Failure {
+        let failure = failed(message.to_owned());
+        if let Some(fetcher) = self.fetcher.take() {
+            tracing::warn!(pid = fetcher.child.id(), "{message}");
+            dismiss(fetcher, &Unserved::Failed(failure.clone()), Duration::from_millis(500));
+            self.show(SessionView::None, None);
+            self.note(Some(&failure));
+        }
+        failure
+    }
+
+    async fn close(&mut self) {
+        let Some(mut fetcher) = self.fetcher.take() else { return };
+        let _gone = send(&mut fetcher.socket, &ToFetcher::Close, None).await;
+        drop(fetcher.socket);
+        child::end(fetcher.child, Duration::from_secs(2)).await;
+    }
+
+    fn show(&self, state: SessionView, fetcher: Option<u32>) {
+        self.shown.send_modify(|status| (status.state, status.fetcher) = (state, fetcher));
+        self.events.announce(Event::Session(state));
+    }
+
+    fn note(&self, failure: Option<&Failure>) {
+        let fault = failure.map(|failure| Fault::new(failure.name, failure.message.clone()));
+        self.shown.send_modify(|status| status.error = fault);
+    }
+}
+
+async fn listen(mut from: OwnedReadHalf, generation: u64, heard: mpsc::Sender<Heard>) {
+    loop {
+        let frame = frame::recv(&mut from, MAX_WORD).await.ok().flatten();
+        let word = frame.and_then(|frame| colibri_ipc::decode(&frame).ok());
+        let end = word.is_none();
+        if heard.send((generation, word)).await.is_err() || end {
+            return;
+        }
+    }
+}
+
+async fn send(to: &mut OwnedWriteHalf, word: &ToFetcher, pair: Option<&OwnedFd>) -> std::io::Result<()> {
+    let bytes = colibri_ipc::encode(word).map_err(std::io::Error::other)?;
+    timeout(PATIENCE, frame::send(to, &bytes, pair.map(AsFd::as_fd))).await?
+}
+
+/// Answers what is left, hangs up, and reaps in the background.
+fn dismiss(fetcher: Fetcher, answer: &Unserved, grace: Duration) {
+    for request in fetcher.requests.into_values() {
+        let _gone = request.done.send(Err(answer.clone()));
+    }
+    drop(fetcher.socket);
+    tokio::spawn(child::end(fetcher.child, grace));
+}
+
+fn failed(message: String) -> Failure {
+    Failure { name: ErrorName::FetcherFailed, message }
+}
+
+const fn view(state: SessionState) -> SessionView {
+    match state {
+        SessionState::LoggedOut => SessionView::LoggedOut,
+        SessionState::LoggedIn => SessionView::LoggedIn,
+        SessionState::Serving => SessionView::Serving,
+        SessionState::Unlocked => SessionView::Unlocked,
+        SessionState::Idle => SessionView::Idle,
+        SessionState::Closed => SessionView::Closed,
+    }
+}
+
+/// Whether a failure is the vault's or the session's, and so hits all tenants.
+pub const fn concerns_session(name: ErrorName) -> bool {
+    matches!(
+        name,
+        ErrorName::ServerMismatch
+            | ErrorName::BadCredentials
+            | ErrorName::CredentialsMissing
+            | ErrorName::RateLimited
+            | ErrorName::ClientTooOld
+            | ErrorName::VaultUnreachable
+            | ErrorName::TlsUntrusted
+            | ErrorName::VaultTimeout
+            | ErrorName::VaultError
+            | ErrorName::VaultLocked
+            | ErrorName::BwUnusable
+            | ErrorName::BwCrashed
+            | ErrorName::FetcherFailed
+            | ErrorName::DeadlineExceeded
+    )
+}

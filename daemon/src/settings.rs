@@ -1,0 +1,234 @@
+//! Settings from flags and environment, and what becomes of them once the
+//! system was asked: absolute programs, a canonical base, a user to drop to.
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use colibri_ipc::Owner;
+use nix::unistd::{Group, User, getegid, geteuid};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Brings secrets from a vault into jails.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "colibrid", version, about)]
+pub struct Settings {
+    /// All jail roots lie strictly under this directory.
+    #[arg(long, env = "COLIBRI_JAIL_ROOT_BASE", default_value = "/usr/local/bastille/jails")]
+    pub jail_root_base: PathBuf,
+    /// The tenants database lies here.
+    #[arg(long, env = "COLIBRI_STATE_DIR", default_value = "/var/db/colibri")]
+    pub state_dir: PathBuf,
+    /// Sockets and the session's private files lie here.
+    #[arg(long, env = "COLIBRI_RUN_DIR", default_value = "/var/run/colibri")]
+    pub run_dir: PathBuf,
+    /// The agents' logs lie here.
+    #[arg(long, env = "COLIBRI_LOG_DIR", default_value = "/var/log/colibri")]
+    pub log_dir: PathBuf,
+    /// The unprivileged user that the fetcher and bw run as, if the daemon is root.
+    #[arg(long, env = "COLIBRI_FETCHER_USER", default_value = "_colibri")]
+    pub fetcher_user: String,
+    /// Where colibri-writer and colibri-fetcher are.
+    #[arg(long, env = "COLIBRI_LIBEXEC")]
+    pub libexec: Option<PathBuf>,
+    /// The Bitwarden command line.
+    #[arg(long, env = "COLIBRI_BW")]
+    pub bw: Option<PathBuf>,
+    /// The bubblewrap program (Linux).
+    #[arg(long, env = "COLIBRI_BWRAP", default_value = "bwrap")]
+    pub bwrap: PathBuf,
+    /// The vault's URL; without it, Bitwarden's cloud.
+    #[arg(long, env = "BW_SERVER")]
+    pub server: Option<String>,
+    /// A PEM file with the CA of the vault's certificate.
+    #[arg(long, env = "NODE_EXTRA_CA_CERTS")]
+    pub ca_file: Option<PathBuf>,
+    /// How long the vault session stays open without work.
+    #[arg(long, env = "COLIBRI_SESSION_IDLE", default_value = "60s", value_parser = duration)]
+    pub session_idle: Duration,
+    /// How long a provision may take, and an agent waits for it.
+    #[arg(long, env = "COLIBRI_DEADLINE", default_value = "30s", value_parser = duration)]
+    pub deadline: Duration,
+    /// A group that may use the control socket.
+    #[arg(long, env = "COLIBRI_GROUP")]
+    pub group: Option<String>,
+    /// A group that may look, on a socket of its own, and change nothing.
+    #[arg(long, env = "COLIBRI_OBSERVERS")]
+    pub observers: Option<String>,
+    /// Log lines as JSON.
+    #[arg(long, env = "COLIBRI_LOG_JSON")]
+    pub log_json: bool,
+    /// Go on where no sandbox is to be had; only outside root, for development.
+    #[arg(long)]
+    pub insecure_no_sandbox: bool,
+}
+
+/// The user that the fetcher runs as.
+#[derive(Clone, Debug)]
+pub enum FetcherUser {
+    /// The daemon's own: it has nothing to drop.
+    Same,
+    /// Another one.
+    Other(Owner),
+}
+
+/// Settings that were checked against the system.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// As given.
+    pub settings: Settings,
+    /// The base, canonical.
+    pub base: PathBuf,
+    /// The writer program.
+    pub writer: PathBuf,
+    /// The fetcher program.
+    pub fetcher: PathBuf,
+    /// The fetcher's user.
+    pub fetcher_user: FetcherUser,
+    /// The `bw` program.
+    pub bw: PathBuf,
+    /// The bubblewrap program.
+    pub bwrap: PathBuf,
+    /// Where programs are looked for.
+    pub path: String,
+    /// The owner of files where the tenant names none.
+    pub owner: Owner,
+    /// The group of the control socket, if not the daemon's alone.
+    pub group: Option<u32>,
+    /// The group of the observers' socket, if there is one.
+    pub observers: Option<u32>,
+}
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const WRITER: &str = "colibri-writer";
+
+impl Config {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// The first that does not fit the system, with what was looked for.
+    pub fn new(settings: Settings) -> anyhow::Result<Self> {
+        let (uid, gid) = (geteuid(), getegid());
+        if settings.insecure_no_sandbox && uid.is_root() {
+            bail!("--insecure-no-sandbox is for development and refused as root");
+        }
+        let base = settings.jail_root_base.canonicalize().with_context(|| {
+            format!("cannot resolve the jail root base {}", settings.jail_root_base.display())
+        })?;
+        let libexec = match &settings.libexec {
+            Some(dir) => dir.clone(),
+            None => find_libexec(&std::env::current_exe().context("cannot find my own program")?),
+        };
+        let path = std::env::var("PATH").unwrap_or_else(|_| PATH.into());
+        let bw = settings.bw.clone().unwrap_or_else(|| {
+            find(Path::new("bw"), &path).unwrap_or_else(|| PathBuf::from("/usr/local/bin/bw"))
+        });
+        Ok(Self {
+            base,
+            writer: absolute(&libexec.join(WRITER))?,
+            fetcher: absolute(&libexec.join("colibri-fetcher"))?,
+            fetcher_user: if uid.is_root() { user(&settings.fetcher_user)? } else { FetcherUser::Same },
+            bw: absolute(&bw)?,
+            bwrap: find(&settings.bwrap, &path).unwrap_or_else(|| settings.bwrap.clone()),
+            path,
+            owner: Owner { uid: uid.as_raw(), gid: gid.as_raw() },
+            group: settings.group.as_deref().map(group).transpose()?,
+            observers: settings.observers.as_deref().map(group).transpose()?,
+            settings,
+        })
+    }
+
+    /// Where the sessions' private directories are made, by the fetcher's user.
+    pub fn session_dir(&self) -> PathBuf {
+        self.settings.run_dir.join("session")
+    }
+
+    /// The name of the user that the fetcher runs as.
+    pub fn fetcher_user_name(&self) -> String {
+        match self.fetcher_user {
+            FetcherUser::Other(_) => self.settings.fetcher_user.clone(),
+            FetcherUser::Same => User::from_uid(geteuid())
+                .ok()
+                .flatten()
+                .map_or_else(|| geteuid().to_string(), |user| user.name),
+        }
+    }
+}
+
+/// `../libexec/colibri` beside the program's directory if the writer is there,
+/// else the program's own directory, as in a build tree.
+fn find_libexec(program: &Path) -> PathBuf {
+    let own = program.parent().unwrap_or(Path::new("/"));
+    let installed = own.join("../libexec/colibri");
+    if installed.join(WRITER).exists() { installed } else { own.into() }
+}
+
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("cannot make {} absolute", path.display()))
+}
+
+fn find(program: &Path, path: &str) -> Option<PathBuf> {
+    if program.components().count() > 1 {
+        return absolute(program).ok();
+    }
+    std::env::split_paths(path).map(|dir| dir.join(program)).find(|file| file.is_file())
+}
+
+fn user(name: &str) -> anyhow::Result<FetcherUser> {
+    let user = User::from_name(name).with_context(|| format!("cannot look up the user {name}"))?;
+    let Some(user) = user else {
+        bail!("there is no user {name} for the fetcher: create it, or name another in COLIBRI_FETCHER_USER");
+    };
+    if user.uid.is_root() {
+        bail!("the fetcher may not run as root: name another user in COLIBRI_FETCHER_USER");
+    }
+    Ok(FetcherUser::Other(Owner { uid: user.uid.as_raw(), gid: user.gid.as_raw() }))
+}
+
+fn group(name: &str) -> anyhow::Result<u32> {
+    let group = Group::from_name(name).with_context(|| format!("cannot look up the group {name}"))?;
+    group.map(|group| group.gid.as_raw()).with_context(|| format!("there is no group {name}"))
+}
+
+/// Reads `90`, `90s`, `15m` or `2h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.char_indices().last() {
+        Some((end, 's')) => (&text[..end], 1),
+        Some((end, 'm')) => (&text[..end], 60),
+        Some((end, 'h')) => (&text[..end], 3600),
+        _ => (text, 1),
+    };
+    let seconds = number.parse::<u32>().map_err(|_| "not a time such as 90s, 15m or 2h".to_owned())?;
+    Ok(Duration::from_secs(u64::from(seconds) * unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Settings::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        for (text, seconds) in [("0", 0), ("90", 90), ("90s", 90), ("15m", 900), ("2h", 7200)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "s", "-1", "1d", "1.5m", "99999999999"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn programs_are_found_beside_the_daemon_or_in_libexec() {
+        let dir = tempfile::tempdir().unwrap();
+        let daemon = dir.path().join("sbin/colibrid");
+        assert_eq!(find_libexec(&daemon), dir.path().join("sbin"));
+        std::fs::create_dir_all(dir.path().join("sbin")).unwrap();
+        std::fs::create_dir_all(dir.path().join("libexec/colibri")).unwrap();
+        std::fs::write(dir.path().join("libexec/colibri/colibri-writer"), "").unwrap();
+        assert_eq!(find_libexec(&daemon), dir.path().join("sbin/../libexec/colibri"));
+    }
+}

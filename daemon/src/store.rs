@@ -1,0 +1,331 @@
+//! The tenants database. One thread owns it; everybody else sends it work.
+//! There are no secrets in it, and nothing that is computed from one.
+
+mod rows;
+mod schema;
+
+pub use rows::Agent;
+
+use crate::tenant::{Tenant, Turn, turn};
+use colibri_control::{ErrorName, Fault, JailName, Outcome, Provision, Settings, Status, TenantId};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use std::path::Path;
+use std::sync::mpsc;
+use tokio::sync::oneshot;
+
+/// The history keeps this many provisions of a tenant.
+const HISTORY: u32 = 100;
+/// Work that may wait for the thread.
+const QUEUE: usize = 256;
+
+/// Why the database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite refused.
+    #[error("the database refused: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A newer program wrote it.
+    #[error("the database was written by a newer colibrid")]
+    Newer,
+    /// No such row.
+    #[error("no tenant {0}")]
+    NoTenant(TenantId),
+    /// The status does not allow it.
+    #[error("{0} is {1}")]
+    Status(TenantId, Status),
+    /// The thread is gone.
+    #[error("the database is closed")]
+    Closed,
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        let name = match &error {
+            StoreError::NoTenant(_) => ErrorName::TenantNotFound,
+            StoreError::Status(..) => ErrorName::WrongState,
+            StoreError::Sqlite(_) | StoreError::Newer | StoreError::Closed => ErrorName::StoreFailed,
+        };
+        Self::new(name, error.to_string())
+    }
+}
+
+/// What a database call gives.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+type Work = Box<dyn FnOnce(&mut Db) + Send>;
+
+/// A handle to the thread that owns the database.
+#[derive(Clone, Debug)]
+pub struct Store(mpsc::SyncSender<Work>);
+
+impl Store {
+    /// Opens the database file and starts its thread, which ends with the last
+    /// handle.
+    ///
+    /// # Errors
+    /// If it cannot be opened or brought to this program's schema.
+    pub fn open(file: &Path) -> Result<Self> {
+        let mut db = Db::open(file)?;
+        let (sender, work) = mpsc::sync_channel::<Work>(QUEUE);
+        let run = move || work.into_iter().for_each(|work| work(&mut db));
+        std::thread::Builder::new().name("store".into()).spawn(run).map_err(|_| StoreError::Closed)?;
+        Ok(Self(sender))
+    }
+
+    /// Runs `work` on the database's thread.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Db) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        let mut work: Work = Box::new(move |db| drop(answer.send(work(db))));
+        // The channel blocks when full, which would stop the whole runtime.
+        loop {
+            match self.0.try_send(work) {
+                Ok(()) => break,
+                Err(mpsc::TrySendError::Full(back)) => work = back,
+                Err(mpsc::TrySendError::Disconnected(_)) => return Err(StoreError::Closed),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+/// The database itself.
+#[derive(Debug)]
+pub struct Db(Connection);
+
+/// How a provision ended, beside what the history shows.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// For the history; its number is given by the database.
+    pub provision: Provision,
+    /// What the file now holds, if it was written or found right.
+    pub held: Option<Held>,
+    /// When to try or refresh next.
+    pub next_try: Option<u64>,
+    /// Whether an action waits for the change.
+    pub action_due: bool,
+}
+
+/// What a file holds.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    /// Names of its keys, if they are known.
+    pub keys: Option<Vec<String>>,
+    /// The collection that they came from, if it is known.
+    pub collection_id: Option<String>,
+}
+
+impl Db {
+    /// Opens the database file and brings it to the newest schema.
+    ///
+    /// # Errors
+    /// SQLite's, or `Newer`.
+    pub fn open(file: &Path) -> Result<Self> {
+        let mut connection = Connection::open(file)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        // FULL: what was answered as done survives a power cut.
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "cache_size", -1024)?;
+        connection.set_prepared_statement_cache_capacity(32);
+        if !schema::migrate(&mut connection)? {
+            return Err(StoreError::Newer);
+        }
+        Ok(Self(connection))
+    }
+
+    fn change<T>(&mut self, work: impl FnOnce(&Transaction) -> Result<T>) -> Result<T> {
+        let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let value = work(&transaction)?;
+        transaction.commit()?;
+        Ok(value)
+    }
+
+    /// The tenant of that name.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>> {
+        Ok(rows::tenant(&self.0, id)?)
+    }
+
+    /// The tenant of that name, which must be there.
+    ///
+    /// # Errors
+    /// `NoTenant`, or SQLite's.
+    pub fn known(&self, id: &TenantId) -> Result<Tenant> {
+        self.tenant(id)?.ok_or_else(|| StoreError::NoTenant(id.clone()))
+    }
+
+    /// All tenants, by name.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn tenants(&self) -> Result<Vec<Tenant>> {
+        Ok(rows::tenants(&self.0)?)
+    }
+
+    /// The tenant, other than `id` and not destroyed, that has this root.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn at_root(&self, root: &Path, id: &TenantId) -> Result<Option<String>> {
+        let sql = "SELECT name FROM tenants WHERE root = ?1 AND name <> ?2 AND status <> 'destroyed'";
+        let mut query = self.0.prepare_cached(sql)?;
+        Ok(query.query_row(params![rows::text(root), id.as_str()], |row| row.get(0)).optional()?)
+    }
+
+    /// Adds a tenant.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn insert(&mut self, id: &TenantId, root: &Path, settings: &Settings, now: u64) -> Result<()> {
+        let sql = "INSERT INTO tenants (name, root, settings, registered) VALUES (?1, ?2, ?3, ?4)";
+        self.0.execute(sql, params![id.as_str(), rows::text(root), rows::json(settings), now])?;
+        Ok(())
+    }
+
+    /// Sets root and settings; with another collection, forgets the pinned id.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn update(&mut self, id: &TenantId, root: &Path, settings: &Settings) -> Result<()> {
+        let sql = "UPDATE tenants SET root = ?2, settings = ?3, failures = 0, shrunken_since = NULL,
+            collection_id = CASE WHEN settings ->> 'collection' IS ?3 ->> 'collection' THEN collection_id END
+            WHERE name = ?1";
+        self.0.execute(sql, params![id.as_str(), rows::text(root), rows::json(settings)])?;
+        Ok(())
+    }
+
+    /// Forgets a tenant and its history.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn delete(&mut self, id: &TenantId) -> Result<()> {
+        self.0.execute("DELETE FROM tenants WHERE name = ?1", [id.as_str()])?;
+        Ok(())
+    }
+
+    /// Notes that a provision is under way, so that it is done again if this
+    /// process dies.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn begin(&mut self, id: &TenantId, now: u64) -> Result<()> {
+        self.0.execute("UPDATE tenants SET next_try = ?2 WHERE name = ?1", params![id.as_str(), now])?;
+        Ok(())
+    }
+
+    /// Records how a provision ended, and what that means for its tenant.
+    ///
+    /// # Errors
+    /// `NoTenant`, `Status`, or SQLite's; nothing is recorded then.
+    pub fn end(&mut self, end: &End) -> Result<u64> {
+        self.change(|db| {
+            let id = &end.provision.tenant;
+            let tenant = rows::tenant(db, id)?.ok_or_else(|| StoreError::NoTenant(id.clone()))?;
+            match &end.held {
+                Some(held) => {
+                    step(db, &tenant, Turn::Provisioned)?;
+                    rows::succeeded(db, end, held)?;
+                }
+                None => rows::failed(db, end)?,
+            }
+            Ok(rows::append(db, &end.provision, HISTORY)?)
+        })
+    }
+
+    /// Records that the file is gone, or that there was none.
+    ///
+    /// # Errors
+    /// `NoTenant`, or SQLite's.
+    pub fn removed(&mut self, provision: &Provision) -> Result<u64> {
+        self.change(|db| {
+            let done = provision.outcome != Outcome::Failed;
+            if done {
+                let sql = "UPDATE tenants SET keys = '[]', shrunken_since = NULL WHERE name = ?1";
+                db.execute(sql, [provision.tenant.as_str()])?;
+            }
+            Ok(rows::append(db, provision, HISTORY)?)
+        })
+    }
+
+    /// Takes a turn; a tenant that is not active any more is not tried again.
+    ///
+    /// # Errors
+    /// `NoTenant`, `Status`, or SQLite's.
+    pub fn turn(&mut self, id: &TenantId, event: Turn) -> Result<Status> {
+        self.change(|db| {
+            let tenant = rows::tenant(db, id)?.ok_or_else(|| StoreError::NoTenant(id.clone()))?;
+            let status = step(db, &tenant, event)?;
+            let sql = "UPDATE tenants SET next_try = NULL, action_due = 0 WHERE name = ?1";
+            db.execute(sql, [id.as_str()])?;
+            Ok(status)
+        })
+    }
+
+    /// Notes how an action after a change ended: a failure is kept with the
+    /// tenant and with the provision that brought the change.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn acted(&mut self, id: &TenantId, failure: Option<&Fault>) -> Result<()> {
+        self.change(|db| {
+            let tenant = "UPDATE tenants SET action_due = 0 WHERE name = ?1";
+            db.execute(tenant, [id.as_str()])?;
+            if let Some(fault) = failure {
+                let sql = "UPDATE provisions SET error = ?2 WHERE number = (
+                    SELECT max(number) FROM provisions WHERE outcome = 'written'
+                    AND tenant = (SELECT id FROM tenants WHERE name = ?1))";
+                db.execute(sql, params![id.as_str(), rows::json(fault)])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The newest provisions, newest first.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn history(&self, id: Option<&TenantId>, limit: u32) -> Result<Vec<Provision>> {
+        Ok(rows::history(&self.0, id, limit)?)
+    }
+
+    /// All agents, by jail.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn agents(&self) -> Result<Vec<Agent>> {
+        Ok(rows::agents(&self.0, None)?)
+    }
+
+    /// The newest agent of a jail.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn agent(&self, jail: &JailName) -> Result<Option<Agent>> {
+        Ok(rows::agents(&self.0, Some(jail))?.pop())
+    }
+
+    /// Writes a jail's agent over the one there was.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn put_agent(&mut self, agent: &Agent) -> Result<()> {
+        Ok(rows::put_agent(&self.0, agent)?)
+    }
+}
+
+fn step(db: &Connection, tenant: &Tenant, event: Turn) -> Result<Status> {
+    let status =
+        turn(tenant.status, event).ok_or_else(|| StoreError::Status(tenant.id.clone(), tenant.status))?;
+    let sql = "UPDATE tenants SET status = ?2 WHERE name = ?1";
+    db.prepare_cached(sql)?.execute(params![tenant.id.as_str(), status.as_str()])?;
+    Ok(status)
+}

@@ -1,0 +1,197 @@
+//! Rows to values and back. Lists and settings are JSON in their column.
+
+use super::End;
+use super::Held;
+use crate::tenant::Tenant;
+use colibri_control::{AgentView, Fault, JailName, Provision, TenantId};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use serde::{Serialize, de::DeserializeOwned};
+use std::path::Path;
+use std::str::FromStr;
+
+/// A row of the agents table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    /// What is shown of it.
+    pub view: AgentView,
+    /// Tells its process from a later one of the same number.
+    pub identity: String,
+    /// Whether the jail was started for it.
+    pub jail_ours: bool,
+}
+
+pub fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+pub fn json(value: &impl Serialize) -> String {
+    // Of our own types, only a path that is not UTF-8 cannot be JSON, and such
+    // paths are refused at the edge.
+    serde_json::to_string(value).unwrap_or_else(|_| "null".into())
+}
+
+fn from_json<T: DeserializeOwned>(row: &Row, column: &str) -> Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|error| broken(row, column, error))
+}
+
+fn word<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(row: &Row, column: &str) -> Result<T> {
+    let text: String = row.get(column)?;
+    text.parse().map_err(|error| broken(row, column, error))
+}
+
+/// A fault whose name a later program made up is shown as none.
+fn fault(row: &Row) -> Result<Option<Fault>> {
+    let text: Option<String> = row.get("error")?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+fn broken(row: &Row, column: &str, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    let number = row.as_ref().column_index(column).unwrap_or_default();
+    rusqlite::Error::FromSqlConversionFailure(number, Type::Text, Box::new(error))
+}
+
+fn read_tenant(row: &Row) -> Result<Tenant> {
+    Ok(Tenant {
+        id: word(row, "name")?,
+        root: row.get::<_, String>("root")?.into(),
+        status: word(row, "status")?,
+        settings: from_json(row, "settings")?,
+        collection_id: row.get("collection_id")?,
+        keys: from_json(row, "keys")?,
+        registered: row.get("registered")?,
+        last_success: row.get("last_success")?,
+        error: fault(row)?,
+        failures: row.get("failures")?,
+        next_try: row.get("next_try")?,
+        shrunken_since: row.get("shrunken_since")?,
+        action_due: row.get("action_due")?,
+    })
+}
+
+pub fn tenant(db: &Connection, id: &TenantId) -> Result<Option<Tenant>> {
+    let mut query = db.prepare_cached("SELECT * FROM tenants WHERE name = ?1")?;
+    query.query_row([id.as_str()], read_tenant).optional()
+}
+
+pub fn tenants(db: &Connection) -> Result<Vec<Tenant>> {
+    db.prepare_cached("SELECT * FROM tenants ORDER BY name")?.query_map([], read_tenant)?.collect()
+}
+
+pub fn succeeded(db: &Connection, end: &End, held: &Held) -> Result<()> {
+    let sql = "UPDATE tenants SET keys = coalesce(?2, keys), collection_id = coalesce(?3, collection_id), last_success = ?4,
+        next_try = ?5, action_due = max(action_due, ?6), error = NULL, failures = 0, shrunken_since = NULL
+        WHERE name = ?1";
+    let provision = &end.provision;
+    let at = provision.at.saturating_add(provision.ms);
+    let id = provision.tenant.as_str();
+    let keys = held.keys.as_ref().map(json);
+    db.prepare_cached(sql)?.execute(params![
+        id,
+        keys,
+        held.collection_id,
+        at,
+        end.next_try,
+        end.action_due
+    ])?;
+    Ok(())
+}
+
+pub fn failed(db: &Connection, end: &End) -> Result<()> {
+    let sql = "UPDATE tenants SET error = ?2, failures = failures + 1, next_try = ?3,
+        shrunken_since = CASE WHEN ?4 THEN coalesce(shrunken_since, ?5) ELSE shrunken_since END
+        WHERE name = ?1";
+    let provision = &end.provision;
+    let shrunken = matches!(&provision.error, Some(fault)
+        if fault.name == colibri_control::ErrorName::AnswerShrunken);
+    let id = provision.tenant.as_str();
+    let error = provision.error.as_ref().map(json);
+    db.prepare_cached(sql)?.execute(params![id, error, end.next_try, shrunken, provision.at])?;
+    Ok(())
+}
+
+/// Adds to the history and forgets what is older than its bound.
+pub fn append(db: &Connection, provision: &Provision, keep: u32) -> Result<u64> {
+    let sql = "INSERT INTO provisions (tenant, reason, at, ms, outcome, error, keys, steps, warnings)
+        SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM tenants WHERE name = ?1";
+    db.prepare_cached(sql)?.execute(params![
+        provision.tenant.as_str(),
+        provision.reason.as_str(),
+        provision.at,
+        provision.ms,
+        provision.outcome.as_str(),
+        provision.error.as_ref().map(json),
+        provision.keys,
+        json(&provision.steps),
+        json(&provision.warnings),
+    ])?;
+    let number = db.last_insert_rowid();
+    let sql = "DELETE FROM provisions WHERE tenant = (SELECT id FROM tenants WHERE name = ?1) AND number <= (
+        SELECT number FROM provisions WHERE tenant = (SELECT id FROM tenants WHERE name = ?1)
+        ORDER BY number DESC LIMIT 1 OFFSET ?2)";
+    db.prepare_cached(sql)?.execute(params![provision.tenant.as_str(), keep])?;
+    Ok(u64::try_from(number).unwrap_or_default())
+}
+
+pub fn history(db: &Connection, id: Option<&TenantId>, limit: u32) -> Result<Vec<Provision>> {
+    let sql = "SELECT provisions.*, name FROM provisions JOIN tenants ON tenants.id = tenant
+        WHERE ?1 IS NULL OR name = ?1 ORDER BY number DESC LIMIT ?2";
+    let limit = if limit == 0 { -1 } else { i64::from(limit) };
+    let read = |row: &Row| {
+        Ok(Provision {
+            number: row.get("number")?,
+            tenant: word(row, "name")?,
+            reason: word(row, "reason")?,
+            at: row.get("at")?,
+            ms: row.get("ms")?,
+            outcome: word(row, "outcome")?,
+            error: fault(row)?,
+            keys: row.get("keys")?,
+            steps: from_json(row, "steps")?,
+            warnings: from_json(row, "warnings")?,
+        })
+    };
+    db.prepare_cached(sql)?.query_map(params![id.map(JailName::as_str), limit], read)?.collect()
+}
+
+pub fn agents(db: &Connection, jail: Option<&JailName>) -> Result<Vec<Agent>> {
+    let read = |row: &Row| {
+        let view = AgentView {
+            jail: word(row, "jail")?,
+            root: row.get::<_, String>("root")?.into(),
+            command: from_json(row, "command")?,
+            state: word(row, "state")?,
+            pid: row.get("pid")?,
+            started: row.get("started")?,
+            ended: row.get("ended")?,
+            exit_code: row.get("exit_code")?,
+            signal: row.get("signal")?,
+            log: row.get::<_, String>("log")?.into(),
+        };
+        Ok(Agent { view, identity: row.get("identity")?, jail_ours: row.get("jail_ours")? })
+    };
+    let sql = "SELECT * FROM agents WHERE ?1 IS NULL OR jail = ?1 ORDER BY jail";
+    db.prepare_cached(sql)?.query_map([jail.map(JailName::as_str)], read)?.collect()
+}
+
+pub fn put_agent(db: &Connection, agent: &Agent) -> Result<()> {
+    let sql = "INSERT OR REPLACE INTO agents (jail, root, command, state, pid, identity, jail_ours, started,
+        ended, exit_code, signal, log) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    let view = &agent.view;
+    db.prepare_cached(sql)?.execute(params![
+        view.jail.as_str(),
+        text(&view.root),
+        json(&view.command),
+        view.state.as_str(),
+        view.pid,
+        agent.identity,
+        agent.jail_ours,
+        view.started,
+        view.ended,
+        view.exit_code,
+        view.signal,
+        text(&view.log),
+    ])?;
+    Ok(())
+}

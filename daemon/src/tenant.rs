@@ -1,0 +1,279 @@
+//! A tenant: its row, the life it may lead, and what its settings mean to the
+//! writer and to the fetcher.
+
+use crate::contain::Contained;
+use colibri_control::{
+    CollectionName, ErrorName, Fault, KeyCase, OnChange, OnDuplicate, Settings, Status, TenantId, TenantView,
+};
+use colibri_fetcher::words;
+use colibri_ipc::{EnvKey, FileName, Format, Order, Owner, RelPath, Verb};
+use nix::sys::signal::Signal;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const DIR: &str = "usr/local/etc/colibri";
+const FILE: &str = "env";
+/// Longest deadline that a tenant may have.
+const MAX_DEADLINE: u32 = 3600;
+
+/// A row of the tenants table. Times are milliseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its name.
+    pub id: TenantId,
+    /// Its jail's root, canonical.
+    pub root: PathBuf,
+    /// Where it is in its life.
+    pub status: Status,
+    /// As the operator set them.
+    pub settings: Settings,
+    /// The collection's id as found first.
+    pub collection_id: Option<String>,
+    /// Names of the keys in the file.
+    pub keys: Vec<String>,
+    /// When it was registered.
+    pub registered: u64,
+    /// When a provision last succeeded.
+    pub last_success: Option<u64>,
+    /// What is wrong since then.
+    pub error: Option<Fault>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// When it is tried next.
+    pub next_try: Option<u64>,
+    /// Since when the vault's answer is smaller than the file.
+    pub shrunken_since: Option<u64>,
+    /// The content changed, and the action for it has not been run yet.
+    pub action_due: bool,
+}
+
+/// What happens to a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Its secrets are in the jail.
+    Provisioned,
+    /// Its agent was stopped.
+    Stopped,
+    /// Its secrets were removed for good.
+    Destroyed,
+}
+
+/// The status after a turn; `None` where the turn may not be taken. The table
+/// holds the same rule.
+pub const fn turn(status: Status, turn: Turn) -> Option<Status> {
+    match (status, turn) {
+        (Status::Provisioned | Status::Active | Status::Stopped, Turn::Provisioned) => Some(Status::Active),
+        (Status::Active | Status::Stopped, Turn::Stopped) => Some(Status::Stopped),
+        (Status::Stopped, Turn::Destroyed) => Some(Status::Destroyed),
+        (Status::Provisioned, Turn::Stopped | Turn::Destroyed)
+        | (Status::Active, Turn::Destroyed)
+        | (Status::Destroyed, _) => None,
+    }
+}
+
+/// A tenant's settings, parsed: where and how its file is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    dir: RelPath,
+    file: FileName,
+    owner: Owner,
+    format: Format,
+    require_tmpfs: bool,
+    allow: Vec<EnvKey>,
+}
+
+impl Target {
+    /// Parses what the settings say about the file.
+    ///
+    /// # Errors
+    /// `BadRequest` naming the first setting that cannot be.
+    pub fn new(settings: &Settings, owner: Owner) -> Result<Self, Fault> {
+        let dir = settings.dir.as_deref().unwrap_or(Path::new(DIR));
+        let file = settings.file.as_deref().unwrap_or(FILE);
+        let owner = match &settings.owner {
+            Some(text) => Owner::parse(text).ok_or_else(|| bad("owner is not UID:GID"))?,
+            None => owner,
+        };
+        Ok(Self {
+            dir: RelPath::try_from(dir).map_err(|_| bad("dir is no path below the jail root"))?,
+            file: FileName::try_from(OsStr::new(file)).map_err(|_| bad("file is no file name"))?,
+            owner,
+            format: Format::parse(settings.format.as_str()).ok_or_else(|| bad("format is not known"))?,
+            require_tmpfs: settings.require_tmpfs,
+            allow: settings.allow.iter().map(|name| key("allow", name)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The order for one writer.
+    pub fn order(&self, verb: Verb, root: &Contained, time: Duration) -> Order {
+        Order {
+            verb,
+            base: root.base().into(),
+            root: root.below().clone(),
+            dir: self.dir.clone(),
+            file: self.file.clone(),
+            owner: self.owner,
+            format: self.format,
+            seconds: u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1),
+            require_tmpfs: self.require_tmpfs,
+            allow: self.allow.clone(),
+        }
+    }
+
+    /// Who owns the file, and is the agent inside the jail.
+    pub const fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// The file's path as the agent sees it.
+    pub fn inside(&self) -> PathBuf {
+        Path::new("/").join(self.dir.as_path()).join(self.file.as_os_str())
+    }
+
+    /// Whether `other` is the same file, written anew.
+    pub fn same_place(&self, other: &Self) -> bool {
+        self.dir == other.dir && self.file == other.file && self.is_dir() == other.is_dir()
+    }
+
+    fn is_dir(&self) -> bool {
+        self.format == Format::Dir
+    }
+}
+
+/// Checks every setting.
+///
+/// # Errors
+/// `BadRequest` naming the first that cannot be.
+pub fn check(settings: &Settings, owner: Owner) -> Result<(), Fault> {
+    Target::new(settings, owner)?;
+    settings.expect.iter().try_for_each(|name| key("expect", name).map(drop))?;
+    if !settings.prefix.is_empty() {
+        key("prefix", &settings.prefix)?;
+    }
+    if settings.deadline.is_some_and(|seconds| seconds == 0 || seconds > MAX_DEADLINE) {
+        return Err(bad("deadline is not between 1 and 3600 seconds"));
+    }
+    match &settings.on_change {
+        OnChange::Signal(name) => signal(name).map(drop),
+        OnChange::Command(words) if words.is_empty() => Err(bad("on-change has an empty command")),
+        OnChange::Command(_) | OnChange::RestartAgent | OnChange::None => Ok(()),
+    }
+}
+
+/// Reads a signal's name, with or without `SIG`.
+///
+/// # Errors
+/// `BadRequest` if there is no such signal.
+pub fn signal(name: &str) -> Result<Signal, Fault> {
+    let name = name.strip_prefix("SIG").unwrap_or(name);
+    format!("SIG{name}").parse().map_err(|_| bad("on-change names no signal"))
+}
+
+fn key(setting: &str, name: &str) -> Result<EnvKey, Fault> {
+    EnvKey::try_from(name.to_owned()).map_err(|error| bad(&format!("{setting}: {error}")))
+}
+
+fn bad(message: &str) -> Fault {
+    Fault::new(ErrorName::BadRequest, message)
+}
+
+impl Tenant {
+    /// The collection's name.
+    pub fn collection(&self) -> &str {
+        self.settings.collection.as_ref().map_or(self.id.as_str(), CollectionName::as_str)
+    }
+
+    /// How long a provision may take.
+    pub fn deadline(&self, default: Duration) -> Duration {
+        self.settings.deadline.map_or(default, |seconds| Duration::from_secs(seconds.into()))
+    }
+
+    /// How items become pairs.
+    pub fn rules(&self) -> words::Rules {
+        let settings = &self.settings;
+        words::Rules {
+            key_case: match settings.key_case {
+                KeyCase::Strict => words::KeyCase::Strict,
+                KeyCase::Upper => words::KeyCase::Upper,
+            },
+            on_duplicate: match settings.on_duplicate {
+                OnDuplicate::Last => words::OnDuplicate::Last,
+                OnDuplicate::Reject => words::OnDuplicate::Reject,
+            },
+            fields: settings.fields,
+            allow: settings.allow.clone(),
+            expect: settings.expect.clone(),
+            prefix: settings.prefix.clone(),
+            only: settings.only.clone(),
+            rename: settings.rename.clone(),
+            format: settings.format.as_str().into(),
+        }
+    }
+
+    /// The tenant as it is shown, with what is in force filled in.
+    pub fn view(self, owner: Owner, deadline: Duration, busy: bool) -> TenantView {
+        let mut settings = self.settings.clone();
+        settings.collection = CollectionName::try_from(self.collection().to_owned()).ok();
+        settings.dir.get_or_insert_with(|| DIR.into());
+        settings.file.get_or_insert_with(|| FILE.into());
+        settings.owner.get_or_insert_with(|| format!("{}:{}", owner.uid, owner.gid));
+        settings.deadline = u32::try_from(self.deadline(deadline).as_secs()).ok();
+        TenantView {
+            tenant: self.id,
+            root: self.root,
+            status: self.status,
+            settings,
+            collection_id: self.collection_id,
+            keys: self.keys,
+            registered: self.registered,
+            last_success: self.last_success,
+            last_error: self.error,
+            next_try: self.next_try,
+            busy,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: Owner = Owner { uid: 0, gid: 0 };
+
+    #[test]
+    fn the_life_of_a_tenant_has_no_short_cut() {
+        let reachable =
+            |from| [Turn::Provisioned, Turn::Stopped, Turn::Destroyed].map(|event| turn(from, event));
+        assert_eq!(reachable(Status::Provisioned), [Some(Status::Active), None, None]);
+        assert_eq!(reachable(Status::Active), [Some(Status::Active), Some(Status::Stopped), None]);
+        let from_stopped = [Some(Status::Active), Some(Status::Stopped), Some(Status::Destroyed)];
+        assert_eq!(reachable(Status::Stopped), from_stopped);
+        assert_eq!(reachable(Status::Destroyed), [None, None, None]);
+    }
+
+    #[test]
+    fn settings_that_cannot_be_are_refused_by_name() {
+        for (settings, word) in [
+            (r#"{"dir":"../etc"}"#, "dir"),
+            (r#"{"file":"a/b"}"#, "file"),
+            (r#"{"owner":"root"}"#, "owner"),
+            (r#"{"allow":["path"]}"#, "allow"),
+            (r#"{"expect":[""]}"#, "expect"),
+            (r#"{"prefix":"a-"}"#, "prefix"),
+            (r#"{"deadline":0}"#, "deadline"),
+            (r#"{"on-change":{"signal":"HOP"}}"#, "on-change"),
+            (r#"{"on-change":{"command":[]}}"#, "on-change"),
+        ] {
+            let fault = check(&serde_json::from_str(settings).unwrap(), ROOT).unwrap_err();
+            assert!(fault.message.starts_with(word), "{settings}: {fault}");
+        }
+    }
+
+    #[test]
+    fn the_default_target_is_out_of_reach_of_cleanvar() {
+        let target = Target::new(&Settings::default(), ROOT).unwrap();
+        assert_eq!(target.inside(), Path::new("/usr/local/etc/colibri/env"));
+        assert_eq!(signal("HUP"), Ok(Signal::SIGHUP));
+    }
+}

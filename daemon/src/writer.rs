@@ -1,0 +1,85 @@
+//! One writer process: its order in its arguments, the pair's socket as its
+//! standard input, its report on its standard output, nothing else.
+
+use crate::{child, frame};
+use colibri_control::{ErrorName, Fault};
+use colibri_ipc::{Failure, MAX_REPORT, Order, Report};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Stdio;
+use tokio::process::{Child, ChildStdout};
+use tokio::time::{Instant, timeout_at};
+
+/// Runs a writer to its end, which is at the latest at the deadline.
+///
+/// # Errors
+/// What the writer says, or what became of it.
+pub async fn run(
+    program: &Path,
+    order: &Order,
+    pair: Option<OwnedFd>,
+    deadline: Instant,
+) -> Result<Report, Fault> {
+    let mut command = child::command(program);
+    command.env_clear().args(order.to_args()).process_group(0);
+    command.stdin(pair.map_or_else(Stdio::null, Stdio::from));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut writer = command
+        .spawn()
+        .map_err(|error| fault(ErrorName::WriteFailed, &format!("cannot start the writer: {error}")))?;
+    // The child alone holds the pair's end now: its end is the fetcher's end.
+    drop(command);
+    if let Some(stderr) = writer.stderr.take() {
+        child::log("writer", writer.id(), stderr);
+    }
+    match timeout_at(deadline, finish(&mut writer)).await {
+        Ok(report) => report,
+        Err(_) => {
+            let _gone = writer.kill().await;
+            Err(fault(ErrorName::DeadlineExceeded, "the writer was not done at the deadline"))
+        }
+    }
+}
+
+async fn finish(writer: &mut Child) -> Result<Report, Fault> {
+    let last = match writer.stdout.take() {
+        Some(reports) => last_report(reports).await,
+        None => None,
+    };
+    let status = writer.wait().await.map_err(|error| fault(ErrorName::WriteFailed, &error.to_string()))?;
+    match last {
+        Some(Report::Failed { kind, message }) => Err(fault(name(kind), &message)),
+        Some(Report::Ready) | None => {
+            Err(fault(ErrorName::WriteFailed, &format!("the writer ended without a report: {status}")))
+        }
+        Some(report) => Ok(report),
+    }
+}
+
+async fn last_report(mut from: ChildStdout) -> Option<Report> {
+    let mut last = None;
+    while let Ok(Some(bytes)) = frame::recv(&mut from, MAX_REPORT).await {
+        match colibri_ipc::decode(&bytes) {
+            Ok(report) => last = Some(report),
+            Err(_) => return None,
+        }
+    }
+    last
+}
+
+const fn name(kind: Failure) -> ErrorName {
+    match kind {
+        Failure::TargetEscapesRoot => ErrorName::TargetEscapesRoot,
+        Failure::ProtocolViolation => ErrorName::ProtocolViolation,
+        Failure::LimitExceeded => ErrorName::LimitExceeded,
+        Failure::ReservedKey => ErrorName::ReservedKey,
+        Failure::ValueNotCarried => ErrorName::ValueNotCarried,
+        Failure::NotTmpfs => ErrorName::NotTmpfs,
+        Failure::WriteFailed => ErrorName::WriteFailed,
+        Failure::SandboxUnavailable => ErrorName::SandboxUnavailable,
+    }
+}
+
+fn fault(name: ErrorName, message: &str) -> Fault {
+    Fault::new(name, message)
+}

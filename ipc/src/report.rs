@@ -47,6 +47,8 @@ pub enum Failure {
     ReservedKey,
     /// The format cannot carry a value; the message names the key.
     ValueNotCarried,
+    /// The target is not on a memory file system, and has to be.
+    NotTmpfs,
     /// The system refused a step of the write.
     WriteFailed,
     /// No sandbox is to be had here.

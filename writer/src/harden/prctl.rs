@@ -1,0 +1,55 @@
+//! Linux's part of hardening.
+
+use crate::Error;
+use colibri_ipc::Failure::SandboxUnavailable;
+use nix::libc;
+use nix::sys::mman::MlockAllFlags;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, rlim_t};
+use nix::sys::signal::Signal;
+use nix::unistd::getppid;
+use std::fs::read_dir;
+
+/// Bounds the address space.
+pub const MAPPED: Resource = Resource::RLIMIT_AS;
+/// Most memory that may be mapped, in bytes.
+pub const MEMORY: rlim_t = 64 * 1024 * 1024;
+/// Lock pages as they are touched, so that untouched ones stay out of memory.
+pub const ON_FAULT: MlockAllFlags = MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT);
+
+/// Refuses a process that inherited more than its three descriptors.
+///
+/// # Errors
+/// When there is one more, or when it cannot be known.
+pub fn alone() -> Result<(), Error> {
+    let open = read_dir("/proc/self/fd").map(Iterator::count);
+    // The listing itself is the fourth.
+    match open {
+        Ok(4) => Ok(()),
+        Ok(_) => Err(Error::new(SandboxUnavailable, "there are inherited descriptors")),
+        Err(_) => Err(Error::new(SandboxUnavailable, "cannot list the inherited descriptors")),
+    }
+}
+
+/// Keeps other processes, of the same user too, from reading this one.
+///
+/// # Errors
+/// When the system refuses.
+pub fn hide() -> Result<(), Error> {
+    prctl::set_dumpable(false).map_err(Error::system(SandboxUnavailable, "cannot become undumpable"))
+}
+
+/// Ends this process when its parent ends. To be said again after a change of
+/// user, which clears it.
+///
+/// # Errors
+/// When the system refuses, or when the parent went meanwhile.
+pub fn die_with_parent() -> Result<(), Error> {
+    let parent = getppid();
+    prctl::set_pdeathsig(Signal::SIGKILL)
+        .map_err(Error::system(SandboxUnavailable, "cannot die with the parent"))?;
+    if getppid() != parent {
+        return Err(Error::new(SandboxUnavailable, "the parent is gone"));
+    }
+    Ok(())
+}

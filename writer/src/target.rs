@@ -1,0 +1,152 @@
+//! The way down from the base to the target directory, one name at a time and
+//! following no link, so that nothing that root in the jail swaps meanwhile
+//! leads out of it.
+
+use crate::Error;
+use colibri_ipc::Failure::{TargetEscapesRoot, WriteFailed};
+use colibri_ipc::{Order, Owner, Verb};
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, unlinkat};
+use std::ffi::{OsStr, OsString};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+#[cfg_attr(target_os = "freebsd", path = "target/freebsd.rs")]
+#[cfg_attr(target_os = "linux", path = "target/linux.rs")]
+mod platform;
+
+const DIRECTORY: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+/// Write permission for anybody but the owner.
+const OTHERS_WRITE: Mode = Mode::S_IWGRP.union(Mode::S_IWOTH);
+
+/// The open target directory.
+#[derive(Debug)]
+pub struct Target {
+    /// Its descriptor.
+    pub dir: OwnedFd,
+    /// Who owns the directory.
+    pub owner: Uid,
+}
+
+/// Opens the order's target directory and makes it if it is missing: 0700, and
+/// the file's owner's; missing directories above it 0755. To remove a file,
+/// nothing is made, and `None` means that the directory is not there.
+///
+/// # Errors
+/// `TargetEscapesRoot` when the jail root is not there as a directory without
+/// links; else the step that failed.
+pub fn open_target(order: &Order) -> Result<Option<Target>, Error> {
+    let mut at = open(&order.base, DIRECTORY, Mode::empty())
+        .map_err(Error::system(TargetEscapesRoot, "cannot open the base"))?;
+    for name in order.root.names() {
+        at = openat(&at, name, DIRECTORY, Mode::empty()).map_err(Error::system(
+            TargetEscapesRoot,
+            "cannot open the jail root without following a link",
+        ))?;
+    }
+    let mut memory_checked = !order.require_tmpfs;
+    let mut names = order.dir.names().peekable();
+    while let Some(name) = names.next() {
+        at = match openat(&at, name, DIRECTORY, Mode::empty()) {
+            Err(Errno::ENOENT) if order.verb == Verb::Remove => return Ok(None),
+            Err(Errno::ENOENT) => {
+                if !memory_checked {
+                    platform::require_memory(&at)?;
+                    memory_checked = true;
+                }
+                make(&at, name, order, names.peek().is_none())?
+            }
+            found => {
+                found.map_err(Error::write("cannot open the target directory without following a link"))?
+            }
+        };
+    }
+    if !memory_checked {
+        platform::require_memory(&at)?;
+    }
+    checked(at).map(Some)
+}
+
+/// Makes one directory and opens it. One that somebody else just made is taken
+/// as it is.
+fn make(parent: &OwnedFd, name: &OsStr, order: &Order, last: bool) -> Result<OwnedFd, Error> {
+    let made = mkdirat(parent, name, Mode::S_IRWXU);
+    let dir = openat(parent, name, DIRECTORY, Mode::empty())
+        .map_err(Error::write("cannot open the new target directory"))?;
+    match made {
+        Err(Errno::EEXIST) => return Ok(dir),
+        made => made.map_err(Error::write("cannot make the target directory"))?,
+    }
+    if last {
+        own(&dir, order.owner, "cannot give the target directory its owner")?;
+    } else {
+        fchmod(&dir, Mode::from_bits_truncate(0o755))
+            .map_err(Error::write("cannot set the mode of a new directory"))?;
+    }
+    fsync(parent).map_err(Error::write("cannot sync the directory above the target"))?;
+    Ok(dir)
+}
+
+/// Gives something open its owner, if it has another.
+///
+/// # Errors
+/// `step`, with the system's words.
+pub fn own(fd: &OwnedFd, owner: Owner, step: &'static str) -> Result<(), Error> {
+    let state = fstat(fd).map_err(Error::write(step))?;
+    if (state.st_uid, state.st_gid) == (owner.uid, owner.gid) {
+        return Ok(());
+    }
+    fchown(fd, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid))).map_err(Error::write(step))
+}
+
+/// A directory that others may write would let them swap the file.
+fn checked(dir: OwnedFd) -> Result<Target, Error> {
+    let state = fstat(&dir).map_err(Error::write("cannot stat the target directory"))?;
+    if state.st_mode & OTHERS_WRITE.bits() != 0 {
+        let step = "the target directory is writable by others than its owner: chmod go-w it in the jail";
+        return Err(Error::new(WriteFailed, step));
+    }
+    Ok(Target { dir, owner: Uid::from_raw(state.st_uid) })
+}
+
+/// How names of temporaries begin and end.
+const TEMPORARY: (&str, &str) = (".colibri-", ".tmp");
+/// Most entries of the target directory that are looked at.
+const MAX_ENTRIES: usize = 65_536;
+
+/// Removes temporaries that a killed writer left. Done before confinement, so
+/// that the confined writer need not list anything.
+///
+/// # Errors
+/// When the directory cannot be listed, or a leftover cannot be unlinked.
+pub fn clean(dir: &OwnedFd) -> Result<(), Error> {
+    let unlisted = Error::write("cannot list the target directory");
+    let mut listing = Dir::openat(dir, ".", DIRECTORY, Mode::empty()).map_err(&unlisted)?;
+    for entry in listing.iter().take(MAX_ENTRIES) {
+        let entry = entry.map_err(&unlisted)?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if is_temporary(name) {
+            match unlinkat(dir, name, UnlinkatFlags::NoRemoveDir) {
+                Err(Errno::ENOENT) => {}
+                gone => gone.map_err(Error::write("cannot unlink a temporary file that was left over"))?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_temporary(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(TEMPORARY.0.as_bytes()) && name.as_bytes().ends_with(TEMPORARY.1.as_bytes())
+}
+
+/// A name for a temporary that no other writer has.
+pub fn temporary() -> OsString {
+    // The standard library's hashers are seeded at random.
+    let random = RandomState::new().build_hasher().finish();
+    format!("{}{random:016x}{}", TEMPORARY.0, TEMPORARY.1).into()
+}

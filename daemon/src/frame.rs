@@ -1,9 +1,10 @@
 //! The frames of `colibri_ipc` for a task that must not block, and a
 //! descriptor that travels with one.
 
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::io::{Error, ErrorKind, IoSlice, Result};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
@@ -42,15 +43,17 @@ pub async fn send(to: &mut OwnedWriteHalf, body: &[u8], descriptor: Option<Borro
 }
 
 fn send_with(to: &UnixStream, bytes: &[u8], descriptor: BorrowedFd) -> Result<usize> {
-    let descriptors = [descriptor.as_raw_fd()];
-    let control = [ControlMessage::ScmRights(&descriptors)];
-    let data = [IoSlice::new(bytes)];
-    Ok(sendmsg::<()>(to.as_fd().as_raw_fd(), &data, &control, MsgFlags::empty(), None)?)
+    let descriptors = [descriptor];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    Ok(sendmsg(to, &[IoSlice::new(bytes)], &mut control, SendFlags::empty())?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
 
     fn run(test: impl Future<Output = ()>) {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);

@@ -3,13 +3,13 @@
 use clap::Parser;
 use colibri_daemon::settings::{Config, Settings};
 use colibri_daemon::{Daemon, credentials};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 /// Each request that waits for the vault holds two descriptors.
-const DESCRIPTORS: u64 = 65536;
+const DESCRIPTORS: rlim_t = 65536;
 
 fn main() -> ExitCode {
     let settings = Settings::parse();
@@ -38,6 +38,8 @@ fn run(settings: Settings) -> anyhow::Result<()> {
 /// its own until it says otherwise.
 fn harden() -> anyhow::Result<()> {
     umask(Mode::from_bits_truncate(0o077));
+    // What the caller left open reaches no child.
+    close_fds::set_fds_cloexec(3, &[]);
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     forbid_tracing()?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;

@@ -4,6 +4,7 @@
 use crate::service::Service;
 use anyhow::Context;
 use colibri_control::{Answer, Call, Content, ErrorName, Fault, MAX_REQUEST, Reply, Request};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, User, chown, geteuid, getgrouplist};
 use std::ffi::CString;
 use std::fs::{DirBuilder, Permissions, set_permissions};
@@ -60,9 +61,10 @@ impl Door {
             }
             _ => {}
         }
-        // The process's mask makes it 0600.
-        let listener =
-            UnixListener::bind(&path).with_context(|| format!("cannot bind {}", path.display()))?;
+        let own = umask(Mode::from_bits_truncate(0o177));
+        let bound = UnixListener::bind(&path);
+        umask(own);
+        let listener = bound.with_context(|| format!("cannot bind {}", path.display()))?;
         if let Some(group) = group {
             for (path, mode) in [(path.as_path(), 0o660), (dir, 0o710)] {
                 chown(path, None, Some(Gid::from_raw(group)))

@@ -1,0 +1,166 @@
+//! Agents in their jails. Linux only, because that is where the tests run.
+
+use crate::host::{Host, wait};
+use crate::stand_in::Collection;
+use colibri_control::{AgentState, AgentView, Answer, ErrorName, HookResult, SpawnView, Status};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// A jail with a shell, `sleep`, and the libraries that they need.
+fn jail(host: &Host, name: &str) {
+    let root = host.root(name);
+    for program in ["/bin/sh", "/bin/sleep", "/bin/cat", "/bin/hostname"] {
+        let needed = Command::new("ldd").arg(program).output().unwrap().stdout;
+        let needed = String::from_utf8(needed).unwrap();
+        let libraries = needed.split_ascii_whitespace().filter(|word| word.starts_with('/'));
+        for file in libraries.chain([program]) {
+            let copy = root.join(&file[1..]);
+            fs::create_dir_all(copy.parent().unwrap()).unwrap();
+            fs::copy(file, copy).unwrap();
+        }
+    }
+}
+
+fn spawn(host: &Host, name: &str, script: &str) -> SpawnView {
+    let request = serde_json::json!({
+        "verb": "spawn-agent", "jail": name, "root": host.root(name), "command": ["/bin/sh", "-c", script],
+    });
+    match host.say(&request.to_string()).unwrap() {
+        Answer::Spawned(spawned) => *spawned,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn agent(host: &Host, name: &str) -> AgentView {
+    match host.say(r#"{"verb":"list-agents"}"#).unwrap() {
+        Answer::Agents(agents) => agents.into_iter().find(|agent| agent.jail.as_str() == name).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn output(host: &Host, name: &str) -> String {
+    fs::read_to_string(host.path("log").join(format!("{name}.log"))).unwrap_or_default()
+}
+
+fn prints(host: &Host, name: &str, text: &str) {
+    wait(SOON, || output(host, name).contains(text), || format!("{}\n{}", output(host, name), host.log()));
+}
+
+#[test]
+fn an_agent_finds_its_secrets_in_a_container_of_its_own() {
+    let host = Host::new();
+    jail(&host, "web");
+    host.secrets("web", &[("A", "it's $(id)")]);
+    host.register("web");
+    let script = r#"set -a; . "$COLIBRI_ENV_FILE"; echo "A=$A"; hostname; echo "pid $$"; env; exit 7"#;
+    let spawned = spawn(&host, "web", script);
+    assert_eq!(spawned.hook.result, HookResult::Provisioned);
+    wait(SOON, || agent(&host, "web").state == AgentState::Exited, || host.log());
+    assert_eq!(agent(&host, "web").exit_code, Some(7));
+    let output = output(&host, "web");
+    assert!(output.contains("A=it's $(id)\nweb\npid 2\n"), "{output}");
+    assert!(!output.contains("canary"), "{output}");
+    assert_eq!(fs::metadata(host.path("log/web.log")).unwrap().permissions().mode() & 0o7777, 0o600);
+}
+
+#[test]
+fn the_agent_starts_without_its_secrets_too() {
+    let host = Host::with(&[("COLIBRI_DEADLINE", "1s")]);
+    jail(&host, "web");
+    host.has("web", Collection::Hangs);
+    host.register("web");
+    let spawned = spawn(&host, "web", "echo started; sleep 1000");
+    assert_eq!(spawned.hook.warning.unwrap().name, ErrorName::DeadlineExceeded);
+    prints(&host, "web", "started");
+    let again = serde_json::json!({
+        "verb": "spawn-agent", "jail": "web", "root": host.root("web"), "command": ["true"],
+    });
+    assert_eq!(host.failure(&again.to_string()), ErrorName::WrongState);
+    host.say(r#"{"verb":"stop-agent","jail":"web"}"#).unwrap();
+}
+
+#[test]
+fn stopping_asks_first_and_removes_the_secrets_on_request() {
+    let host = Host::new();
+    jail(&host, "web");
+    host.secrets("web", &[("A", "1")]);
+    host.register("web");
+    spawn(&host, "web", "trap 'echo asked; exit 3' TERM; echo up; while :; do sleep 0.1; done");
+    prints(&host, "web", "up");
+    host.say(r#"{"verb":"stop-agent","jail":"web","remove-secrets":true}"#).unwrap();
+    let stopped = agent(&host, "web");
+    assert_eq!((stopped.state, stopped.exit_code), (AgentState::Stopped, Some(3)));
+    assert!(output(&host, "web").contains("asked"));
+    assert_eq!((host.content("web"), host.show("web").status), (None, Status::Stopped));
+    let request = r#"{"verb":"stop-agent","jail":"none"}"#;
+    assert_eq!(host.failure(request), ErrorName::AgentNotFound);
+}
+
+#[test]
+fn an_agent_is_found_again_after_the_daemon_was_killed() {
+    let mut host = Host::new();
+    jail(&host, "web");
+    jail(&host, "gone");
+    let web = spawn(&host, "web", "sleep 1000").agent;
+    let gone = spawn(&host, "gone", "sleep 1000").agent;
+    host.kill();
+    let pid = nix::unistd::Pid::from_raw(gone.pid.cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    host.start();
+    assert_eq!(agent(&host, "web"), web);
+    wait(SOON, || agent(&host, "gone").state == AgentState::Lost, || host.log());
+    host.say(r#"{"verb":"stop-agent","jail":"web"}"#).unwrap();
+    assert_eq!(agent(&host, "web").state, AgentState::Stopped);
+    assert!(!std::path::Path::new(&format!("/proc/{}", web.pid)).exists());
+}
+
+#[test]
+fn an_agent_that_cannot_be_started_is_an_error_by_name() {
+    let host = Host::new();
+    let request = serde_json::json!({
+        "verb": "spawn-agent", "jail": "web", "root": host.path("nowhere"), "command": ["true"],
+    });
+    assert_eq!(host.failure(&request.to_string()), ErrorName::JailFailed);
+    jail(&host, "web");
+    assert_eq!(spawn(&host, "web", "exec /no/such/program").agent.jail.as_str(), "web");
+    wait(SOON, || agent(&host, "web").exit_code == Some(127), || host.log());
+}
+
+#[test]
+fn a_change_tells_the_agent_once_and_a_failure_of_that_is_recorded() {
+    let host = Host::new();
+    for name in ["web", "cmd", "bad"] {
+        jail(&host, name);
+    }
+    let secrets = |value: &str| {
+        let one = || Collection::Secrets([("A".to_owned(), value.to_owned())].into());
+        host.vault(["web", "cmd", "bad"].map(|name| (name.to_owned(), one())).into());
+    };
+    secrets("1");
+    host.register_with("web", r#"{"on-change":{"signal":"HUP"}}"#);
+    host.register_with("cmd", r#"{"on-change":{"command":["/bin/sh","-c","echo told"]}}"#);
+    host.register_with("bad", r#"{"on-change":{"command":["/bin/sh","-c","exit 4"]}}"#);
+    spawn(&host, "web", "trap 'echo hup' HUP; echo up; while :; do sleep 0.1; done");
+    prints(&host, "web", "up");
+    for name in ["cmd", "bad"] {
+        host.hook(name, &host.root(name));
+    }
+    secrets("2");
+    for name in ["web", "cmd", "bad", "web", "cmd"] {
+        host.provision(name);
+    }
+    prints(&host, "web", "hup");
+    prints(&host, "cmd", "told");
+    let failed = || match host.say(r#"{"verb":"history","tenant":"bad","limit":1}"#).unwrap() {
+        Answer::Provisions(newest) => newest[0].error.as_ref().map(|fault| fault.name),
+        other => panic!("{other:?}"),
+    };
+    wait(SOON, || failed() == Some(ErrorName::AgentFailed), || host.log());
+    assert_eq!(output(&host, "web").matches("hup").count(), 1);
+    assert_eq!(output(&host, "cmd").matches("told").count(), 1);
+    host.say(r#"{"verb":"stop-agent","jail":"web"}"#).unwrap();
+}

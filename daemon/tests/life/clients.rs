@@ -1,0 +1,186 @@
+//! The control socket and the daemon's own start and end.
+
+use crate::host::{Host, wait};
+use colibri_control::{Answer, Client, ErrorName, Event, Request, SessionView};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn mode(path: &std::path::Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn nobody_else_can_come_to_the_socket_or_the_database() {
+    let host = Host::new();
+    assert_eq!(mode(&host.path("run/control")), 0o700);
+    assert_eq!(mode(&host.socket()), 0o600);
+    assert_eq!(mode(&host.path("run/session")), 0o700);
+    assert_eq!(mode(&host.path("state")), 0o700);
+    assert_eq!(mode(&host.path("state/tenants.db")), 0o600);
+    assert_eq!(mode(&host.path("log")), 0o700);
+}
+
+#[test]
+fn the_credentials_are_in_no_environment() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root may read the environment of a process that nobody may trace");
+        return;
+    }
+    let host = Host::new();
+    host.register("web");
+    host.secrets("web", &[("A", "1")]);
+    host.hook("web", &host.root("web"));
+    let fetcher = match host.say(r#"{"verb":"status"}"#).unwrap() {
+        Answer::Status(status) => status.fetcher.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    for pid in [host.pid(), fetcher] {
+        for file in ["environ", "cmdline"] {
+            let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap();
+            assert!(!bytes.is_empty());
+            assert!(!bytes.windows(6).any(|word| word == b"canary"), "{pid} {file}");
+        }
+    }
+    assert!(!host.log().contains("canary"));
+}
+
+#[test]
+fn a_second_daemon_on_the_same_state_refuses() {
+    let host = Host::new();
+    let second = host.command().output().unwrap();
+    assert!(!second.status.success());
+    let errors = String::from_utf8_lossy(&second.stderr);
+    assert!(errors.contains("another colibrid runs with"), "{errors}");
+    assert!(host.say(r#"{"verb":"status"}"#).is_ok());
+}
+
+#[test]
+fn a_clean_end_leaves_no_socket_and_no_fetcher() {
+    let mut host = Host::new();
+    host.register("web");
+    host.secrets("web", &[("A", "1")]);
+    host.hook("web", &host.root("web"));
+    let Answer::Status(status) = host.say(r#"{"verb":"status"}"#).unwrap() else { panic!() };
+    assert_eq!(status.session, SessionView::Unlocked);
+    let fetcher = nix::unistd::Pid::from_raw(status.fetcher.unwrap().cast_signed());
+    assert!(host.terminate());
+    assert!(!host.socket().exists());
+    let signal = nix::sys::signal::kill(fetcher, None);
+    assert_eq!(signal, Err(nix::errno::Errno::ESRCH));
+}
+
+#[test]
+fn a_client_without_end_is_dropped_and_harms_nobody() {
+    let host = Host::new();
+    let mut flood = UnixStream::connect(host.socket()).unwrap();
+    let chunk = vec![b'x'; 1 << 20];
+    let refused = (0..64).any(|_| flood.write_all(&chunk).is_err());
+    assert!(refused, "64 MiB without a newline were taken");
+    for line in ["\n", "{}\n", "[1]\n", "\u{0}\n", "{\"v\":1,\"id\":1}\n"] {
+        let mut client = UnixStream::connect(host.socket()).unwrap();
+        client.write_all(line.as_bytes()).unwrap();
+        let mut answer = String::new();
+        BufReader::new(client).read_line(&mut answer).unwrap();
+        assert!(answer.contains("BadRequest"), "{line:?}: {answer}");
+    }
+    assert!(host.say(r#"{"verb":"status"}"#).is_ok());
+}
+
+#[test]
+fn more_clients_than_there_are_places_are_told_so() {
+    let host = Host::new();
+    let status = b"{\"v\":1,\"id\":1,\"verb\":\"status\"}\n";
+    let mut held: Vec<UnixStream> = Vec::new();
+    let mut busy = 0;
+    for _ in 0..200 {
+        let mut client = UnixStream::connect(host.socket()).unwrap();
+        let _refused = client.write_all(status);
+        let mut answer = String::new();
+        BufReader::new(&client).read_line(&mut answer).unwrap();
+        if answer.contains("\"Busy\"") { busy += 1 } else { held.push(client) }
+    }
+    assert!(busy > 0 && held.len() >= 50, "{busy} busy, {} served", held.len());
+    drop(held);
+    let free = || Client::connect(&host.socket()).unwrap().call(Request::Status {}).is_ok();
+    wait(SOON, free, || host.log());
+}
+
+#[test]
+fn fifty_clients_at_once_lose_no_request() {
+    let host = Host::new();
+    host.register("web");
+    std::thread::scope(|scope| {
+        for _ in 0..50 {
+            scope.spawn(|| {
+                let mut client = host.client();
+                for _ in 0..20 {
+                    let answer = client.call(Request::ListTenants {}).unwrap();
+                    assert!(matches!(answer, Answer::Tenants(tenants) if tenants.len() == 1));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_watcher_sees_what_happens() {
+    let host = Host::new();
+    let mut watcher = host.client();
+    assert_eq!(watcher.call(Request::Watch {}).unwrap(), Answer::Watching);
+    host.secrets("web", &[("A", "1")]);
+    host.register("web");
+    host.hook("web", &host.root("web"));
+    let mut seen = String::new();
+    loop {
+        match watcher.next_event().unwrap() {
+            Event::Started { .. } => seen.push_str("started "),
+            Event::Session(SessionView::Unlocked) => seen.push_str("unlocked "),
+            Event::Provision(provision) => {
+                assert_eq!(provision.tenant.as_str(), "web");
+                break;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(seen, "started unlocked ");
+}
+
+#[test]
+fn observers_look_and_change_nothing() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can give a directory to a group");
+        return;
+    }
+    let host = Host::with(&[("COLIBRI_OBSERVERS", "nogroup")]);
+    host.register("web");
+    assert_eq!(mode(&host.path("run/observe")), 0o710);
+    let mut client = Client::connect(&host.path("run/observe/colibrid.sock")).unwrap();
+    assert!(client.call(Request::ListTenants {}).is_ok());
+    let refused = client.call(Request::UnregisterTenant { tenant: "web".parse().unwrap() }).unwrap_err();
+    assert!(refused.to_string().contains(ErrorName::NotAllowed.as_str()), "{refused}");
+    let reaches = |name: &str| {
+        let socket = host.path("run").join(name).join("colibrid.sock");
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "test", "-w"]).arg(socket);
+        command.status().unwrap().success()
+    };
+    assert!(reaches("observe") && !reaches("control"));
+}
+
+#[test]
+fn answers_come_one_for_one_and_in_order() {
+    let host = Host::new();
+    let mut client = UnixStream::connect(host.socket()).unwrap();
+    let lines: String = (1..=5).map(|id| format!("{{\"v\":1,\"id\":{id},\"verb\":\"status\"}}\n")).collect();
+    client.write_all(lines.as_bytes()).unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).unwrap();
+    let ids: Vec<_> = answers.lines().map(|line| line.split(',').nth(1).unwrap().to_owned()).collect();
+    assert_eq!(ids, ["\"id\":1", "\"id\":2", "\"id\":3", "\"id\":4", "\"id\":5"]);
+}

@@ -1,0 +1,238 @@
+//! A host in a directory: daemon, programs, jails, and a vault in a file.
+
+use crate::stand_in::{Collection, DIR, Vault};
+use colibri_control::{
+    Answer, Client, ClientError, ErrorName, Fault, HookView, Provision, Request, TenantView,
+};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+pub struct Host {
+    dir: tempfile::TempDir,
+    daemon: Option<Child>,
+    settings: Vec<(&'static str, String)>,
+}
+
+const READY: Duration = Duration::from_secs(20);
+
+impl Host {
+    /// A host whose daemon runs.
+    pub fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same with settings of the daemon's environment.
+    pub fn with(settings: &[(&'static str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        // The fetcher's user must come through.
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let mut host = Self { dir, daemon: None, settings };
+        for name in ["jails", "libexec", "vault"] {
+            fs::create_dir(host.path(name)).unwrap();
+        }
+        fs::set_permissions(host.path("vault"), fs::Permissions::from_mode(0o777)).unwrap();
+        host.install();
+        host.vault(Vault::new());
+        host.start();
+        host
+    }
+
+    fn install(&self) {
+        let me = std::env::current_exe().unwrap();
+        let built = std::env::var_os("COLIBRI_TEST_BIN").map(PathBuf::from);
+        let built = built.unwrap_or_else(|| me.parent().unwrap().parent().unwrap().to_owned());
+        let libexec = self.path("libexec");
+        let writer = fs::copy(built.join("colibri-writer"), libexec.join("colibri-writer"));
+        writer.expect("the writer is built first: cargo build -p colibri-writer");
+        fs::copy(me, libexec.join("stand-in")).unwrap();
+        let script = format!(
+            "#!/bin/sh\n{DIR}='{}' exec '{}' --ignored --exact stand_in::fetcher >/dev/null\n",
+            self.path("vault").display(),
+            libexec.join("stand-in").display(),
+        );
+        fs::write(libexec.join("colibri-fetcher"), script).unwrap();
+        for name in ["stand-in", "colibri-fetcher", "colibri-writer"] {
+            fs::set_permissions(libexec.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().canonicalize().unwrap().join(name)
+    }
+
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_colibrid"));
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        for (name, dir) in [
+            ("COLIBRI_JAIL_ROOT_BASE", "jails"),
+            ("COLIBRI_STATE_DIR", "state"),
+            ("COLIBRI_RUN_DIR", "run"),
+            ("COLIBRI_LOG_DIR", "log"),
+            ("COLIBRI_LIBEXEC", "libexec"),
+        ] {
+            command.env(name, self.path(dir));
+        }
+        command.env("COLIBRI_FETCHER_USER", "nobody").env("COLIBRI_BW", "/bin/false");
+        for name in ["BW_CLIENTID", "BW_CLIENTSECRET", "BW_PASSWORD"] {
+            command.env(name, format!("canary-{name}"));
+        }
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the daemon and waits until it answers.
+    pub fn start(&mut self) {
+        let log = fs::OpenOptions::new().append(true).create(true).open(self.path("daemon.log")).unwrap();
+        self.daemon = Some(self.command().stderr(log).spawn().unwrap());
+        wait(READY, || Client::connect(&self.socket()).is_ok(), || self.log());
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.path("run/control/colibrid.sock")
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("daemon.log")).unwrap_or_default()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().unwrap().id()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        let mut daemon = self.daemon.take().unwrap();
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+    }
+
+    /// SIGTERM; gives whether the daemon ended well.
+    pub fn terminate(&mut self) -> bool {
+        let mut daemon = self.daemon.take().unwrap();
+        let pid = nix::unistd::Pid::from_raw(daemon.id().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        daemon.wait().unwrap().success()
+    }
+
+    pub fn client(&self) -> Client {
+        let client = Client::connect(&self.socket()).unwrap();
+        client.set_timeout(Some(Duration::from_secs(60))).unwrap();
+        client
+    }
+
+    pub fn ask(&self, request: Request) -> Result<Answer, Fault> {
+        self.client().call(request).map_err(|error| match error {
+            ClientError::Refused(fault) => fault,
+            other => panic!("{other:?}\n{}", self.log()),
+        })
+    }
+
+    /// A request as its JSON, without version and id.
+    pub fn say(&self, json: &str) -> Result<Answer, Fault> {
+        self.ask(serde_json::from_str(json).unwrap())
+    }
+
+    pub fn vault(&self, vault: Vault) {
+        let file = self.path("vault/vault.json");
+        fs::write(&file, serde_json::to_vec(&vault).unwrap()).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    }
+
+    /// The vault has just this collection.
+    pub fn secrets(&self, name: &str, secrets: &[(&str, &str)]) {
+        let secrets = secrets.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        self.has(name, Collection::Secrets(secrets));
+    }
+
+    pub fn has(&self, name: &str, collection: Collection) {
+        self.vault(BTreeMap::from([(name.to_owned(), collection)]));
+    }
+
+    /// How often a session was started.
+    pub fn sessions(&self) -> usize {
+        fs::read_to_string(self.path("vault/sessions")).unwrap_or_default().lines().count()
+    }
+
+    pub fn root(&self, name: &str) -> PathBuf {
+        let root = self.path("jails").join(name).join("root");
+        fs::create_dir_all(&root).unwrap();
+        root
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.root(name).join("usr/local/etc/colibri/env")
+    }
+
+    pub fn content(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.file(name)).ok()
+    }
+
+    pub fn register(&self, name: &str) -> TenantView {
+        self.register_with(name, "{}")
+    }
+
+    pub fn register_with(&self, name: &str, settings: &str) -> TenantView {
+        let root = self.root(name);
+        let request = format!(
+            r#"{{"verb":"register-tenant","tenant":"{name}","root":"{}","settings":{settings}}}"#,
+            root.display()
+        );
+        tenant(self.say(&request).unwrap())
+    }
+
+    pub fn show(&self, name: &str) -> TenantView {
+        tenant(self.say(&format!(r#"{{"verb":"show-tenant","tenant":"{name}"}}"#)).unwrap())
+    }
+
+    pub fn hook(&self, name: &str, root: &Path) -> HookView {
+        let request = Request::Hook { jail: name.parse().unwrap(), root: root.into() };
+        match self.ask(request).unwrap() {
+            Answer::Hook(hook) => *hook,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn provision(&self, name: &str) -> Provision {
+        match self.say(&format!(r#"{{"verb":"provision","tenant":"{name}"}}"#)).unwrap() {
+            Answer::Provisions(mut provisions) => provisions.remove(0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn failure(&self, json: &str) -> ErrorName {
+        self.say(json).unwrap_err().name
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if self.daemon.is_some() {
+            self.terminate();
+        }
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+    }
+}
+
+pub fn tenant(answer: Answer) -> TenantView {
+    match answer {
+        Answer::Tenant(tenant) => *tenant,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Waits until something is so.
+pub fn wait(limit: Duration, mut so: impl FnMut() -> bool, log: impl Fn() -> String) {
+    let end = std::time::Instant::now() + limit;
+    while !so() {
+        assert!(std::time::Instant::now() < end, "it did not come in time\n{}", log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,14 @@
+//! The real `colibrid` and the real writer, with a stand-in for the fetcher
+//! that is told by a file what the vault holds: the life of a tenant, its
+//! failures, and what a client of the control socket can and cannot do.
+
+#[cfg(test)]
+mod agents;
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod host;
+#[cfg(test)]
+mod stand_in;
+#[cfg(test)]
+mod tenants;

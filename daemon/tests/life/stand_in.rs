@@ -1,0 +1,133 @@
+//! A fetcher without a vault: it answers from a file and can be told to
+//! misbehave. It is this test program, started anew through a small script.
+
+use colibri_control::ErrorName;
+use colibri_fetcher::words::{Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, SessionState, ToFetcher};
+use colibri_ipc::{EnvKey, Pair, Secret, ToWriter, encode, send};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+/// The environment variable that names the directory with `vault.json`.
+pub const DIR: &str = "STAND_IN_DIR";
+
+/// What the vault has of a collection.
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Collection {
+    /// Secrets.
+    Secrets(BTreeMap<String, String>),
+    /// A failure of that name.
+    Fails(ErrorName),
+    /// No answer.
+    Hangs,
+    /// The fetcher dies.
+    Crashes,
+    /// Ready, then no commit.
+    Stops,
+    /// The session closes instead of answering.
+    Closes,
+}
+
+pub type Vault = BTreeMap<String, Collection>;
+
+#[test]
+#[ignore = "the fetcher process of the other tests"]
+fn fetcher() {
+    let dir = PathBuf::from(std::env::var_os(DIR).unwrap());
+    let socket = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+    serve(UnixStream::from(socket), &dir);
+}
+
+fn serve(mut daemon: UnixStream, dir: &std::path::Path) {
+    let mut sessions = OpenOptions::new().append(true).create(true).open(dir.join("sessions")).unwrap();
+    sessions.write_all(b"session\n").unwrap();
+    while let Some((word, pair)) = recv(&mut daemon) {
+        match word {
+            ToFetcher::Open(vault) => {
+                assert!(std::fs::metadata(&vault.app_data_base).unwrap().is_dir());
+                tell(&mut daemon, &FromFetcher::State(SessionState::Unlocked));
+            }
+            ToFetcher::Fetch(fetch) => answer(&mut daemon, *fetch, pair.unwrap(), dir),
+            ToFetcher::Close => return,
+        }
+    }
+}
+
+fn answer(daemon: &mut UnixStream, fetch: Fetch, pair: OwnedFd, dir: &std::path::Path) {
+    let vault: Vault = serde_json::from_slice(&std::fs::read(dir.join("vault.json")).unwrap()).unwrap();
+    let fails = |name| Err(Failure { name, message: "the stand-in was told so".into() });
+    let outcome = match vault.get(&fetch.collection) {
+        None => fails(ErrorName::CollectionNotFound),
+        Some(Collection::Fails(name)) => fails(*name),
+        Some(Collection::Hangs) => loop {
+            std::thread::park();
+        },
+        Some(Collection::Crashes) => std::process::exit(3),
+        Some(Collection::Closes) => {
+            // Only the first time: the next session finds the vault as usual.
+            let healed = BTreeMap::from([(fetch.collection.clone(), Collection::Secrets(BTreeMap::new()))]);
+            std::fs::write(dir.join("vault.json"), serde_json::to_vec(&healed).unwrap()).unwrap();
+            tell(daemon, &FromFetcher::State(SessionState::Closed));
+            std::process::exit(0)
+        }
+        Some(Collection::Stops) => {
+            tell(daemon, &FromFetcher::Ready { id: fetch.id });
+            drop(pair);
+            fails(ErrorName::VaultTimeout)
+        }
+        Some(Collection::Secrets(secrets)) => {
+            if (secrets.len() as u32) < fetch.known_keys && !fetch.confirm_shrunken {
+                fails(ErrorName::AnswerShrunken)
+            } else {
+                tell(daemon, &FromFetcher::Ready { id: fetch.id });
+                flow(pair, secrets);
+                let keys = secrets.keys().cloned().collect();
+                Ok(Fetched { collection_id: "c-1".into(), keys, bw_version: "0.0.0".into() })
+            }
+        }
+    };
+    let warnings = vec!["item \"a b\": \u{1b}[31mno key".into()];
+    let done = Done { id: fetch.id, outcome, warnings, steps: vec![("list".into(), 1)] };
+    tell(daemon, &FromFetcher::Done(Box::new(done)));
+}
+
+fn flow(pair: OwnedFd, secrets: &BTreeMap<String, String>) {
+    let mut pair = UnixStream::from(pair);
+    for (key, value) in secrets {
+        let key = EnvKey::try_from(key.clone()).unwrap();
+        let word = ToWriter::Pair(Pair { key, value: Secret::new(value.clone()) });
+        send(&mut pair, &encode(&word).unwrap()).unwrap();
+    }
+    send(&mut pair, &encode(&ToWriter::Commit(secrets.len() as u32)).unwrap()).unwrap();
+}
+
+fn tell(daemon: &mut UnixStream, word: &FromFetcher) {
+    send(daemon, &encode(word).unwrap()).unwrap();
+}
+
+fn recv(daemon: &mut UnixStream) -> Option<(ToFetcher, Option<OwnedFd>)> {
+    let mut head = [0; 4];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let data = &mut [IoSliceMut::new(&mut head)];
+    let got = recvmsg(&*daemon, data, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap().bytes;
+    if got == 0 {
+        return None;
+    }
+    assert_eq!(got, 4);
+    let pair = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    let size = u32::from_le_bytes(head) as usize;
+    assert!(size <= MAX_WORD);
+    let mut body = vec![0; size];
+    daemon.read_exact(&mut body).unwrap();
+    Some((colibri_ipc::decode(&body).unwrap(), pair))
+}

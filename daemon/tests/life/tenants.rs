@@ -1,0 +1,219 @@
+//! Tenants and their secrets.
+
+use crate::host::{Host, wait};
+use crate::stand_in::Collection;
+use colibri_control::{ErrorName, HookResult, Outcome, Reason, Status};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_tenant_lives_from_register_to_unregister() {
+    let host = Host::new();
+    let web = host.register("web");
+    assert_eq!(web.status, Status::Provisioned);
+    assert_eq!(host.register("web"), web);
+    assert_eq!(host.failure(r#"{"verb":"destroy-tenant","tenant":"web"}"#), ErrorName::WrongState);
+
+    host.secrets("web", &[("A", "it's $(id)"), ("B", "2")]);
+    let hook = host.hook("web", &host.root("web"));
+    assert_eq!(hook.result, HookResult::Provisioned, "{hook:?}");
+    let provision = hook.provision.unwrap();
+    assert_eq!((provision.outcome, provision.keys), (Outcome::Written, 2));
+    assert_eq!(provision.warnings, ["item \"a b\":  [31mno key"]);
+    assert_eq!(
+        provision.steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>(),
+        ["contain", "queue", "list", "write"]
+    );
+    assert_eq!(fs::metadata(host.file("web")).unwrap().permissions().mode() & 0o7777, 0o600);
+
+    let web = host.show("web");
+    assert_eq!((web.status, web.keys), (Status::Active, vec!["A".to_owned(), "B".to_owned()]));
+    assert_eq!(web.collection_id.as_deref(), Some("c-1"));
+    assert_eq!(host.provision("web").outcome, Outcome::Unchanged);
+    assert_eq!(host.failure(r#"{"verb":"unregister-tenant","tenant":"web"}"#), ErrorName::WrongState);
+
+    host.say(r#"{"verb":"stop-agent","jail":"web"}"#).unwrap();
+    assert_eq!(host.show("web").status, Status::Stopped);
+    assert!(host.content("web").is_some());
+    host.hook("web", &host.root("web"));
+    assert_eq!(host.show("web").status, Status::Active);
+
+    host.say(r#"{"verb":"destroy-tenant","tenant":"web"}"#).unwrap();
+    assert_eq!(host.show("web").status, Status::Destroyed);
+    assert_eq!(host.content("web"), None);
+    assert_eq!(host.hook("web", &host.root("web")).result, HookResult::Destroyed);
+    host.say(r#"{"verb":"unregister-tenant","tenant":"web"}"#).unwrap();
+    assert_eq!(host.failure(r#"{"verb":"show-tenant","tenant":"web"}"#), ErrorName::TenantNotFound);
+    assert_eq!(host.sessions(), 1);
+}
+
+#[test]
+fn the_hook_is_silent_without_a_tenant_and_harmless_with_a_wrong_root() {
+    let host = Host::new();
+    host.secrets("web", &[("A", "1")]);
+    let none = host.hook("web", &host.root("web"));
+    assert_eq!((none.result, none.warning), (HookResult::NoTenant, None));
+
+    host.register("web");
+    symlink("/", host.path("jails/out")).unwrap();
+    for (root, name) in [
+        (host.root("other"), ErrorName::RootMismatch),
+        (host.path("jails"), ErrorName::TargetEscapesRoot),
+        (host.path("jails/web/../.."), ErrorName::TargetEscapesRoot),
+        (host.path("jails/out"), ErrorName::TargetEscapesRoot),
+        (host.path("jails/nowhere"), ErrorName::TargetEscapesRoot),
+    ] {
+        assert_eq!(host.hook("web", &root).warning.unwrap().name, name, "{}", root.display());
+    }
+    assert_eq!(fs::read_dir(host.root("web")).unwrap().count(), 0);
+    assert_eq!(host.sessions(), 0);
+}
+
+#[test]
+fn a_registered_root_that_became_a_link_is_an_escape_that_the_tenant_shows() {
+    let host = Host::new();
+    host.secrets("web", &[("A", "1")]);
+    host.register("web");
+    fs::remove_dir(host.root("web")).unwrap();
+    symlink(host.root("other"), host.path("jails/web/root")).unwrap();
+    let hook = host.hook("web", &host.path("jails/web/root"));
+    assert_eq!(hook.warning.unwrap().name, ErrorName::TargetEscapesRoot);
+    assert_eq!(host.show("web").last_error.unwrap().name, ErrorName::TargetEscapesRoot);
+    assert_eq!(fs::read_dir(host.root("other")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_conflicting_registration_says_what_stands_there() {
+    let host = Host::new();
+    host.register("web");
+    let root = host.root("web");
+    let other = host.root("other");
+    for (tenant, root, settings) in
+        [("web", &root, r#"{"fields":true}"#), ("web", &other, "{}"), ("two", &root, "{}")]
+    {
+        let request = format!(
+            r#"{{"verb":"register-tenant","tenant":"{tenant}","root":"{}","settings":{settings}}}"#,
+            root.display()
+        );
+        assert_eq!(host.failure(&request), ErrorName::TenantConflict, "{request}");
+    }
+}
+
+#[test]
+fn each_failure_has_its_name_and_the_old_file_stays() {
+    let host = Host::with(&[("COLIBRI_DEADLINE", "2s")]);
+    host.secrets("web", &[("A", "1")]);
+    host.register("web");
+    host.hook("web", &host.root("web"));
+    let before = host.content("web");
+    for (collection, name) in [
+        (Collection::Fails(ErrorName::VaultUnreachable), ErrorName::VaultUnreachable),
+        (Collection::Stops, ErrorName::VaultTimeout),
+        (Collection::Crashes, ErrorName::FetcherFailed),
+        (Collection::Hangs, ErrorName::DeadlineExceeded),
+        (Collection::Fails(ErrorName::KeyConflict), ErrorName::KeyConflict),
+    ] {
+        host.has("web", collection);
+        let provision = host.provision("web");
+        assert_eq!((provision.outcome, provision.error.unwrap().name), (Outcome::Failed, name));
+        assert_eq!(host.show("web").last_error.unwrap().name, name);
+        assert_eq!(host.content("web"), before);
+    }
+}
+
+#[test]
+fn what_can_heal_is_tried_again_and_the_vault_s_return_serves_all() {
+    let host = Host::new();
+    host.has("web", Collection::Fails(ErrorName::VaultUnreachable));
+    host.register("web");
+    let hook = host.hook("web", &host.root("web"));
+    assert_eq!(hook.warning.unwrap().name, ErrorName::VaultUnreachable);
+    assert!(host.show("web").next_try.is_some());
+    host.secrets("web", &[("A", "1")]);
+    wait(SOON, || host.content("web").is_some(), || host.log());
+    wait(SOON, || host.show("web").last_error.is_none(), || host.log());
+}
+
+#[test]
+fn a_rate_limit_bars_further_logins_for_everybody() {
+    let host = Host::new();
+    host.has("web", Collection::Fails(ErrorName::RateLimited));
+    host.register("web");
+    host.hook("web", &host.root("web"));
+    let wait = host.show("web").next_try.unwrap() - host.show("web").registered;
+    assert!(wait >= 60_000, "{wait}");
+}
+
+#[test]
+fn a_session_that_closes_under_a_request_is_asked_again() {
+    let host = Host::new();
+    host.has("web", Collection::Closes);
+    host.register("web");
+    assert_eq!(host.provision("web").outcome, Outcome::Written);
+    assert_eq!(host.sessions(), 2);
+}
+
+#[test]
+fn a_shrunken_answer_waits_for_the_operator() {
+    let host = Host::new();
+    host.secrets("web", &[("A", "1"), ("B", "2")]);
+    host.register("web");
+    host.hook("web", &host.root("web"));
+    host.secrets("web", &[("A", "1")]);
+    let fault = host.provision("web").error.unwrap();
+    assert_eq!(fault.name, ErrorName::AnswerShrunken);
+    assert_eq!(host.provision("web").outcome, Outcome::Written);
+    assert_eq!(host.show("web").keys, ["A"]);
+}
+
+#[test]
+fn a_refresh_puts_back_what_was_altered_and_fetches_what_changed() {
+    let host = Host::new();
+    host.secrets("web", &[("A", "1")]);
+    host.register_with("web", r#"{"refresh":1}"#);
+    host.hook("web", &host.root("web"));
+    fs::remove_file(host.file("web")).unwrap();
+    wait(SOON, || host.content("web").is_some(), || host.log());
+    host.secrets("web", &[("A", "2")]);
+    wait(SOON, || host.content("web").is_some_and(|text| text.contains('2')), || host.log());
+    let request = r#"{"verb":"history","tenant":"web","limit":1}"#;
+    match host.say(request).unwrap() {
+        colibri_control::Answer::Provisions(newest) => assert_eq!(newest[0].reason, Reason::Refresh),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_target_that_moves_leaves_no_file_behind() {
+    let host = Host::new();
+    host.secrets("web", &[("A", "1")]);
+    host.register("web");
+    host.hook("web", &host.root("web"));
+    host.say(r#"{"verb":"update-tenant","tenant":"web","changes":{"file":"other"}}"#).unwrap();
+    let moved = host.file("web").with_file_name("other");
+    wait(SOON, || moved.exists(), || host.log());
+    assert_eq!(host.content("web"), None);
+    let bad = r#"{"verb":"update-tenant","tenant":"web","changes":{"file":"a/b"}}"#;
+    assert_eq!(host.failure(bad), ErrorName::BadRequest);
+}
+
+#[test]
+fn work_that_a_crash_cut_off_is_done_again() {
+    let mut host = Host::new();
+    host.has("web", Collection::Hangs);
+    host.register("web");
+    let line = format!(
+        "{{\"v\":1,\"id\":1,\"verb\":\"hook\",\"jail\":\"web\",\"root\":\"{}\"}}\n",
+        host.root("web").display()
+    );
+    let mut client = std::os::unix::net::UnixStream::connect(host.socket()).unwrap();
+    std::io::Write::write_all(&mut client, line.as_bytes()).unwrap();
+    wait(SOON, || host.sessions() == 1, || host.log());
+    host.kill();
+    host.secrets("web", &[("A", "1")]);
+    host.start();
+    wait(SOON, || host.show("web").status == Status::Active, || host.log());
+}

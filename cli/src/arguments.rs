@@ -1,0 +1,429 @@
+//! The command line: verbs and options, and the requests they become.
+
+use crate::failure::{EXIT_STATUS, Failure};
+use clap::{Args, Parser, Subcommand};
+use colibri_control::{
+    CollectionName, Format, JailName, KeyCase, OnChange, OnDuplicate, Request, Settings, TenantId,
+};
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  colibri register-tenant web01 /usr/local/bastille/jails/web01/root
+  colibri provision web01
+  colibri spawn-agent --jail-name web01 --jail-root /usr/local/bastille/jails/web01/root -- /bin/sh /agent.sh
+  colibri list-tenants
+  colibri history web01";
+
+/// Secrets from a vault collection into the jail of the same name.
+#[derive(Debug, Parser)]
+#[command(name = "colibri", version, about, after_help = format!("{EXAMPLES}\n\n{EXIT_STATUS}"))]
+pub struct Arguments {
+    /// The daemon's control socket
+    #[arg(
+        long,
+        global = true,
+        env = "COLIBRI_SOCKET",
+        default_value = "/var/run/colibri/control/colibrid.sock"
+    )]
+    pub socket: PathBuf,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Register a tenant: a jail, and the collection that has its name
+    RegisterTenant {
+        /// The tenant: the jail's name
+        tenant: String,
+        /// The jail's root directory, below the base
+        jail_root: PathBuf,
+        /// The collection, if it has another name than the jail
+        collection: Option<String>,
+        #[command(flatten)]
+        options: Box<Options>,
+    },
+    /// Change a tenant's settings; what is not named stays
+    UpdateTenant {
+        /// The tenant
+        tenant: String,
+        /// The jail's new root directory
+        #[arg(long)]
+        jail_root: Option<PathBuf>,
+        #[command(flatten)]
+        options: Box<Options>,
+    },
+    /// Show one tenant
+    ShowTenant {
+        /// The tenant
+        tenant: String,
+    },
+    /// List all tenants
+    ListTenants,
+    /// Forget a tenant; its file stays
+    UnregisterTenant {
+        /// The tenant
+        tenant: String,
+    },
+    /// Bring a tenant's secrets into its jail now
+    #[command(group = clap::ArgGroup::new("which").required(true))]
+    Provision {
+        /// The tenant
+        #[arg(group = "which")]
+        tenant: Option<String>,
+        /// All tenants
+        #[arg(long, group = "which")]
+        all: bool,
+    },
+    /// What a jail manager calls before a jail's services start
+    Hook {
+        /// The jail's name
+        jail_name: String,
+        /// The jail's root directory
+        jail_root: PathBuf,
+    },
+    /// Start a jail if needed, bring its secrets, then start an agent in it
+    SpawnAgent {
+        /// The jail's name
+        #[arg(long)]
+        jail_name: String,
+        /// The jail's root directory
+        #[arg(long)]
+        jail_root: PathBuf,
+        /// The agent's program and its arguments
+        #[arg(required = true, last = true)]
+        command: Vec<String>,
+    },
+    /// List agents
+    ListAgents,
+    /// Stop a jail's agent
+    StopAgent {
+        /// The jail's name
+        jail_name: String,
+        /// Also unlink the file with its secrets
+        #[arg(long)]
+        remove_secrets: bool,
+    },
+    /// Unlink a tenant's file and keep its row as destroyed
+    DestroyTenant {
+        /// The tenant
+        tenant: String,
+    },
+    /// Name the keys that a provision would add, remove or change
+    Diff {
+        /// The tenant
+        tenant: String,
+    },
+    /// What was tried when, and what came of it
+    History {
+        /// The tenant; without one, all
+        tenant: Option<String>,
+        /// At most so many, the newest
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// The daemon, its vault session and its tenants at a glance
+    Status,
+    /// Follow events until interrupted
+    Watch,
+}
+
+/// A tenant's settings.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The collection, if it has another name than the jail
+    #[arg(long = "collection", id = "collection_option", value_name = "NAME")]
+    collection: Option<String>,
+    /// The target directory below the jail root [default: usr/local/etc/colibri]
+    #[arg(long, value_name = "REL")]
+    dir: Option<PathBuf>,
+    /// The file in it [default: env]
+    #[arg(long, value_name = "NAME")]
+    file: Option<String>,
+    /// The file's owner, in numbers
+    #[arg(long, value_name = "UID:GID")]
+    owner: Option<String>,
+    /// The file's format: env, dotenv, docker, json or dir
+    #[arg(long)]
+    format: Option<Format>,
+    /// What to do with lower case in an item's name: strict or upper
+    #[arg(long)]
+    key_case: Option<KeyCase>,
+    /// Two items of one name: last or reject
+    #[arg(long)]
+    on_duplicate: Option<OnDuplicate>,
+    /// Also take custom fields, user names, URIs and TOTP seeds
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    fields: Option<bool>,
+    /// Refuse a target that is not on a memory file system
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    require_tmpfs: Option<bool>,
+    /// Provision again this often: 90s, 15m, 2h or 1d; 0 for never
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    refresh: Option<u32>,
+    /// Longest time that an agent waits for its secrets
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    deadline: Option<u32>,
+    /// When the secrets have changed: none, restart-agent, signal:HUP or command:/bin/sh -c …
+    #[arg(long, value_name = "ACTION", value_parser = action)]
+    on_change: Option<OnChange>,
+    /// Allow this reserved key, such as PATH
+    #[arg(long, value_name = "KEY", value_delimiter = ',')]
+    allow: Option<Vec<String>>,
+    /// Fail when one of these keys is missing
+    #[arg(long, value_name = "KEY", value_delimiter = ',')]
+    expect: Option<Vec<String>>,
+    /// Put this in front of each key
+    #[arg(long)]
+    prefix: Option<String>,
+    /// Take only keys that match one of these globs
+    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
+    only: Option<Vec<String>>,
+    /// Write a key under another name
+    #[arg(long, value_name = "OLD=NEW", value_parser = renaming, value_delimiter = ',')]
+    rename: Option<Vec<(String, String)>>,
+}
+
+impl Verb {
+    /// How long to wait for the daemon: it gives up by its own deadlines
+    /// first, unless it has died.
+    pub const fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Watch | Self::Provision { all: true, .. } => None,
+            _ => Some(Duration::from_secs(600)),
+        }
+    }
+
+    /// The request of this verb.
+    ///
+    /// # Errors
+    /// `Usage`, for names and paths that cannot be.
+    pub fn into_request(self) -> Result<Request, Failure> {
+        Ok(match self {
+            Self::RegisterTenant { tenant, jail_root, collection, options } => Request::RegisterTenant {
+                tenant: id(tenant)?,
+                root: absolute(&jail_root)?,
+                settings: Box::new(options.settings(collection)?),
+            },
+            Self::UpdateTenant { tenant, jail_root, options } => Request::UpdateTenant {
+                tenant: id(tenant)?,
+                root: jail_root.as_deref().map(absolute).transpose()?,
+                changes: options.changes()?,
+            },
+            Self::ShowTenant { tenant } => Request::ShowTenant { tenant: id(tenant)? },
+            Self::ListTenants => Request::ListTenants {},
+            Self::UnregisterTenant { tenant } => Request::UnregisterTenant { tenant: id(tenant)? },
+            Self::Provision { tenant, .. } => Request::Provision { tenant: tenant.map(id).transpose()? },
+            Self::Hook { jail_name, jail_root } => {
+                Request::Hook { jail: jail(jail_name)?, root: absolute(&jail_root)? }
+            }
+            Self::SpawnAgent { jail_name, jail_root, command } => {
+                Request::SpawnAgent { jail: jail(jail_name)?, root: absolute(&jail_root)?, command }
+            }
+            Self::ListAgents => Request::ListAgents {},
+            Self::StopAgent { jail_name, remove_secrets } => {
+                Request::StopAgent { jail: jail(jail_name)?, remove_secrets }
+            }
+            Self::DestroyTenant { tenant } => Request::DestroyTenant { tenant: id(tenant)? },
+            Self::Diff { tenant } => Request::Diff { tenant: id(tenant)? },
+            Self::History { tenant, limit } => {
+                Request::History { tenant: tenant.map(id).transpose()?, limit }
+            }
+            Self::Status => Request::Status {},
+            Self::Watch => Request::Watch {},
+        })
+    }
+}
+
+impl Options {
+    fn settings(self, collection: Option<String>) -> Result<Settings, Failure> {
+        if collection.is_some() && self.collection.is_some() {
+            return Err(Failure::Usage("the collection is named twice".into()));
+        }
+        let mut changes = self.changes()?;
+        if let Some(name) = collection {
+            changes.insert("collection".into(), json!(collection_name(name)?));
+        }
+        Ok(serde_json::from_value(Value::Object(changes))?)
+    }
+
+    /// Only what was named, as the protocol's `settings` spell it.
+    fn changes(self) -> Result<Map<String, Value>, Failure> {
+        let collection = self.collection.map(collection_name).transpose()?;
+        let named = [
+            ("collection", collection.map(|name| json!(name))),
+            ("dir", self.dir.map(|dir| json!(dir))),
+            ("file", self.file.map(|file| json!(file))),
+            ("owner", self.owner.map(|owner| json!(owner))),
+            ("format", self.format.map(|format| json!(format))),
+            ("key-case", self.key_case.map(|case| json!(case))),
+            ("on-duplicate", self.on_duplicate.map(|duplicate| json!(duplicate))),
+            ("fields", self.fields.map(|fields| json!(fields))),
+            ("require-tmpfs", self.require_tmpfs.map(|required| json!(required))),
+            ("refresh", self.refresh.map(|refresh| json!(refresh))),
+            ("deadline", self.deadline.map(|deadline| json!(deadline))),
+            ("on-change", self.on_change.map(|action| json!(action))),
+            ("allow", self.allow.map(|keys| json!(keys))),
+            ("expect", self.expect.map(|keys| json!(keys))),
+            ("prefix", self.prefix.map(|prefix| json!(prefix))),
+            ("only", self.only.map(|globs| json!(globs))),
+            ("rename", self.rename.map(|names| json!(names))),
+        ];
+        Ok(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
+    }
+}
+
+fn id(name: String) -> Result<TenantId, Failure> {
+    TenantId::try_from(name.clone())
+        .map_err(|error| Failure::Usage(format!("{name:?} is no tenant: {error}")))
+}
+
+fn jail(name: String) -> Result<JailName, Failure> {
+    JailName::try_from(name.clone())
+        .map_err(|error| Failure::Usage(format!("{name:?} is no jail name: {error}")))
+}
+
+fn collection_name(name: String) -> Result<CollectionName, Failure> {
+    CollectionName::try_from(name).map_err(|error| Failure::Usage(format!("no collection name: {error}")))
+}
+
+/// The daemon stands elsewhere, so a path is made absolute here; links in it
+/// are the daemon's to judge.
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+}
+
+fn seconds(text: &str) -> Result<u32, String> {
+    let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => text.split_at(at),
+        None => (text, "s"),
+    };
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err("not a time such as 90s, 15m, 2h or 1d".into()),
+    };
+    let number: u32 = number.parse().map_err(|_| "not a time such as 90s, 15m, 2h or 1d")?;
+    number.checked_mul(unit).ok_or_else(|| "too long".into())
+}
+
+fn action(text: &str) -> Result<OnChange, String> {
+    match text.split_once(':') {
+        None if text == "none" => Ok(OnChange::None),
+        None if text == "restart-agent" => Ok(OnChange::RestartAgent),
+        Some(("signal", name)) if !name.is_empty() => Ok(OnChange::Signal(name.into())),
+        Some(("command", words)) if !words.trim().is_empty() => {
+            Ok(OnChange::Command(words.split_ascii_whitespace().map(Into::into).collect()))
+        }
+        _ => Err("not none, restart-agent, signal:NAME or command:PROGRAM ARGUMENTS".into()),
+    }
+}
+
+fn renaming(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.into(), new.into())),
+        _ => Err("not OLD=NEW".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn request(line: &[&str]) -> Result<Request, Failure> {
+        let words = std::iter::once("colibri").chain(line.iter().copied());
+        Arguments::try_parse_from(words).unwrap().verb.into_request()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_reaches_the_settings() {
+        let line = [
+            "register-tenant",
+            "web01",
+            "/j/web01/root",
+            "web",
+            "--dir",
+            "run/x",
+            "--file",
+            "f",
+            "--owner",
+            "5:6",
+            "--format",
+            "json",
+            "--key-case",
+            "upper",
+            "--on-duplicate",
+            "reject",
+            "--fields",
+            "--require-tmpfs",
+            "--refresh",
+            "15m",
+            "--deadline",
+            "10s",
+            "--on-change",
+            "signal:HUP",
+            "--allow",
+            "PATH",
+            "--expect",
+            "A,B",
+            "--prefix",
+            "P_",
+            "--only",
+            "A*",
+            "--rename",
+            "A=B",
+        ];
+        let Request::RegisterTenant { settings, .. } = request(&line).unwrap() else { panic!() };
+        let expected = Settings {
+            collection: Some("web".to_owned().try_into().unwrap()),
+            dir: Some("run/x".into()),
+            file: Some("f".into()),
+            owner: Some("5:6".into()),
+            format: Format::Json,
+            key_case: KeyCase::Upper,
+            on_duplicate: OnDuplicate::Reject,
+            fields: true,
+            require_tmpfs: true,
+            refresh: 900,
+            deadline: Some(10),
+            on_change: OnChange::Signal("HUP".into()),
+            allow: vec!["PATH".into()],
+            expect: vec!["A".into(), "B".into()],
+            prefix: "P_".into(),
+            only: vec!["A*".into()],
+            rename: vec![("A".into(), "B".into())],
+        };
+        assert_eq!(*settings, expected);
+    }
+
+    #[test]
+    fn an_update_holds_only_what_was_named() {
+        let Request::UpdateTenant { changes, .. } =
+            request(&["update-tenant", "a", "--fields=false"]).unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!(Value::Object(changes), json!({ "fields": false }));
+    }
+
+    #[test]
+    fn names_that_jail_would_refuse_are_refused_here() {
+        assert!(matches!(request(&["show-tenant", "a b"]), Err(Failure::Usage(_))));
+    }
+}

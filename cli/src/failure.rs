@@ -1,0 +1,106 @@
+//! How colibri fails: one line that says what happened, one that says what to
+//! do, and an exit status that a script can rely on.
+
+use colibri_control::{ClientError, ErrorName, Fault, TenantId};
+use std::process::ExitCode;
+
+/// The exit statuses, for `--help` and the manual.
+pub const EXIT_STATUS: &str = "\
+Exit status:
+  0  done
+  1  refused or failed; the message names the error
+  2  wrong usage
+  3  the daemon cannot be reached
+  4  no such tenant or agent
+  5  a provision failed; the old file, if any, stays";
+
+/// Why colibri ends with another status than 0.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The daemon could not be asked, or refused.
+    #[error("{}", asked(.0))]
+    Client(#[from] ClientError),
+    /// The daemon tried, and the tenant has not got its secrets.
+    #[error("{tenant} was not provisioned: {}", reason(fault.as_deref()))]
+    Provision {
+        /// Who.
+        tenant: TenantId,
+        /// Why, if the daemon says.
+        fault: Option<Box<Fault>>,
+    },
+    /// An argument that only the daemon's rules forbid.
+    #[error("{0}")]
+    Usage(String),
+    /// Standard output cannot be written.
+    #[error("cannot write the answer: {0}")]
+    Output(#[from] std::io::Error),
+    /// The answer cannot be written as JSON.
+    #[error("cannot write the answer as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Failure {
+    /// Prints it, and gives the exit status.
+    pub fn tell(&self, json: bool) -> ExitCode {
+        let advice = self.advice();
+        if json {
+            let name = self.name().map(ErrorName::as_str);
+            let error = serde_json::json!({ "name": name, "message": self.to_string(), "advice": advice });
+            eprintln!("{}", serde_json::json!({ "error": error }));
+        } else {
+            eprintln!("colibri: {self}");
+            if let Some(advice) = advice {
+                eprintln!("  {advice}");
+            }
+        }
+        ExitCode::from(self.status())
+    }
+
+    fn fault(&self) -> Option<&Fault> {
+        match self {
+            Self::Client(ClientError::Refused(fault)) => Some(fault),
+            Self::Provision { fault, .. } => fault.as_deref(),
+            _ => None,
+        }
+    }
+
+    fn name(&self) -> Option<ErrorName> {
+        match self {
+            Self::Client(ClientError::Unreachable(..)) => Some(ErrorName::DaemonUnreachable),
+            _ => self.fault().map(|fault| fault.name),
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match (self, self.fault()) {
+            (_, Some(fault)) => Some(fault.advice.clone()),
+            (Self::Client(ClientError::Unreachable(_, error)), _) => Some(match error.kind() {
+                std::io::ErrorKind::PermissionDenied => ErrorName::NotAllowed.advice().into(),
+                _ => "start colibrid, or name its socket with --socket or COLIBRI_SOCKET".into(),
+            }),
+            (Self::Usage(_), _) => Some("see `colibri help`".into()),
+            _ => None,
+        }
+    }
+
+    fn status(&self) -> u8 {
+        match (self, self.name()) {
+            (Self::Usage(_), _) => 2,
+            (_, Some(ErrorName::DaemonUnreachable)) => 3,
+            (_, Some(ErrorName::TenantNotFound | ErrorName::AgentNotFound)) => 4,
+            (Self::Provision { .. }, _) => 5,
+            _ => 1,
+        }
+    }
+}
+
+fn asked(error: &ClientError) -> String {
+    match error {
+        ClientError::Unreachable(_, source) | ClientError::Broken(source) => format!("{error}: {source}"),
+        _ => error.to_string(),
+    }
+}
+
+fn reason(fault: Option<&Fault>) -> String {
+    fault.map_or_else(|| "no reason is known".into(), ToString::to_string)
+}

@@ -1,0 +1,266 @@
+//! Answers as an operator reads them: aligned tables as jls(8) and kubectl
+//! print them, colour only on a terminal that wants it.
+
+use colibri_control::{
+    AgentState, AgentView, Answer, Diff, Event, HookView, Outcome, Provision, Status, StatusView, TenantView,
+};
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use std::fmt::Write;
+use std::io::{IsTerminal, stderr, stdout};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+/// Warnings go to standard error, so that standard output stays a table.
+pub fn warnings(answer: &Answer) {
+    let provisions: Vec<&Provision> = match answer {
+        Answer::Provisions(all) if all.len() == 1 => all.iter().collect(),
+        Answer::Hook(hook) => hook.provision.iter().collect(),
+        Answer::Spawned(spawned) => spawned.hook.provision.iter().collect(),
+        _ => Vec::new(),
+    };
+    for provision in provisions {
+        for warning in &provision.warnings {
+            warn(&format!("{}: {warning}", provision.tenant));
+        }
+    }
+    let hook = match answer {
+        Answer::Hook(hook) => Some(&**hook),
+        Answer::Spawned(spawned) => Some(&spawned.hook),
+        _ => None,
+    };
+    if let Some(hook) = hook {
+        soft_failure(hook);
+    }
+}
+
+fn soft_failure(hook: &HookView) {
+    let failed = hook.provision.as_ref().and_then(|provision| provision.error.as_ref());
+    if let Some(fault) = hook.warning.as_ref().or(failed) {
+        warn(&fault.to_string());
+        eprintln!("  {}", fault.advice);
+    }
+}
+
+fn warn(text: &str) {
+    let colour = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if colour {
+        eprintln!("\u{1b}[33mwarning:\u{1b}[0m {text}");
+    } else {
+        eprintln!("warning: {text}");
+    }
+}
+
+/// One answer, each line ended.
+pub fn answer(answer: &Answer) -> String {
+    match answer {
+        Answer::Done | Answer::Watching => String::new(),
+        Answer::Tenant(tenant) => one_tenant(tenant),
+        Answer::Tenants(tenants) => tenant_table(tenants),
+        Answer::Provisions(provisions) => provision_table(provisions),
+        Answer::Hook(hook) => hook.provision.as_ref().map(provision_line).unwrap_or_default(),
+        Answer::Spawned(spawned) => format!(
+            "{}agent of {} started, process {}, log {}\n",
+            spawned.hook.provision.as_ref().map(provision_line).unwrap_or_default(),
+            spawned.agent.jail,
+            spawned.agent.pid,
+            spawned.agent.log.display()
+        ),
+        Answer::Agent(agent) => agent_table(std::slice::from_ref(agent)),
+        Answer::Agents(agents) => agent_table(agents),
+        Answer::Diff(diff) => difference(diff),
+        Answer::Status(status) => status_lines(status),
+    }
+}
+
+/// One event as a line without its end.
+pub fn event(event: &Event) -> String {
+    match event {
+        Event::Started { tenant, reason } => format!("{tenant}: provision begins ({reason})"),
+        Event::Provision(provision) => provision_line(provision).trim_end().into(),
+        Event::Tenant { tenant, status: Some(status) } => format!("{tenant}: {status}"),
+        Event::Tenant { tenant, status: None } => format!("{tenant}: unregistered"),
+        Event::Agent(agent) => format!("{}: agent {}", agent.jail, agent.state),
+        Event::Session(state) => format!("vault session: {state}"),
+        Event::Missed(count) => format!("{count} events missed"),
+    }
+}
+
+fn table(head: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || !stdout().is_terminal() {
+        table.force_no_tty();
+    }
+    table.set_header(head.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
+    table
+}
+
+/// The table's lines, without the blanks that pad the last column.
+fn lines(mut table: Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.lines().fold(String::new(), |mut text, line| {
+        text.push_str(line.trim_end());
+        text.push('\n');
+        text
+    })
+}
+
+fn tenant_table(tenants: &[TenantView]) -> String {
+    let mut table = table(&["TENANT", "STATUS", "KEYS", "LAST SUCCESS", "ERROR", "ROOT"]);
+    for tenant in tenants {
+        let error = tenant.last_error.as_ref().map_or("-", |fault| fault.name.as_str());
+        table.add_row([
+            Cell::new(&tenant.tenant),
+            Cell::new(tenant.status).fg(status_colour(tenant.status)),
+            Cell::new(tenant.keys.len()),
+            Cell::new(tenant.last_success.map_or_else(|| "never".into(), moment)),
+            Cell::new(error).fg(if tenant.last_error.is_some() { Color::Red } else { Color::Reset }),
+            Cell::new(tenant.root.display()),
+        ]);
+    }
+    lines(table)
+}
+
+const fn status_colour(status: Status) -> Color {
+    match status {
+        Status::Active => Color::Green,
+        Status::Provisioned => Color::Yellow,
+        Status::Stopped | Status::Destroyed => Color::Grey,
+    }
+}
+
+fn provision_table(provisions: &[Provision]) -> String {
+    let mut table = table(&["WHEN", "TENANT", "REASON", "OUTCOME", "KEYS", "TIME", "WARNINGS", "ERROR"]);
+    for provision in provisions {
+        let failed = provision.outcome == Outcome::Failed;
+        table.add_row([
+            Cell::new(moment(provision.at)),
+            Cell::new(&provision.tenant),
+            Cell::new(provision.reason),
+            Cell::new(provision.outcome).fg(if failed { Color::Red } else { Color::Green }),
+            Cell::new(provision.keys),
+            Cell::new(duration(provision.ms)),
+            Cell::new(provision.warnings.len()),
+            Cell::new(provision.error.as_ref().map_or("-", |fault| fault.name.as_str())),
+        ]);
+    }
+    lines(table)
+}
+
+fn provision_line(provision: &Provision) -> String {
+    let error = provision.error.as_ref().map(|fault| format!(", {}", fault.name)).unwrap_or_default();
+    format!(
+        "{}: {}, {} keys, {}{error}\n",
+        provision.tenant,
+        provision.outcome,
+        provision.keys,
+        duration(provision.ms)
+    )
+}
+
+fn agent_table(agents: &[AgentView]) -> String {
+    let mut table = table(&["JAIL", "STATE", "PID", "STARTED", "EXIT", "COMMAND"]);
+    for agent in agents {
+        let exit = match (agent.exit_code, agent.signal) {
+            (Some(code), _) => code.to_string(),
+            (None, Some(signal)) => format!("signal {signal}"),
+            (None, None) => "-".into(),
+        };
+        let running = agent.state == AgentState::Running;
+        table.add_row([
+            Cell::new(&agent.jail),
+            Cell::new(agent.state).fg(if running { Color::Green } else { Color::Grey }),
+            Cell::new(agent.pid),
+            Cell::new(moment(agent.started)),
+            Cell::new(exit),
+            Cell::new(one_line(&agent.command.join(" "))),
+        ]);
+    }
+    lines(table)
+}
+
+fn one_tenant(tenant: &TenantView) -> String {
+    let settings = &tenant.settings;
+    let collection =
+        settings.collection.as_ref().map_or_else(|| tenant.tenant.to_string(), ToString::to_string);
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        if !value.is_empty() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{name:<14}{value}");
+        }
+    };
+    line("tenant", tenant.tenant.to_string());
+    line("status", tenant.status.to_string());
+    line("root", tenant.root.display().to_string());
+    line("collection", collection);
+    line("collection id", tenant.collection_id.clone().unwrap_or_default());
+    line("format", settings.format.to_string());
+    line("keys", tenant.keys.join(" "));
+    line("registered", moment(tenant.registered));
+    line("last success", tenant.last_success.map_or_else(|| "never".into(), moment));
+    line("next try", tenant.next_try.map(moment).unwrap_or_default());
+    if let Some(fault) = &tenant.last_error {
+        line("error", fault.to_string());
+        line("", fault.advice.clone());
+    }
+    text
+}
+
+fn difference(diff: &Diff) -> String {
+    let mut text = String::new();
+    for (sign, keys) in [('+', &diff.added), ('-', &diff.removed), ('~', &diff.changed)] {
+        for key in keys {
+            let _ = writeln!(text, "{sign} {key}");
+        }
+    }
+    let _ = writeln!(text, "{} the same", diff.same);
+    text
+}
+
+fn status_lines(status: &StatusView) -> String {
+    let mut text = String::new();
+    let fetcher = status.fetcher.map_or_else(|| "none".into(), |pid| format!("process {pid}"));
+    let sandbox = if status.sandbox { "on" } else { "OFF: started with --insecure-no-sandbox" };
+    let _ = writeln!(
+        text,
+        "colibrid      {}, process {}, since {}",
+        status.version,
+        status.pid,
+        moment(status.started)
+    );
+    let _ = writeln!(text, "base          {}", status.base.display());
+    let _ = writeln!(text, "sandbox       {sandbox}");
+    let _ =
+        writeln!(text, "vault session {}, fetcher {fetcher}, user {}", status.session, status.fetcher_user);
+    let _ = writeln!(text, "bw            {}", status.bw_version.as_deref().unwrap_or("not asked yet"));
+    let _ = writeln!(
+        text,
+        "tenants       {} active, {} provisioned, {} stopped, {} destroyed; {} failing, {} under way",
+        status.active, status.provisioned, status.stopped, status.destroyed, status.failing, status.under_way
+    );
+    let _ = writeln!(text, "agents        {} running", status.agents);
+    if let Some(fault) = &status.session_error {
+        let _ = writeln!(text, "error         {fault}\n              {}", fault.advice);
+    }
+    text
+}
+
+/// A point in time, given in milliseconds since 1970, in UTC.
+fn moment(ms: u64) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
+    let seconds = i64::try_from(ms / 1000).unwrap_or_default();
+    let moment = OffsetDateTime::from_unix_timestamp(seconds).ok();
+    moment.and_then(|moment| moment.format(&format).ok()).unwrap_or_else(|| "?".into())
+}
+
+fn duration(ms: u64) -> String {
+    if ms < 1000 { format!("{ms} ms") } else { format!("{}.{} s", ms / 1000, ms % 1000 / 100) }
+}
+
+/// Control characters in a command would break the table, or the terminal.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

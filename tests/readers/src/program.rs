@@ -82,7 +82,11 @@ fn printed(command: &mut Command) -> Result<Vec<Pairs>> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = output(command)?;
     let complaints = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{program}: {}: {complaints}", output.status);
+    ensure!(
+        output.status.success(),
+        "{program}: {}: is a reader missing? run `make readers`: {complaints}",
+        output.status
+    );
     records(&output.stdout).with_context(|| program)
 }
 

@@ -4,6 +4,7 @@
 
 use colibri_ipc::{EnvKey, Format};
 use colibri_readers::{Reader, edge_list, every_scalar, every_text, key, kinds, render, values};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Set for longer texts of signs, and for Unicode in smaller parts.
@@ -13,6 +14,8 @@ const SEED: &str = "COLIBRI_SEED";
 /// A file is as long as one environment can be in one program's start.
 const MOST_BYTES: usize = 512 * 1024;
 const MOST_VALUES: usize = 500;
+/// What a program's environment has beside the file's variables.
+const AROUND: &[&str] = &["PATH", "LC_ALL", "PWD", "OLDPWD", "SHLVL", "_", "HOME", "LOGNAME"];
 /// Enough mismatches to see what is wrong.
 const SHOWN: usize = 5;
 
@@ -71,9 +74,10 @@ fn batches(mut pairs: Vec<(EnvKey, String)>) -> Vec<Vec<(EnvKey, String)>> {
 }
 
 /// What one reader makes of the files, told for those values that it reads
-/// otherwise.
+/// otherwise, and for variables that nobody wrote.
 fn misread(reader: Reader, dir: &Path, batches: &[Vec<(EnvKey, String)>]) -> Vec<String> {
     let files: Vec<String> = (0..batches.len()).map(|number| number.to_string()).collect();
+    let written: BTreeSet<&str> = batches.iter().flatten().map(|(key, _)| key.as_str()).collect();
     let mut misread = Vec::new();
     for (batch, found) in batches.iter().zip(reader.read(dir, &files).unwrap()) {
         for (key, value) in batch {
@@ -84,6 +88,9 @@ fn misread(reader: Reader, dir: &Path, batches: &[Vec<(EnvKey, String)>]) -> Vec
                 misread.push(format!("{}: {value:?} came back as {got:?}", reader.name()));
             }
         }
+        let injected =
+            found.keys().filter(|name| !written.contains(name.as_str()) && !AROUND.contains(&name.as_str()));
+        misread.extend(injected.map(|name| format!("{}: nobody wrote {name}", reader.name())));
     }
     misread
 }
@@ -152,5 +159,24 @@ fn every_short_text_of_signs_comes_back_or_is_refused_by_key() {
     let longest = if std::env::var_os(FULL).is_some() { 4 } else { 3 };
     for format in FILES {
         check(format, (1..=longest).flat_map(every_text).collect());
+    }
+}
+
+/// docker and podman read a line of a certain length at most: the longest value
+/// that is carried comes back, and one letter more would not.
+#[test]
+fn the_longest_line_that_docker_carries_is_the_longest_that_is_read() {
+    let key = key(0).unwrap();
+    let carried = |length: &usize| render(Format::Docker, &[(key.clone(), &"v".repeat(*length))]).is_ok();
+    let longest = (65_000..65_600).rev().find(carried).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for (length, read) in [(longest, true), (longest + 1, false)] {
+        let value = "v".repeat(length);
+        std::fs::write(dir.path().join("file"), format!("{key}={value}\n")).unwrap();
+        for reader in Reader::ENGINES {
+            let found = reader.read(dir.path(), &["file".to_owned()]).unwrap();
+            let came_back = found[0].get(key.as_str()).is_some_and(|found| found == value.as_bytes());
+            assert_eq!(came_back, read, "{}: {length}", reader.name());
+        }
     }
 }

@@ -56,22 +56,31 @@ pub enum Times {
 }
 
 impl Fault {
-    /// The answer, made wrong.
+    /// What is answered in place of the right answer, which is then not even
+    /// made: a login refused so is no login.
+    pub(crate) fn instead(self) -> Option<Answer> {
+        match self {
+            Self::Garbled => Some(Answer::json_bytes(200, GARBAGE.repeat(16))),
+            Self::Html => Some(Answer::html(200, "Welcome to the guest network")),
+            Self::Status(status) => Some(Answer::html(status, "The upstream server is not available")),
+            Self::HugeBody(size) => Some(Answer::huge(size)),
+            Self::Unauthorized => Some(Answer::unauthorized()),
+            Self::RateLimited => Some(Answer::too_many_logins()),
+            Self::SlowDown => Some(Answer::json(429, &slow_down())),
+            Self::UpdateRequired => Some(Answer::json(400, &update_required())),
+            Self::Delay(_) | Self::Hang | Self::Close | Self::CutBody | Self::TruncatedJson => None,
+            Self::KeepCiphers(_) | Self::KeepCollections(_) => None,
+        }
+    }
+
+    /// The right answer, made wrong.
     pub(crate) fn spoil(self, right: Answer) -> Answer {
         match self {
-            Self::Delay(_) | Self::Hang | Self::Close => right,
             Self::CutBody => right.cut(),
-            Self::Garbled => Answer::json_bytes(200, GARBAGE.repeat(16)),
-            Self::Html => Answer::html(200, "Welcome to the guest network"),
             Self::TruncatedJson => right.halved(),
-            Self::Status(status) => Answer::html(status, "The upstream server is not available"),
-            Self::HugeBody(size) => Answer::huge(size),
-            Self::Unauthorized => Answer::unauthorized(),
-            Self::RateLimited => Answer::too_many_logins(),
-            Self::SlowDown => Answer::json(429, &slow_down()),
-            Self::UpdateRequired => Answer::json(400, &update_required()),
             Self::KeepCiphers(count) => keep(right, "ciphers", count),
             Self::KeepCollections(count) => keep(right, "collections", count),
+            _ => right,
         }
     }
 }

@@ -18,6 +18,7 @@ mod vault;
 mod world;
 
 pub mod admin;
+pub mod bw;
 
 pub use fault::{Fault, Times};
 pub use fixture::{

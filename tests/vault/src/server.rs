@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -41,12 +41,18 @@ pub enum Transport {
     Refuse,
 }
 
+/// An order to change the transport, numbered so that its giver can wait for
+/// it to be in force.
+pub(crate) type Order = (u64, Transport);
+
 /// What all connections share.
 pub(crate) struct Server {
     pub(crate) tls: Tls,
     pub(crate) state: Mutex<State>,
     pub(crate) faults: Mutex<Faults>,
     pub(crate) counts: Mutex<BTreeMap<Route, u64>>,
+    /// The number of the last order that is in force.
+    pub(crate) obeyed: (Mutex<u64>, Condvar),
 }
 
 /// The mutex's content, whatever happened to another thread.
@@ -55,29 +61,31 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Server {
-    /// Accepts until the sender of `transport` is gone. A change of transport
-    /// ends the connections that were made before.
+    /// Accepts until the sender of `orders` is gone. An order ends the
+    /// connections that were made before.
     pub(crate) async fn run(
         self: Arc<Self>,
         listener: std::net::TcpListener,
-        mut transport: watch::Receiver<Transport>,
+        mut orders: watch::Receiver<Order>,
     ) -> io::Result<()> {
         let address = listener.local_addr()?;
         let mut listener = Some(TcpListener::from_std(listener)?);
         loop {
-            let now = *transport.borrow_and_update();
-            if now == Transport::Refuse {
+            let (number, transport) = *orders.borrow_and_update();
+            if transport == Transport::Refuse {
                 listener = None;
             } else if listener.is_none() {
                 listener = Some(TcpListener::bind(address).await?);
             }
+            *lock(&self.obeyed.0) = number;
+            self.obeyed.1.notify_all();
             tokio::select! {
-                changed = transport.changed() => if changed.is_err() { return Ok(()) },
+                changed = orders.changed() => if changed.is_err() { return Ok(()) },
                 (stream, from) = accept(listener.as_ref()) => {
-                    let (server, mut change) = (Arc::clone(&self), transport.clone());
+                    let (server, mut change) = (Arc::clone(&self), orders.clone());
                     tokio::spawn(async move {
                         tokio::select! {
-                            () = server.connection(stream, from, now) => {}
+                            () = server.connection(stream, from, transport) => {}
                             _ = change.changed() => {}
                         }
                     });
@@ -117,6 +125,9 @@ impl Server {
             Some(Fault::Close) => return Err(broken()),
             Some(Fault::Delay(millis)) => tokio::time::sleep(Duration::from_millis(millis)).await,
             _ => {}
+        }
+        if let Some(wrong) = fault.and_then(Fault::instead) {
+            return send(wrong);
         }
         let right = lock(&self.state).answer(route, &request);
         send(match fault {
@@ -173,6 +184,7 @@ fn broken() -> io::Error {
 enum Payload {
     Bytes(Vec<u8>),
     Cut(Vec<u8>),
+    Broken,
     Huge { left: u64, opened: bool },
 }
 
@@ -182,7 +194,7 @@ impl Payload {
         match self {
             Self::Bytes(bytes) | Self::Cut(bytes) if !bytes.is_empty() => Some(Ok(std::mem::take(bytes))),
             Self::Bytes(_) => None,
-            Self::Cut(_) => Some(Err(broken())),
+            Self::Cut(_) | Self::Broken => Some(Err(broken())),
             Self::Huge { opened: opened @ false, .. } => {
                 *opened = true;
                 Some(Ok(b"{\"data\":\"".to_vec()))
@@ -204,7 +216,16 @@ impl hyper::body::Body for Payload {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if matches!(&*self, Self::Cut(bytes) if bytes.is_empty()) {
+            // An error at once would take back what has not been flushed yet.
+            *self = Self::Broken;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         Poll::Ready(self.next().map(|bytes| bytes.map(|bytes| Frame::data(Bytes::from(bytes)))))
     }
 }

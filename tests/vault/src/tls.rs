@@ -1,5 +1,5 @@
 //! Certificates: an authority of our own, kept in the vault's directory so
-//! that it is the same after a restart, and one that nobody trusts.
+//! that it is the same after a restart, and a certificate that nobody trusts.
 
 use std::fs;
 use std::io::Write as _;
@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
@@ -18,7 +20,7 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 pub(crate) struct Tls {
     /// With a certificate of the authority in `ca.pem`.
     pub(crate) trusted: TlsAcceptor,
-    /// With one of an authority that was thrown away.
+    /// With one that signed itself.
     pub(crate) untrusted: TlsAcceptor,
     /// Where `ca.pem` is.
     pub(crate) ca_file: PathBuf,
@@ -32,7 +34,10 @@ impl Tls {
             Ok(pem) => KeyPair::from_pem(&pem).context("reading ca-key.pem")?,
             Err(_) => create_authority(&ca_file, &key_file)?,
         };
-        Ok(Self { trusted: acceptor(key)?, untrusted: acceptor(KeyPair::generate()?)?, ca_file })
+        let issuer = Issuer::new(authority(), key);
+        let trusted = acceptor(|params, key| params.signed_by(key, &issuer))?;
+        let untrusted = acceptor(|params, key| params.self_signed(key))?;
+        Ok(Self { trusted, untrusted, ca_file })
     }
 }
 
@@ -52,13 +57,14 @@ fn authority() -> CertificateParams {
     params
 }
 
-fn acceptor(authority_key: KeyPair) -> Result<TlsAcceptor> {
-    let issuer = Issuer::new(authority(), authority_key);
+/// A server for localhost whose certificate `sign` makes.
+fn acceptor(
+    sign: impl Fn(CertificateParams, &KeyPair) -> Result<Certificate, rcgen::Error>,
+) -> Result<TlsAcceptor> {
     let key = KeyPair::generate()?;
-    let names = ["localhost", "127.0.0.1"].map(str::to_owned);
-    let mut params = CertificateParams::new(names)?;
+    let mut params = CertificateParams::new(["localhost", "127.0.0.1"].map(str::to_owned))?;
     params.distinguished_name.push(DnType::CommonName, "localhost");
-    let certificate = params.signed_by(&key, &issuer)?;
+    let certificate = sign(params, &key)?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?

@@ -16,7 +16,7 @@ use crate::fault::{Fault, Faults, Times};
 use crate::fixture::Fixture;
 use crate::limit::{Limiter, LoginLimit};
 use crate::route::Route;
-use crate::server::{Server, Transport, lock};
+use crate::server::{Order, Server, Transport, lock};
 use crate::tls::Tls;
 use crate::token::Mint;
 use crate::world::World;
@@ -57,7 +57,7 @@ pub struct Credentials {
 pub struct Vault {
     server: Arc<Server>,
     port: u16,
-    transport: Option<watch::Sender<Transport>>,
+    orders: Option<watch::Sender<Order>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -92,17 +92,18 @@ impl Vault {
             state: Mutex::new(state),
             faults: Mutex::new(Faults::default()),
             counts: Mutex::new(BTreeMap::new()),
+            obeyed: Default::default(),
         });
-        let (transport, changes) = watch::channel(Transport::default());
+        let (orders, received) = watch::channel(Order::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let serving = Arc::clone(&server);
         let serve = move || {
-            if let Err(error) = runtime.block_on(serving.run(listener, changes)) {
+            if let Err(error) = runtime.block_on(serving.run(listener, received)) {
                 eprintln!("test vault: {error}");
             }
         };
         let thread = std::thread::Builder::new().name("test-vault".to_owned()).spawn(serve)?;
-        Ok(Self { server, port, transport: Some(transport), thread: Some(thread) })
+        Ok(Self { server, port, orders: Some(orders), thread: Some(thread) })
     }
 
     /// `https://localhost:PORT`.
@@ -162,11 +163,17 @@ impl Vault {
         self.transport(Transport::Sound);
     }
 
-    /// Changes how connections go. The open ones are closed.
+    /// Changes how connections go, at once. The open ones are closed.
     pub fn transport(&self, transport: Transport) {
-        if let Some(sender) = &self.transport {
-            sender.send_replace(transport);
-        }
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let Some(orders) = &self.orders else { return };
+        let mut number = 0;
+        orders.send_modify(|order| {
+            number = order.0 + 1;
+            *order = (number, transport);
+        });
+        let (obeyed, changed) = &self.server.obeyed;
+        let _ = changed.wait_timeout_while(lock(obeyed), PATIENCE, |obeyed| *obeyed < number);
     }
 
     /// Sets the limit on logins, or lifts it, and forgets earlier logins.
@@ -205,7 +212,7 @@ impl Drop for Vault {
     fn drop(&mut self) {
         // Without a sender the accept loop ends, and its runtime takes the
         // connections along.
-        self.transport = None;
+        self.orders = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

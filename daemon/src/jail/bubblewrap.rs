@@ -11,6 +11,11 @@ use std::ffi::OsString;
 use std::fs::read_to_string;
 use std::path::PathBuf;
 
+/// bwrap ends with the agent and would leave behind what the agent started,
+/// unless that dies with bwrap; but then bwrap dies with its own parent, which
+/// must not be the daemon.
+const KEEPER: &str = r#""$0" "$@"; exit $?"#;
+
 /// The bubblewrap program.
 #[derive(Clone, Debug)]
 pub struct Bubblewrap {
@@ -38,18 +43,12 @@ impl Jails for Bubblewrap {
     }
 
     fn line(&self, jail: &Jail, command: &[String]) -> Vec<OsString> {
-        let mut line = vec![self.program.clone().into()];
-        line.extend(words(&["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]));
+        let mut line = words(&["/bin/sh", "-c", KEEPER]);
+        line.push(self.program.clone().into());
+        line.extend(words(&["--die-with-parent", "--unshare-user", "--unshare-pid", "--unshare-ipc"]));
         let (uid, gid) = (jail.owner.uid.to_string(), jail.owner.gid.to_string());
-        line.extend(words(&[
-            "--uid",
-            &uid,
-            "--gid",
-            &gid,
-            "--hostname",
-            jail.name.as_str(),
-            "--new-session",
-        ]));
+        line.extend(words(&["--unshare-uts", "--uid", &uid, "--gid", &gid]));
+        line.extend(words(&["--hostname", jail.name.as_str(), "--new-session"]));
         line.push("--bind".into());
         line.push(jail.root.clone().into());
         line.extend(words(&["/", "--proc", "/proc", "--dev", "/dev", "--chdir", "/", "--"]));
@@ -72,13 +71,14 @@ impl Jails for Bubblewrap {
         alive.then(|| format!("{started} {}", boot.trim()))
     }
 
-    /// bwrap waits outside, the first process of its pid namespace waits inside,
-    /// and below that is the agent. Killing the middle one kills all inside.
+    /// Below the keeper is bwrap, below that the first process of the pid
+    /// namespace, whose death is everybody's inside, and below that the agent.
     fn signal(&self, pid: u32, signal: Signal) {
-        let inside = children(pid);
-        let agents: Vec<u32> = inside.iter().copied().flat_map(children).collect();
+        let below = |pids: &[u32]| pids.iter().copied().flat_map(children).collect::<Vec<_>>();
+        let first = below(&children(pid));
+        let agents = below(&first);
         let targets = match (signal, agents.is_empty()) {
-            (Signal::SIGKILL, _) | (_, true) => inside,
+            (Signal::SIGKILL, _) | (_, true) => first,
             (_, false) => agents,
         };
         if targets.is_empty() {
@@ -105,8 +105,10 @@ mod tests {
             owner: Owner { uid: 80, gid: 81 },
         };
         let line = Bubblewrap { program: "/usr/bin/bwrap".into() }.line(&jail, &["sleep".into(), "9".into()]);
-        let recorded = "/usr/bin/bwrap --unshare-user --unshare-pid --unshare-ipc --unshare-uts --uid 80 --gid 81 \
-            --hostname web01 --new-session --bind /jails/web01/root / --proc /proc --dev /dev --chdir / -- sleep 9";
-        assert_eq!(line, words(&recorded.split_ascii_whitespace().collect::<Vec<_>>()));
+        let recorded = "/usr/bin/bwrap --die-with-parent --unshare-user --unshare-pid --unshare-ipc \
+            --unshare-uts --uid 80 --gid 81 --hostname web01 --new-session --bind /jails/web01/root / \
+            --proc /proc --dev /dev --chdir / -- sleep 9";
+        assert_eq!(line[..3], words(&["/bin/sh", "-c", KEEPER]));
+        assert_eq!(line[3..], words(&recorded.split_ascii_whitespace().collect::<Vec<_>>()));
     }
 }

@@ -81,6 +81,19 @@ fn the_agent_starts_without_its_secrets_too() {
     });
     assert_eq!(host.failure(&again.to_string()), ErrorName::WrongState);
     host.say(r#"{"verb":"stop-agent","jail":"web"}"#).unwrap();
+    wait(SOON, || !left_behind(&host), || host.log());
+}
+
+/// Whether a process of any jail of the host still runs.
+fn left_behind(host: &Host) -> bool {
+    let jails = host.path("jails");
+    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let mut roots = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    let bound = |line: Vec<u8>| {
+        let name = jails.as_os_str().as_encoded_bytes();
+        line.windows(name.len()).any(|part| part == name)
+    };
+    roots.any(bound)
 }
 
 #[test]
@@ -115,7 +128,7 @@ fn an_agent_is_found_again_after_the_daemon_was_killed() {
     wait(SOON, || agent(&host, "gone").state == AgentState::Lost, || host.log());
     host.say(r#"{"verb":"stop-agent","jail":"web"}"#).unwrap();
     assert_eq!(agent(&host, "web").state, AgentState::Stopped);
-    assert!(!std::path::Path::new(&format!("/proc/{}", web.pid)).exists());
+    wait(SOON, || !left_behind(&host), || host.log());
 }
 
 #[test]

@@ -159,11 +159,13 @@ fn each_process_holds_only_what_it_may() -> Result<()> {
             ensure!(fetcher.uid().is_some_and(|uid| uid != 0), "the fetcher is root");
             ensure!(serve.uid().is_some_and(|uid| uid != 0), "bw is root");
         }
-        for process in [&daemon, &fetcher] {
-            ensure!(!holds(&process.environ().unwrap_or_default(), b"BW_"), "{process:?} shows credentials");
-        }
-        for process in host.children()? {
-            ensure!(!process.args.iter().any(|arg| arg.contains("correct horse")), "{process:?}");
+        let account = account(&vault)?;
+        for secret in [&account.client_secret, &account.password] {
+            for process in host.children()?.iter().chain([&daemon]) {
+                let shown = process.environ().unwrap_or_default();
+                ensure!(!holds(&shown, secret.as_bytes()), "{process:?} has a credential in its environment");
+                ensure!(!process.args.iter().any(|arg| arg.contains(secret)), "{process:?} has one in its arguments");
+            }
         }
         provision.join().map_err(|_| anyhow::anyhow!("the provision panicked"))??;
         Ok(())

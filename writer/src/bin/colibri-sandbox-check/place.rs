@@ -1,0 +1,110 @@
+//! Where attempts are made: a jail with a target directory, and beside it what
+//! nothing may touch.
+
+use colibri_ipc::{FileName, Format, Order, Owner, RelPath, Verb};
+use nix::unistd::{getegid, geteuid};
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, chown, symlink};
+use std::path::{Path, PathBuf};
+
+/// What stands in the file that nothing may touch.
+const CANARY: &str = "nothing may touch this\n";
+
+/// The directories of one series of attempts; removed when dropped.
+#[derive(Debug)]
+pub struct Place {
+    base: PathBuf,
+    /// Who owns the file.
+    pub owner: Owner,
+}
+
+/// Who gets the file, and the case in words. Root has two: to give the file to
+/// another user it keeps being root, with almost no capability; in a directory
+/// of the file's owner it becomes that owner.
+pub fn owners() -> Vec<(Owners, &'static str)> {
+    if !geteuid().is_root() {
+        let me = Owner { uid: geteuid().as_raw(), gid: getegid().as_raw() };
+        return vec![(Owners { dir: me, file: me }, "an ordinary user, with a file of its own")];
+    }
+    let (root, other) = (Owner { uid: 0, gid: 0 }, Owner { uid: 65534, gid: 65534 });
+    vec![
+        (Owners { dir: root, file: other }, "root, with a file of another user in a directory of root's"),
+        (Owners { dir: root, file: root }, "root, with a file and a directory of root's"),
+        (Owners { dir: other, file: other }, "root that becomes the file's and directory's owner"),
+    ]
+}
+
+/// Owners of the target directory and of the file.
+#[derive(Clone, Copy, Debug)]
+pub struct Owners {
+    dir: Owner,
+    file: Owner,
+}
+
+impl Owners {
+    /// Whether the file's owner is the directory's.
+    pub fn same(self) -> bool {
+        self.dir == self.file
+    }
+}
+
+impl Place {
+    /// Makes the directories.
+    pub fn new(owners: Owners) -> io::Result<Self> {
+        let top = std::env::temp_dir().join(format!("colibri-sandbox-check.{}", std::process::id()));
+        DirBuilder::new().mode(0o700).create(&top)?;
+        let place = Self { base: fs::canonicalize(top)?, owner: owners.file };
+        DirBuilder::new().recursive(true).mode(0o755).create(place.dir())?;
+        fs::write(place.beside(), CANARY)?;
+        fs::write(place.dir().join("own"), "own\n")?;
+        symlink(place.beside(), place.dir().join("absolute"))?;
+        symlink("../beside", place.dir().join("climbing"))?;
+        for path in [place.dir(), place.dir().join("own"), place.beside()] {
+            chown(path, Some(owners.dir.uid), Some(owners.dir.gid))?;
+        }
+        Ok(place)
+    }
+
+    /// The same place, seen by a process that tries something there.
+    pub fn order(base: &Path, owner: Owner) -> Option<Order> {
+        Some(Order {
+            verb: Verb::Put,
+            base: base.into(),
+            root: RelPath::try_from(Path::new("jail")).ok()?,
+            dir: RelPath::try_from(Path::new("target")).ok()?,
+            file: FileName::try_from(OsStr::new("env")).ok()?,
+            owner,
+            format: Format::Env,
+            seconds: 60,
+            require_tmpfs: false,
+            allow: Vec::new(),
+        })
+    }
+
+    /// The jail's base.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.base.join("jail/target")
+    }
+
+    fn beside(&self) -> PathBuf {
+        self.base.join("jail/beside")
+    }
+
+    /// Whether what nothing may touch is as it was, and alone.
+    pub fn untouched(&self) -> bool {
+        let names = fs::read_dir(self.base.join("jail")).map(Iterator::count);
+        fs::read_to_string(self.beside()).is_ok_and(|text| text == CANARY) && matches!(names, Ok(2))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.base);
+    }
+}

@@ -38,6 +38,13 @@ pub enum ClientError {
     Refused(#[from] Fault),
 }
 
+impl ClientError {
+    /// Whether the daemon answered, and the connection goes on.
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+}
+
 impl Client {
     /// Connects to the daemon's socket.
     ///

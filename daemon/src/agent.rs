@@ -26,10 +26,12 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(10);
+/// How soon an agent that is only just being started is asked again.
+const STARTING: Duration = Duration::from_millis(20);
 /// After KILL.
 const REAPING: Duration = Duration::from_secs(5);
 /// How often an agent is looked after that this process did not start.
@@ -274,9 +276,14 @@ impl Agents {
         let starting = || Fault::new(ErrorName::Busy, format!("the agent of {jail} is being started"));
         let pid = slot.pid.ok_or_else(starting)?;
         for (signal, patience) in [(Signal::SIGTERM, GRACE), (Signal::SIGKILL, REAPING)] {
-            self.0.jails.signal(pid, signal);
+            let end = Instant::now() + patience;
+            while !self.0.jails.signal(pid, signal) && Instant::now() < end {
+                if timeout(STARTING, slot.ended.changed()).await.is_ok() {
+                    return Ok(true);
+                }
+            }
             // The channel closes when the agent is over.
-            if timeout(patience, slot.ended.changed()).await.is_ok() {
+            if timeout_at(end, slot.ended.changed()).await.is_ok() {
                 return Ok(true);
             }
         }
@@ -309,7 +316,9 @@ impl Agents {
             OnChange::Signal(name) => {
                 let signal = signal(name)?;
                 let pid = self.slots(|slots| slots.get(id).and_then(|slot| slot.pid));
-                pid.into_iter().for_each(|pid| self.0.jails.signal(pid, signal));
+                if pid.is_some_and(|pid| !self.0.jails.signal(pid, signal)) {
+                    return Err(Fault::new(ErrorName::AgentFailed, "the agent takes no signal yet"));
+                }
                 Ok(())
             }
             OnChange::Command(command) => self.command(id, &tenant.root, command).await,
@@ -344,7 +353,7 @@ impl Agents {
             Ok(Ok(status)) => Err(failed(status.to_string())),
             Ok(Err(error)) => Err(failed(error.to_string())),
             Err(_) => {
-                child.id().into_iter().for_each(|pid| self.0.jails.signal(pid, Signal::SIGKILL));
+                child.id().map(|pid| self.0.jails.signal(pid, Signal::SIGKILL));
                 Err(failed("did not end in time".into()))
             }
         }

@@ -48,8 +48,9 @@ pub trait Jails {
     fn user(&self, jail: &Jail) -> Option<Owner>;
     /// Tells a process from any other of the same number; `None` if it is gone.
     fn identity(&self, pid: u32) -> impl Future<Output = Option<String>> + Send;
-    /// Sends a signal to the agent whose `line` runs as `pid`.
-    fn signal(&self, pid: u32, signal: Signal);
+    /// Sends a signal to the agent whose `line` runs as `pid`; `false` if it is
+    /// only just being started and cannot take one yet.
+    fn signal(&self, pid: u32, signal: Signal) -> bool;
 }
 
 /// Runs a program of the jail system to its end; gives what it printed.
@@ -72,12 +73,10 @@ async fn run(line: &[OsString]) -> Result<Option<String>, Fault> {
     }
 }
 
-fn send(pid: u32, signal: Signal) {
-    if let Ok(pid) = i32::try_from(pid)
-        && pid > 0
-    {
-        let _gone = kill(Pid::from_raw(pid), signal);
-    }
+/// Whether there was such a process.
+fn send(pid: u32, signal: Signal) -> bool {
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0);
+    pid.is_some_and(|pid| kill(Pid::from_raw(pid), signal).is_ok())
 }
 
 fn words(line: &[&str]) -> Vec<OsString> {

@@ -118,6 +118,10 @@ impl Daemon {
     pub async fn end(self) {
         self.follower.abort();
         self.service.session.close().await;
+        // What a fetcher that had to be killed left has credentials in it.
+        if let Err(error) = std::fs::remove_dir_all(self.service.config.session_dir()) {
+            tracing::warn!("cannot clean the session's directory: {error}");
+        }
     }
 }
 

@@ -86,7 +86,15 @@ impl Provisioner {
         let (jobs, received) = mpsc::unbounded_channel();
         let mut queue = Queue::new(tools.clone());
         for tenant in tenants {
-            queue.schedule(tenant.id, tenant.next_try.filter(|_| keeps_up(tenant.status)));
+            if tenant.action_due {
+                let _follows_later = queue.tools.changed.send(tenant.id.clone());
+            }
+            if tenant.removal_due {
+                let job = Job { work: Work::Remove, since: Instant::now(), waiting: Vec::new() };
+                queue.take(tenant.id, job);
+            } else {
+                queue.schedule(tenant.id, tenant.next_try.filter(|_| keeps_up(tenant.status)));
+            }
         }
         tokio::spawn(queue.run(received));
         Ok(Self { jobs, tools })

@@ -8,7 +8,7 @@ use crate::hook::provision_tenant_env;
 use crate::provision::{Provisioner, Work, keeps_up};
 use crate::session::Session;
 use crate::settings::Config;
-use crate::store::Store;
+use crate::store::{File, Store};
 use crate::tenant::{Target, Tenant, Turn, check};
 use colibri_control::{
     Answer, ErrorName, Event, Fault, JailName, Reason, Request, Settings, Status, StatusView, TenantId,
@@ -217,19 +217,21 @@ impl Service {
         if !stopped && !stops {
             return Err(Fault::new(ErrorName::AgentNotFound, format!("no agent runs in {jail}")));
         }
-        if stops {
-            self.halt(&jail).await?;
-        }
-        if stops && remove_secrets {
-            self.remove(&jail).await?;
+        match (stops, remove_secrets) {
+            (true, true) => {
+                self.halt(&jail, File::Goes).await?;
+                self.remove(&jail).await?;
+            }
+            (true, false) => self.halt(&jail, File::Stays).await?,
+            (false, _) => {}
         }
         Ok(agent.map_or(Answer::Done, |agent| Answer::Agent(Box::new(agent.view))))
     }
 
     /// From now on nothing puts the tenant's file back by itself.
-    async fn halt(&self, id: &TenantId) -> Result<(), Fault> {
+    async fn halt(&self, id: &TenantId, file: File) -> Result<(), Fault> {
         let name = id.clone();
-        self.store.with(move |db| db.turn(&name, Turn::Stopped)).await?;
+        self.store.with(move |db| db.turn(&name, Turn::Stopped, file)).await?;
         self.provisioner.schedule(id, None);
         self.announce(id, Some(Status::Stopped));
         Ok(())
@@ -246,10 +248,10 @@ impl Service {
             Status::Active | Status::Stopped => {}
         }
         self.agents.stop(&id).await?;
-        self.halt(&id).await?;
+        self.halt(&id, File::Goes).await?;
         self.remove(&id).await?;
         let name = id.clone();
-        self.store.with(move |db| db.turn(&name, Turn::Destroyed)).await?;
+        self.store.with(move |db| db.turn(&name, Turn::Destroyed, File::Stays)).await?;
         self.announce(&id, Some(Status::Destroyed));
         self.show(&id).await
     }

@@ -99,6 +99,15 @@ impl Store {
 #[derive(Debug)]
 pub struct Db(Connection);
 
+/// What becomes of the file when a tenant takes a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum File {
+    /// It stays.
+    Stays,
+    /// It will be unlinked.
+    Goes,
+}
+
 /// How a provision ended, beside what the history shows.
 #[derive(Clone, Debug)]
 pub struct End {
@@ -249,23 +258,26 @@ impl Db {
         self.change(|db| {
             let done = provision.outcome != Outcome::Failed;
             if done {
-                let sql = "UPDATE tenants SET keys = '[]', shrunken_since = NULL WHERE name = ?1";
-                db.execute(sql, [provision.tenant.as_str()])?;
+                // A tenant that is kept up gets a new file, after a crash too.
+                let sql = "UPDATE tenants SET keys = '[]', shrunken_since = NULL, removal_due = 0,
+                    next_try = CASE WHEN status = 'active' THEN ?2 END WHERE name = ?1";
+                db.execute(sql, params![provision.tenant.as_str(), provision.at])?;
             }
             Ok(rows::append(db, provision, HISTORY)?)
         })
     }
 
     /// Takes a turn; a tenant that is not active any more is not tried again.
+    /// A removal that is to follow is done after a crash too.
     ///
     /// # Errors
     /// `NoTenant`, `Status`, or SQLite's.
-    pub fn turn(&mut self, id: &TenantId, event: Turn) -> Result<Status> {
+    pub fn turn(&mut self, id: &TenantId, event: Turn, file: File) -> Result<Status> {
         self.change(|db| {
             let tenant = rows::tenant(db, id)?.ok_or_else(|| StoreError::NoTenant(id.clone()))?;
             let status = step(db, &tenant, event)?;
-            let sql = "UPDATE tenants SET next_try = NULL, action_due = 0 WHERE name = ?1";
-            db.execute(sql, [id.as_str()])?;
+            let sql = "UPDATE tenants SET next_try = NULL, action_due = 0, removal_due = ?2 WHERE name = ?1";
+            db.execute(sql, params![id.as_str(), file == File::Goes])?;
             Ok(status)
         })
     }
@@ -328,4 +340,91 @@ fn step(db: &Connection, tenant: &Tenant, event: Turn) -> Result<Status> {
     let sql = "UPDATE tenants SET status = ?2 WHERE name = ?1";
     db.prepare_cached(sql)?.execute(params![tenant.id.as_str(), status.as_str()])?;
     Ok(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use colibri_control::Reason;
+
+    fn db() -> (tempfile::TempDir, Db) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut db = Db::open(&dir.path().join("tenants.db")).unwrap();
+        db.insert(&id("web"), Path::new("/j/web"), &Settings::default(), 1).unwrap();
+        (dir, db)
+    }
+
+    fn id(name: &str) -> TenantId {
+        name.parse().unwrap()
+    }
+
+    fn end(error: Option<ErrorName>, warnings: Vec<String>) -> End {
+        let outcome = if error.is_some() { Outcome::Failed } else { Outcome::Written };
+        let held = error.is_none().then(|| Held { keys: Some(vec!["A".into()]), collection_id: None });
+        let error = error.map(|name| Fault::new(name, "why"));
+        let (tenant, reason) = (id("web"), Reason::Hook);
+        let (number, at, ms, keys, steps) = (0, 5, 2, 1, Vec::new());
+        let provision = Provision { number, tenant, reason, at, ms, outcome, error, keys, steps, warnings };
+        End { provision, held, next_try: Some(9), action_due: false }
+    }
+
+    #[test]
+    fn the_history_is_bounded_and_its_numbers_go_on() {
+        let (_dir, mut db) = db();
+        let numbers: Vec<u64> = (0..HISTORY + 5).map(|_| db.end(&end(None, Vec::new())).unwrap()).collect();
+        let history = db.history(Some(&id("web")), 0).unwrap();
+        assert_eq!(history.len(), HISTORY as usize);
+        assert_eq!(Some(&history[0].number), numbers.last());
+        assert_eq!(db.history(None, 3).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_failure_is_shown_until_the_next_success() {
+        let (_dir, mut db) = db();
+        db.end(&end(Some(ErrorName::AnswerShrunken), Vec::new())).unwrap();
+        let failed = db.known(&id("web")).unwrap();
+        assert_eq!((failed.status, failed.failures), (Status::Provisioned, 1));
+        assert_eq!((failed.shrunken_since, failed.last_success), (Some(5), None));
+        db.end(&end(None, Vec::new())).unwrap();
+        let healed = db.known(&id("web")).unwrap();
+        assert_eq!((healed.status, healed.failures, healed.error), (Status::Active, 0, None));
+        assert_eq!((healed.shrunken_since, healed.last_success), (None, Some(7)));
+    }
+
+    #[test]
+    fn another_collection_forgets_the_pinned_one_and_other_settings_do_not() {
+        let (_dir, mut db) = db();
+        let mut success = end(None, Vec::new());
+        success.held = Some(Held { keys: None, collection_id: Some("c".into()) });
+        db.end(&success).unwrap();
+        let pinned = |db: &Db| db.known(&id("web")).unwrap().collection_id;
+        let mut settings = Settings { fields: true, ..Settings::default() };
+        db.update(&id("web"), Path::new("/j/web"), &settings).unwrap();
+        assert_eq!(pinned(&db).as_deref(), Some("c"));
+        settings.collection = Some("other".parse().unwrap());
+        db.update(&id("web"), Path::new("/j/web"), &settings).unwrap();
+        assert_eq!(pinned(&db), None);
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_and_loses_no_row() {
+        let (_dir, mut db) = db();
+        let pages: u32 = db.0.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        db.0.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get::<_, u32>(0)).unwrap();
+        let before = db.known(&id("web")).unwrap();
+        let large = end(None, vec!["x".repeat(100_000)]);
+        let refused = Fault::from(db.end(&large).unwrap_err());
+        assert_eq!(refused.name, ErrorName::StoreFailed);
+        assert_eq!(db.known(&id("web")).unwrap(), before);
+        db.0.query_row("PRAGMA max_page_count = 1000000", [], |row| row.get::<_, u32>(0)).unwrap();
+        db.end(&large).unwrap();
+    }
+
+    #[test]
+    fn a_database_of_a_newer_program_is_refused() {
+        let (dir, db) = db();
+        db.0.pragma_update(None, "user_version", 1000).unwrap();
+        drop(db);
+        assert!(matches!(Db::open(&dir.path().join("tenants.db")), Err(StoreError::Newer)));
+    }
 }

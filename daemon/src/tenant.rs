@@ -46,6 +46,8 @@ pub struct Tenant {
     pub shrunken_since: Option<u64>,
     /// The content changed, and the action for it has not been run yet.
     pub action_due: bool,
+    /// The file shall go, and has not been unlinked yet.
+    pub removal_due: bool,
 }
 
 /// What happens to a tenant.

@@ -73,18 +73,13 @@ impl Jails for Bubblewrap {
 
     /// Below the keeper is bwrap, below that the first process of the pid
     /// namespace, whose death is everybody's inside, and below that the agent.
-    fn signal(&self, pid: u32, signal: Signal) {
+    /// While these come up, the death of one would leave the next behind.
+    fn signal(&self, pid: u32, signal: Signal) -> bool {
         let below = |pids: &[u32]| pids.iter().copied().flat_map(children).collect::<Vec<_>>();
         let first = below(&children(pid));
         let agents = below(&first);
-        let targets = match (signal, agents.is_empty()) {
-            (Signal::SIGKILL, _) | (_, true) => first,
-            (_, false) => agents,
-        };
-        if targets.is_empty() {
-            send(pid, signal);
-        }
-        targets.into_iter().for_each(|pid| send(pid, signal));
+        let targets = if signal == Signal::SIGKILL && !agents.is_empty() { first } else { agents };
+        targets.iter().filter(|pid| send(**pid, signal)).count() > 0
     }
 }
 

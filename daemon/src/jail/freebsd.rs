@@ -112,8 +112,8 @@ impl Jails for FreeBsd {
     }
 
     /// jexec becomes the agent, so the number is the agent's own.
-    fn signal(&self, pid: u32, signal: Signal) {
-        send(pid, signal);
+    fn signal(&self, pid: u32, signal: Signal) -> bool {
+        send(pid, signal)
     }
 }
 

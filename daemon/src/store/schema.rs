@@ -20,7 +20,8 @@ pub const STEPS: &[&str] = &["
         failures       INTEGER NOT NULL DEFAULT 0,
         next_try       INTEGER,
         shrunken_since INTEGER,
-        action_due     INTEGER NOT NULL DEFAULT 0
+        action_due     INTEGER NOT NULL DEFAULT 0,
+        removal_due    INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     -- Two tenants with one root would write over each other's file.
     CREATE UNIQUE INDEX tenants_root ON tenants (root) WHERE status <> 'destroyed';
@@ -73,4 +74,74 @@ pub fn migrate(connection: &mut Connection) -> Result<bool> {
         transaction.commit()?;
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The schema that each number stood for when it was released, as its
+    /// tables' and columns' names.
+    const RELEASED: &[&str] =
+        &["agents(jail,root,command,state,pid,identity,jail_ours,started,ended,exit_code,\
+        signal,log) provisions(number,tenant,reason,at,ms,outcome,error,keys,steps,warnings) \
+        tenants(id,name,root,status,settings,collection_id,keys,registered,last_success,error,failures,\
+        next_try,shrunken_since,action_due,removal_due)"];
+
+    fn shape(db: &Connection) -> String {
+        let sql = "SELECT group_concat(shape, ' ') FROM (SELECT name || '(' || (
+            SELECT group_concat(name) FROM pragma_table_info(tables.name)) || ')' AS shape
+            FROM sqlite_schema AS tables WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name)";
+        db.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    fn at(version: usize) -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        STEPS[..version].iter().for_each(|step| db.execute_batch(step).unwrap());
+        db.pragma_update(None, "user_version", version).unwrap();
+        db
+    }
+
+    #[test]
+    fn every_earlier_schema_becomes_the_newest_one() {
+        assert_eq!(RELEASED.len(), STEPS.len(), "a new step records what it makes");
+        for version in 0..=STEPS.len() {
+            let mut db = at(version);
+            if version > 0 {
+                assert_eq!(shape(&db), RELEASED[version - 1]);
+            }
+            assert!(migrate(&mut db).unwrap());
+            assert_eq!(shape(&db), RELEASED[STEPS.len() - 1], "from {version}");
+        }
+    }
+
+    #[test]
+    fn a_newer_schema_is_left_alone() {
+        let mut db = at(STEPS.len());
+        db.pragma_update(None, "user_version", STEPS.len() + 1).unwrap();
+        assert!(!migrate(&mut db).unwrap());
+    }
+
+    #[test]
+    fn the_table_refuses_a_change_of_status_that_is_none() {
+        let db = at(STEPS.len());
+        let sql = "INSERT INTO tenants (name, root, settings, registered) VALUES ('a', '/a', '{}', 0)";
+        db.execute(sql, []).unwrap();
+        let set = |status: &str| db.execute("UPDATE tenants SET status = ?1", [status]).is_ok();
+        for (status, allowed) in [
+            ("stopped", false),
+            ("destroyed", false),
+            ("active", true),
+            ("provisioned", false),
+            ("destroyed", false),
+            ("stopped", true),
+            ("active", true),
+            ("stopped", true),
+            ("destroyed", true),
+            ("active", false),
+            ("gone", false),
+        ] {
+            assert_eq!(set(status), allowed, "{status}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Agents in their jails. Linux only, because that is where the tests run.
 
-use crate::host::{Host, wait};
+use crate::host::{Host, processes, wait};
 use crate::stand_in::Collection;
 use colibri_control::{AgentState, AgentView, Answer, ErrorName, HookResult, SpawnView, Status};
 use std::fs;
@@ -11,7 +11,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(30);
 
 /// A jail with a shell, `sleep`, and the libraries that they need.
-fn jail(host: &Host, name: &str) {
+pub fn jail(host: &Host, name: &str) {
     let root = host.root(name);
     for program in ["/bin/sh", "/bin/sleep", "/bin/cat", "/bin/hostname"] {
         let needed = Command::new("ldd").arg(program).output().unwrap().stdout;
@@ -84,16 +84,8 @@ fn the_agent_starts_without_its_secrets_too() {
     wait(SOON, || !left_behind(&host), || host.log());
 }
 
-/// Whether a process of any jail of the host still runs.
 fn left_behind(host: &Host) -> bool {
-    let jails = host.path("jails");
-    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    let mut roots = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
-    let bound = |line: Vec<u8>| {
-        let name = jails.as_os_str().as_encoded_bytes();
-        line.windows(name.len()).any(|part| part == name)
-    };
-    roots.any(bound)
+    !processes(host, "jails").is_empty()
 }
 
 #[test]

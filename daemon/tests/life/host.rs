@@ -218,6 +218,12 @@ impl Drop for Host {
         if std::thread::panicking() {
             eprintln!("{}", self.log());
         }
+        for within in ["jails", "libexec"] {
+            for (pid, _) in processes(self, within) {
+                let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+                let _gone = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            }
+        }
     }
 }
 
@@ -226,6 +232,16 @@ pub fn tenant(answer: Answer) -> TenantView {
         Answer::Tenant(tenant) => *tenant,
         other => panic!("{other:?}"),
     }
+}
+
+/// Processes whose command line names something in the host's directory.
+pub fn processes(host: &Host, within: &str) -> Vec<(u32, String)> {
+    let dir = host.path(within);
+    let line = |pid: u32| fs::read(format!("/proc/{pid}/cmdline")).ok();
+    let pids = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let pids = pids.filter_map(|process| process.file_name().to_str()?.parse().ok());
+    let lines = pids.filter_map(|pid| Some((pid, String::from_utf8_lossy(&line(pid)?).replace('\0', " "))));
+    lines.filter(|(_, line)| line.contains(dir.to_str().unwrap())).collect()
 }
 
 /// Waits until something is so.

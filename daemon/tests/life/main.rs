@@ -7,7 +7,11 @@ mod agents;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod crashes;
+#[cfg(test)]
 mod host;
+#[cfg(test)]
+mod load;
 #[cfg(test)]
 mod stand_in;
 #[cfg(test)]

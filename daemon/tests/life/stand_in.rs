@@ -50,7 +50,8 @@ fn serve(mut daemon: UnixStream, dir: &std::path::Path) {
     while let Some((word, pair)) = recv(&mut daemon) {
         match word {
             ToFetcher::Open(vault) => {
-                assert!(std::fs::metadata(&vault.app_data_base).unwrap().is_dir());
+                let own = vault.app_data_base.join(format!("run-{}", std::process::id()));
+                std::fs::create_dir(own).unwrap();
                 tell(&mut daemon, &FromFetcher::State(SessionState::Unlocked));
             }
             ToFetcher::Fetch(fetch) => answer(&mut daemon, *fetch, pair.unwrap(), dir),

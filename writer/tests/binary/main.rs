@@ -1,0 +1,12 @@
+//! The real colibri-writer on a real socketpair.
+
+#[cfg(test)]
+mod confinement;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod jail;
+#[cfg(test)]
+mod orders;
+#[cfg(test)]
+mod targets;

@@ -1,0 +1,279 @@
+//! What may stand where the file or its directory should be: a correct file
+//! comes of it, or a clear error and nothing changed.
+
+use crate::jail::{Jail, Outcome, commit, one, pair, rel, root, run};
+use colibri_ipc::{Failure, FileName, Owner, Report};
+use nix::sys::stat::{Mode, SFlag, mknod};
+use nix::unistd::mkfifo;
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
+use std::process::Command;
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// A put makes a correct file of whatever is there.
+fn replaced(jail: &Jail) {
+    assert_eq!(*jail.put(&one("v")).last(), Report::Written { keys: 1 });
+    jail.holds("K=v\n");
+}
+
+fn old() -> Jail {
+    let jail = Jail::new();
+    replaced(&jail);
+    jail
+}
+
+#[test]
+fn a_fifo_is_replaced_and_not_waited_for() {
+    let jail = Jail::new();
+    mkfifo(&jail.file(), Mode::S_IRWXU).unwrap();
+    replaced(&jail);
+}
+
+#[test]
+fn a_device_is_replaced() {
+    if !root("making a device") {
+        return;
+    }
+    let jail = Jail::new();
+    // The null device; where devices cannot be made there is nothing to test.
+    if mknod(&jail.file(), SFlag::S_IFCHR, Mode::S_IRWXU, nix::sys::stat::makedev(1, 3)).is_err() {
+        println!("skipped: no devices can be made here");
+        return;
+    }
+    replaced(&jail);
+}
+
+#[test]
+fn a_symlink_is_replaced_and_not_followed() {
+    let jail = Jail::new();
+    let victim = jail.outside().join("victim");
+    fs::write(&victim, "untouched").unwrap();
+    symlink(&victim, jail.file()).unwrap();
+    replaced(&jail);
+    assert_eq!(fs::read_to_string(victim).unwrap(), "untouched");
+}
+
+#[test]
+fn a_hard_link_is_replaced_even_if_it_is_equal() {
+    let jail = old();
+    let other = jail.outside().join("other");
+    fs::hard_link(jail.file(), &other).unwrap();
+    replaced(&jail);
+    assert!(other.exists());
+}
+
+#[test]
+fn a_loose_mode_is_replaced_even_if_the_content_is_equal() {
+    for loose in [0o644, 0o660, 0o400, 0o4600] {
+        let jail = old();
+        mode(&jail.file(), loose);
+        replaced(&jail);
+    }
+}
+
+#[test]
+fn a_wrong_owner_is_replaced_even_if_the_content_is_equal() {
+    if !root("changing an owner") {
+        return;
+    }
+    let jail = old();
+    chown(jail.file(), Some(4321), None).unwrap();
+    replaced(&jail);
+}
+
+#[test]
+fn the_file_belongs_to_the_owner_that_the_order_names() {
+    if !root("giving a file away") {
+        return;
+    }
+    for dir in [0, 1234, 77] {
+        let mut jail = Jail::new();
+        chown(jail.dir(), Some(dir), Some(dir)).unwrap();
+        jail.order.owner = Owner { uid: 1234, gid: 1235 };
+        replaced(&jail);
+        assert_eq!(*jail.put(&one("v")).last(), Report::Unchanged { keys: 1 });
+    }
+}
+
+#[test]
+fn a_directory_in_the_files_place_is_an_error() {
+    let jail = Jail::new();
+    fs::create_dir(jail.file()).unwrap();
+    jail.put(&one("v")).failed(Failure::WriteFailed, "cannot rename the temporary file over the file");
+    assert_eq!(jail.names(), ["env"]);
+}
+
+#[test]
+fn an_immutable_file_is_an_error() {
+    if !root("an immutable file") {
+        return;
+    }
+    let jail = old();
+    let chattr = |flag| Command::new("chattr").arg(flag).arg(jail.file()).output();
+    if !chattr("+i").is_ok_and(|output| output.status.success()) {
+        println!("skipped: no immutable files here");
+        return;
+    }
+    let outcome = jail.put(&one("w"));
+    assert!(chattr("-i").unwrap().status.success());
+    outcome.failed(Failure::WriteFailed, "cannot rename the temporary file over the file");
+    jail.holds("K=v\n");
+}
+
+#[test]
+fn a_name_of_255_bytes_is_a_name() {
+    let mut jail = Jail::new();
+    jail.order.file = FileName::try_from(OsStr::new(&"n".repeat(255))).unwrap();
+    replaced(&jail);
+}
+
+#[test]
+fn a_path_deeper_than_path_max_is_walked() {
+    let mut jail = Jail::bare();
+    jail.order.dir = rel(&vec!["d".repeat(200); 30].join("/"));
+    assert_eq!(*jail.put(&one("v")).last(), Report::Written { keys: 1 });
+    assert_eq!(*jail.put(&one("v")).last(), Report::Unchanged { keys: 1 });
+}
+
+#[test]
+fn a_symlink_on_the_way_is_never_followed() {
+    for (place, kind, words) in [
+        ("jail", Failure::TargetEscapesRoot, "cannot open the jail root without following a link"),
+        ("jail/root", Failure::TargetEscapesRoot, "cannot open the jail root without following a link"),
+        ("jail/root/etc", Failure::WriteFailed, "cannot open the target directory without following a link"),
+        ("jail/root/etc/colibri", Failure::WriteFailed, "cannot open the target directory without following"),
+    ] {
+        let jail = Jail::bare();
+        let link = jail.order.base.join(place);
+        fs::create_dir_all(jail.outside().join("root/etc/colibri")).unwrap();
+        fs::create_dir_all(jail.dir()).unwrap();
+        fs::remove_dir_all(&link).unwrap();
+        symlink(jail.outside(), &link).unwrap();
+        jail.put(&one("v")).failed(kind, words);
+        assert_eq!(fs::read_dir(jail.outside().join("root/etc/colibri")).unwrap().count(), 0, "{place}");
+    }
+}
+
+#[test]
+fn a_missing_jail_root_is_not_made() {
+    let mut jail = Jail::bare();
+    jail.order.root = rel("jail/other");
+    jail.put(&one("v")).failed(Failure::TargetEscapesRoot, "cannot open the jail root");
+    assert!(!jail.root().exists());
+}
+
+#[test]
+fn a_directory_that_others_may_write_is_refused_with_advice() {
+    for loose in [0o770, 0o702, 0o1777] {
+        let jail = Jail::new();
+        mode(&jail.dir(), loose);
+        jail.put(&one("v")).failed(Failure::WriteFailed, "chmod go-w");
+        assert!(jail.names().is_empty());
+    }
+}
+
+#[test]
+fn temporaries_that_a_killed_writer_left_are_removed_and_nothing_else() {
+    let jail = Jail::new();
+    for name in [".colibri-0123.tmp", ".colibri-.tmp", "mine", ".colibri-x"] {
+        fs::write(jail.dir().join(name), "").unwrap();
+    }
+    assert_eq!(*jail.put(&one("v")).last(), Report::Written { keys: 1 });
+    let mut names = jail.names();
+    names.sort();
+    assert_eq!(names, [".colibri-x", "env", "mine"]);
+}
+
+/// Runs a put in a mount namespace of its own, with what `mount` makes of the
+/// target directory, and says what lay there after it.
+fn mounted(jail: &Jail, mount: &str, wire: &[u8]) -> (Outcome, String) {
+    let seen = jail.outside().join("seen");
+    let script = format!(
+        "dir=$1 seen=$2; shift 2; {mount} || exit 99; \"$@\"; status=$?; \
+         (cd \"$dir\" && ls -A && cat env) >\"$seen\"; exit $status"
+    );
+    let writer = jail.command();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &script, "sh"]).arg(jail.dir()).arg(&seen);
+    command.arg(writer.get_program()).args(writer.get_args());
+    let outcome = run(command, wire);
+    assert_ne!(outcome.status.code(), Some(99), "{}", outcome.log);
+    (outcome, fs::read_to_string(seen).unwrap())
+}
+
+fn may_mount() -> bool {
+    root("a mount")
+        && Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_full_disk_is_an_answer_and_the_old_file_stays() {
+    if !may_mount() {
+        return;
+    }
+    let jail = Jail::new();
+    let full = "mount -t tmpfs -o size=64k,mode=700 none \"$dir\" && echo old >\"$dir/env\"";
+    let value = "v".repeat(60 * 1024);
+    let (outcome, seen) = mounted(&jail, full, &[pair("A", &value), pair("B", &value), commit(2)].concat());
+    outcome.failed(Failure::WriteFailed, "cannot write the temporary file: No space left on device");
+    assert_eq!(seen, "env\nold\n");
+}
+
+#[test]
+fn no_inode_left_is_an_answer() {
+    if !may_mount() {
+        return;
+    }
+    let jail = Jail::new();
+    let full = "mount -t tmpfs -o nr_inodes=2,mode=700 none \"$dir\" && echo old >\"$dir/env\"";
+    let (outcome, seen) = mounted(&jail, full, &one("v"));
+    outcome.failed(Failure::WriteFailed, "cannot create the temporary file: No space left on device");
+    assert_eq!(seen, "env\nold\n");
+}
+
+#[test]
+fn a_read_only_mount_is_an_answer() {
+    if !may_mount() {
+        return;
+    }
+    let jail = Jail::new();
+    let read_only = "mount -t tmpfs -o mode=700 none \"$dir\" && echo old >\"$dir/env\" && \
+        mount -o remount,ro \"$dir\"";
+    let (outcome, seen) = mounted(&jail, read_only, &one("v"));
+    outcome.failed(Failure::WriteFailed, "cannot create the temporary file: Read-only file system");
+    assert_eq!(seen, "env\nold\n");
+}
+
+#[test]
+fn a_jail_on_another_file_system_is_written() {
+    if !may_mount() {
+        return;
+    }
+    let mut jail = Jail::new();
+    jail.order.require_tmpfs = true;
+    let (outcome, seen) = mounted(&jail, "mount -t tmpfs -o mode=700 none \"$dir\"", &one("v"));
+    assert_eq!(*outcome.last(), Report::Written { keys: 1 }, "{}", outcome.log);
+    assert_eq!(seen, format!("env\n{}K=v\n", colibri_envfile::HEADER));
+}
+
+#[test]
+fn a_disk_where_memory_is_required_is_refused_before_anything_is_made() {
+    let mut jail = Jail::below(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
+    if on_memory(&jail.root()) {
+        println!("skipped: the build directory is in memory");
+        return;
+    }
+    jail.order.require_tmpfs = true;
+    jail.put(&one("v")).failed(Failure::NotTmpfs, "not on tmpfs");
+    assert!(!jail.root().join("etc").exists());
+}
+
+fn on_memory(path: &Path) -> bool {
+    let kind = Command::new("stat").args(["-f", "-c", "%T"]).arg(path).output().unwrap();
+    kind.stdout == b"tmpfs\n"
+}

@@ -2,13 +2,15 @@
 
 use crate::Error;
 use colibri_ipc::Failure::SandboxUnavailable;
+use nix::dir::Dir;
+use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::mman::MlockAllFlags;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, rlim_t};
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
 use nix::unistd::getppid;
-use std::fs::read_dir;
 
 /// Bounds the address space.
 pub const MAPPED: Resource = Resource::RLIMIT_AS;
@@ -22,10 +24,12 @@ pub const ON_FAULT: MlockAllFlags = MlockAllFlags::from_bits_retain(libc::MCL_ON
 /// # Errors
 /// When there is one more, or when it cannot be known.
 pub fn alone() -> Result<(), Error> {
-    let open = read_dir("/proc/self/fd").map(Iterator::count);
-    // The listing itself is the fourth.
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let open = Dir::open("/proc/self/fd", flags, Mode::empty())
+        .and_then(|mut listing| listing.iter().try_fold(0, |count, entry| entry.map(|_| count + 1)));
     match open {
-        Ok(4) => Ok(()),
+        // Two dots, three of ours, and the listing itself.
+        Ok(6) => Ok(()),
         Ok(_) => Err(Error::new(SandboxUnavailable, "there are inherited descriptors")),
         Err(_) => Err(Error::new(SandboxUnavailable, "cannot list the inherited descriptors")),
     }

@@ -77,15 +77,15 @@ pub fn every_text(length: u32) -> Vec<String> {
 }
 
 fn value(rng: &mut StdRng) -> String {
-    match rng.random_range(0..100) {
-        0..30 => fill(rng, 24, |rng| one_of(rng, SIGNS)),
-        30..40 => fill(rng, 16, char_of_unicode),
-        40..50 => fill(rng, 16, mixed),
-        50..60 => fill(rng, 16, control),
-        60..65 => fill(rng, 12, |rng| one_of(rng, BLANKS)),
-        65..80 => fill(rng, 48, |rng| char::from(rng.random_range(b' '..=b'~'))),
-        80..98 => (0..rng.random_range(0..8)).filter_map(|_| PIECES.choose(rng)).copied().collect(),
-        98 => long(rng, |rng| char::from(rng.random_range(b' '..=b'~'))),
+    match rng.random_range(0..1000) {
+        0..300 => fill(rng, 24, |rng| one_of(rng, SIGNS)),
+        300..400 => fill(rng, 16, char_of_unicode),
+        400..500 => fill(rng, 16, mixed),
+        500..600 => fill(rng, 16, control),
+        600..650 => fill(rng, 12, |rng| one_of(rng, BLANKS)),
+        650..800 => fill(rng, 48, |rng| char::from(rng.random_range(b' '..=b'~'))),
+        800..996 => (0..rng.random_range(0..8)).filter_map(|_| PIECES.choose(rng)).copied().collect(),
+        996 | 997 => long(rng, |rng| char::from(rng.random_range(b' '..=b'~'))),
         _ => long(rng, |rng| one_of(rng, SIGNS)),
     }
 }

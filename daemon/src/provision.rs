@@ -8,7 +8,7 @@ use crate::events::Events;
 use crate::retry;
 use crate::session::{Session, concerns_session};
 use crate::settings::Config;
-use crate::store::{Db, End, Store, StoreError};
+use crate::store::{Db, End, Store};
 use crate::tenant::Tenant;
 use colibri_control::{ErrorName, Event, Fault, Outcome, Provision, Reason, Status, TenantId};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -86,6 +86,7 @@ impl Provisioner {
         let (jobs, received) = mpsc::unbounded_channel();
         let mut queue = Queue::new(tools.clone());
         for tenant in tenants {
+            let kept_up = tenant.keeps_up();
             if tenant.action_due {
                 let _follows_later = queue.tools.changed.send(tenant.id.clone());
             }
@@ -93,7 +94,7 @@ impl Provisioner {
                 let job = Job { work: Work::Remove, since: Instant::now(), waiting: Vec::new() };
                 queue.take(tenant.id, job);
             } else {
-                queue.schedule(tenant.id, tenant.next_try.filter(|_| keeps_up(tenant.status)));
+                queue.schedule(tenant.id, tenant.next_try.filter(|_| kept_up));
             }
         }
         tokio::spawn(queue.run(received));
@@ -126,14 +127,6 @@ impl Provisioner {
 
     pub(crate) fn tools(&self) -> &Tools {
         &self.tools
-    }
-}
-
-/// Whether a tenant's file is kept up by itself.
-pub const fn keeps_up(status: Status) -> bool {
-    match status {
-        Status::Provisioned | Status::Active => true,
-        Status::Stopped | Status::Destroyed => false,
     }
 }
 
@@ -309,15 +302,7 @@ async fn put(
     since: Instant,
 ) -> Result<(Provision, Option<Duration>, Again), Fault> {
     let known = id.clone();
-    let asked = matches!(reason, Reason::Hook | Reason::Operator);
-    let begin = move |db: &mut Db| {
-        let tenant = db.known(&known)?;
-        if tenant.status == Status::Destroyed || !(asked || keeps_up(tenant.status)) {
-            return Err(StoreError::Status(known, tenant.status));
-        }
-        db.begin(&known, clock::now())?;
-        Ok(tenant)
-    };
+    let begin = move |db: &mut Db| db.begin(&known, reason, clock::now());
     let tenant = tools.store.with(begin).await?;
     let retried = reason == Reason::Refresh && tenant.error.is_some();
     let reason = if retried { Reason::Retry } else { reason };

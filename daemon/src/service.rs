@@ -5,7 +5,7 @@ use crate::clock;
 use crate::contain::contain_planned;
 use crate::events::Events;
 use crate::hook::provision_tenant_env;
-use crate::provision::{Provisioner, Work, keeps_up};
+use crate::provision::{Provisioner, Work};
 use crate::session::Session;
 use crate::settings::Config;
 use crate::store::{File, Store};
@@ -185,7 +185,7 @@ impl Service {
             Some(id) => vec![id],
             None => {
                 let tenants = self.store.with(|db| db.tenants()).await?;
-                tenants.into_iter().filter(|tenant| keeps_up(tenant.status)).map(|tenant| tenant.id).collect()
+                tenants.into_iter().filter(Tenant::keeps_up).map(|tenant| tenant.id).collect()
             }
         };
         let mut runs = tokio::task::JoinSet::new();

@@ -95,10 +95,14 @@ impl Session {
         handed.await.map_err(|_| Unserved::Closed)
     }
 
-    /// The request should have been over long since: a fetcher that still has
-    /// not answered it hangs.
-    pub async fn overdue(&self, id: u64) {
-        let _ending = self.commands.send(Command::Overdue(id)).await;
+    /// The request should be over: a fetcher that has not answered it soon
+    /// hangs, and is replaced.
+    pub fn overdue(&self, id: u64) {
+        let commands = self.commands.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(PATIENCE).await;
+            let _ending = commands.send(Command::Overdue(id)).await;
+        });
     }
 
     /// Ends the fetcher and the task.

@@ -7,7 +7,7 @@ mod schema;
 pub use rows::Agent;
 
 use crate::tenant::{Tenant, Turn, turn};
-use colibri_control::{ErrorName, Fault, JailName, Outcome, Provision, Settings, Status, TenantId};
+use colibri_control::{ErrorName, Fault, JailName, Outcome, Provision, Reason, Settings, Status, TenantId};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::path::Path;
 use std::sync::mpsc;
@@ -222,13 +222,24 @@ impl Db {
     }
 
     /// Notes that a provision is under way, so that it is done again if this
-    /// process dies.
+    /// process dies. A tenant that is not kept up by itself takes one only when
+    /// somebody asks for it, and is kept up again once its jail starts.
     ///
     /// # Errors
-    /// SQLite's.
-    pub fn begin(&mut self, id: &TenantId, now: u64) -> Result<()> {
-        self.0.execute("UPDATE tenants SET next_try = ?2 WHERE name = ?1", params![id.as_str(), now])?;
-        Ok(())
+    /// `NoTenant`, `Status`, or SQLite's.
+    pub fn begin(&mut self, id: &TenantId, reason: Reason, now: u64) -> Result<Tenant> {
+        self.change(|db| {
+            let mut tenant = rows::tenant(db, id)?.ok_or_else(|| StoreError::NoTenant(id.clone()))?;
+            match reason {
+                Reason::Hook => tenant.status = step(db, &tenant, Turn::Started)?,
+                Reason::Operator if tenant.status != Status::Destroyed => {}
+                _ if tenant.keeps_up() => {}
+                _ => return Err(StoreError::Status(id.clone(), tenant.status)),
+            }
+            let sql = "UPDATE tenants SET next_try = ?2 WHERE name = ?1";
+            db.prepare_cached(sql)?.execute(params![id.as_str(), now])?;
+            Ok(tenant)
+        })
     }
 
     /// Records how a provision ended, and what that means for its tenant.
@@ -345,7 +356,6 @@ fn step(db: &Connection, tenant: &Tenant, event: Turn) -> Result<Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use colibri_control::Reason;
 
     fn db() -> (tempfile::TempDir, Db) {
         let dir = tempfile::tempdir().unwrap();
@@ -389,6 +399,18 @@ mod tests {
         let healed = db.known(&id("web")).unwrap();
         assert_eq!((healed.status, healed.failures, healed.error), (Status::Active, 0, None));
         assert_eq!((healed.shrunken_since, healed.last_success), (None, Some(7)));
+    }
+
+    #[test]
+    fn a_stopped_tenant_is_kept_up_again_from_its_next_start_even_if_that_fails() {
+        let (_dir, mut db) = db();
+        db.end(&end(None, Vec::new())).unwrap();
+        db.turn(&id("web"), Turn::Stopped, File::Goes).unwrap();
+        assert!(matches!(db.begin(&id("web"), Reason::Refresh, 1), Err(StoreError::Status(..))));
+        assert_eq!(db.begin(&id("web"), Reason::Operator, 1).unwrap().status, Status::Stopped);
+        assert_eq!(db.begin(&id("web"), Reason::Hook, 1).unwrap().status, Status::Active);
+        db.end(&end(Some(ErrorName::VaultUnreachable), Vec::new())).unwrap();
+        assert!(db.begin(&id("web"), Reason::Retry, 1).is_ok());
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub struct Tenant {
 /// What happens to a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
+    /// Its jail starts.
+    Started,
     /// Its secrets are in the jail.
     Provisioned,
     /// Its agent was stopped.
@@ -65,6 +67,8 @@ pub enum Turn {
 /// holds the same rule.
 pub const fn turn(status: Status, turn: Turn) -> Option<Status> {
     match (status, turn) {
+        (Status::Provisioned, Turn::Started) => Some(Status::Provisioned),
+        (Status::Active | Status::Stopped, Turn::Started) => Some(Status::Active),
         (Status::Provisioned | Status::Active | Status::Stopped, Turn::Provisioned) => Some(Status::Active),
         (Status::Active | Status::Stopped, Turn::Stopped) => Some(Status::Stopped),
         (Status::Stopped, Turn::Destroyed) => Some(Status::Destroyed),
@@ -186,6 +190,14 @@ impl Tenant {
         self.settings.collection.as_ref().map_or(self.id.as_str(), CollectionName::as_str)
     }
 
+    /// Whether its file is kept up without anybody asking.
+    pub const fn keeps_up(&self) -> bool {
+        match self.status {
+            Status::Provisioned | Status::Active => true,
+            Status::Stopped | Status::Destroyed => false,
+        }
+    }
+
     /// How long a provision may take.
     pub fn deadline(&self, default: Duration) -> Duration {
         self.settings.deadline.map_or(default, |seconds| Duration::from_secs(seconds.into()))
@@ -245,13 +257,21 @@ mod tests {
 
     #[test]
     fn the_life_of_a_tenant_has_no_short_cut() {
-        let reachable =
-            |from| [Turn::Provisioned, Turn::Stopped, Turn::Destroyed].map(|event| turn(from, event));
-        assert_eq!(reachable(Status::Provisioned), [Some(Status::Active), None, None]);
-        assert_eq!(reachable(Status::Active), [Some(Status::Active), Some(Status::Stopped), None]);
-        let from_stopped = [Some(Status::Active), Some(Status::Stopped), Some(Status::Destroyed)];
+        let reachable = |from| {
+            [Turn::Started, Turn::Provisioned, Turn::Stopped, Turn::Destroyed].map(|event| turn(from, event))
+        };
+        assert_eq!(
+            reachable(Status::Provisioned),
+            [Some(Status::Provisioned), Some(Status::Active), None, None]
+        );
+        assert_eq!(
+            reachable(Status::Active),
+            [Some(Status::Active), Some(Status::Active), Some(Status::Stopped), None]
+        );
+        let from_stopped =
+            [Some(Status::Active), Some(Status::Active), Some(Status::Stopped), Some(Status::Destroyed)];
         assert_eq!(reachable(Status::Stopped), from_stopped);
-        assert_eq!(reachable(Status::Destroyed), [None, None, None]);
+        assert_eq!(reachable(Status::Destroyed), [None; 4]);
     }
 
     #[test]

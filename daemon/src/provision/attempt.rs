@@ -192,7 +192,7 @@ async fn serve(
     let is_ready = match timeout_at(deadline, ready).await {
         Ok(is_ready) => is_ready.is_ok(),
         Err(_) => {
-            tools.session.overdue(id).await;
+            tools.session.overdue(id);
             return Err(Some(late("the vault's answer did not come before the deadline")));
         }
     };
@@ -204,7 +204,7 @@ async fn serve(
     record.step("write");
     let fetched = timeout_at(Instant::now() + TAIL, &mut done).await.ok().and_then(Result::ok);
     if fetched.is_none() {
-        tools.session.overdue(id).await;
+        tools.session.overdue(id);
     }
     judge(written, fetched, record).map_err(Some)
 }

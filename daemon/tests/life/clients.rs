@@ -47,6 +47,10 @@ fn the_credentials_are_in_no_environment() {
         }
     }
     assert!(!host.log().contains("canary"));
+    let status = fs::read_to_string(format!("/proc/{fetcher}/status")).unwrap();
+    let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(!line("Uid:").contains("\t0"), "{}", line("Uid:"));
+    assert_eq!(line("Groups:").trim_end(), "Groups:");
 }
 
 #[test]

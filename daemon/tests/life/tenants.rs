@@ -113,8 +113,8 @@ fn each_failure_has_its_name_and_the_old_file_stays() {
         (Collection::Fails(ErrorName::VaultUnreachable), ErrorName::VaultUnreachable),
         (Collection::Stops, ErrorName::VaultTimeout),
         (Collection::Crashes, ErrorName::FetcherFailed),
-        (Collection::Hangs, ErrorName::DeadlineExceeded),
         (Collection::Fails(ErrorName::KeyConflict), ErrorName::KeyConflict),
+        (Collection::Hangs, ErrorName::DeadlineExceeded),
     ] {
         host.has("web", collection);
         let provision = host.provision("web");
@@ -122,6 +122,17 @@ fn each_failure_has_its_name_and_the_old_file_stays() {
         assert_eq!(host.show("web").last_error.unwrap().name, name);
         assert_eq!(host.content("web"), before);
     }
+}
+
+#[test]
+fn a_fetcher_that_hangs_is_replaced() {
+    let host = Host::with(&[("COLIBRI_DEADLINE", "1s")]);
+    host.has("web", Collection::Hangs);
+    host.register("web");
+    host.hook("web", &host.root("web"));
+    host.secrets("web", &[("A", "1")]);
+    wait(SOON, || host.content("web").is_some(), || host.log());
+    assert!(host.sessions() > 1);
 }
 
 #[test]

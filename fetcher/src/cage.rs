@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroizing;
 
@@ -32,6 +33,8 @@ pub const WARDEN: &str = "warden";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest output of a command that is kept, in bytes.
 const MAX_OUTPUT: u64 = 1024 * 1024;
+/// The same of `bw serve`.
+const MAX_SERVE_OUTPUT: u64 = 4096;
 
 /// The cage, from outside.
 #[derive(Debug)]
@@ -107,23 +110,32 @@ impl Cage {
             Ok(output) => output,
             Err(_) => {
                 self.kill().await?;
-                let step = args.first().copied().unwrap_or_default();
+                let step = args.iter().find(|arg| !arg.starts_with('-')).copied().unwrap_or_default();
                 Err(Failure::new(VaultTimeout, format!("`bw {step}` did not end in time")))
             }
         }
     }
 
-    /// Starts `bw serve` on one end of a socketpair; the other is returned.
+    /// Starts `bw serve` on one end of a socketpair; the other is returned,
+    /// with the output, which is at its end when `bw serve` is.
     ///
     /// # Errors
     /// `BwCrashed`.
-    pub async fn serve(&mut self) -> Result<UnixStream, Failure> {
+    pub async fn serve(&mut self) -> Result<(UnixStream, JoinHandle<String>), Failure> {
         let (near, far) = UnixStream::pair().map_err(|error| lost(&error))?;
         let reader =
             self.start(&["serve", "--hostname", "fd+connected://0"], Vec::new(), Some(far.into())).await?;
         let mut reader = receiver(reader).map_err(|error| lost(&error))?;
-        tokio::spawn(async move { tokio::io::copy(&mut reader, &mut tokio::io::sink()).await });
-        Ok(near)
+        let output = tokio::spawn(async move {
+            let mut head = Vec::new();
+            let kept = (&mut reader).take(MAX_SERVE_OUTPUT).read_to_end(&mut head).await;
+            let rest = tokio::io::copy(&mut reader, &mut tokio::io::sink()).await;
+            if let Err(error) = kept.and(rest.map(|_| 0)) {
+                tracing::debug!(%error, "cannot read what bw serve says");
+            }
+            String::from_utf8_lossy(&head).into_owned()
+        });
+        Ok((near, output))
     }
 
     /// Kills what runs.

@@ -42,8 +42,14 @@ const TABLE: &[(&str, ErrorName, &str)] = &[
     ("certificate has expired", TlsUntrusted, "the vault's certificate has expired"),
     ("not yet valid", TlsUntrusted, "the vault's certificate is not valid yet"),
     ("does not match certificate", TlsUntrusted, "the vault's certificate is for another name"),
+    ("certificate", TlsUntrusted, "the vault's certificate is not accepted"),
     ("ssl routines", TlsUntrusted, "the vault does not speak TLS that bw accepts"),
     ("insecure url not allowed", ErrorName::BadRequest, "the server's URL does not begin with https://"),
+    ("invalid json response body", VaultError, "the vault answered with something that is no JSON"),
+    ("does not contain a valid access token", VaultError, "the vault answered a login with something else"),
+    ("cannot read properties of", VaultError, "the vault answered with something that bw does not expect"),
+    ("\"statuscode\":401", VaultLocked, "the vault does not accept the session any more"),
+    ("\"statuscode\":429", RateLimited, "the vault limits requests"),
     ("cannot find module", BwUnusable, "bw is not completely installed"),
     ("syntaxerror", BwUnusable, "this Node cannot run this bw"),
     ("heap out of memory", BwCrashed, "bw ran out of memory"),
@@ -54,9 +60,16 @@ pub fn failure(said: &str) -> Failure {
     let said = said.to_lowercase();
     match TABLE.iter().find(|(word, ..)| said.contains(word)) {
         Some((_, name, text)) => Failure::new(*name, *text),
-        None => {
-            Failure::new(VaultError, "the vault, or bw, answered with an error that has no name of its own")
-        }
+        None => Failure::new(VaultError, unknown(&said)),
+    }
+}
+
+/// Of what nobody knows only the HTTP status is passed on.
+fn unknown(said: &str) -> String {
+    let status = said.split_once("\"statuscode\":").and_then(|(_, rest)| rest.get(..3));
+    match status.and_then(|status| status.parse::<u16>().ok()) {
+        Some(status) => format!("the vault answered with HTTP status {status}"),
+        None => "the vault, or bw, answered with an error that has no name of its own".into(),
     }
 }
 
@@ -85,6 +98,7 @@ mod tests {
             ("request to https://x/ failed, reason: self-signed certificate", TlsUntrusted),
             ("Error: Insecure URL not allowed. All URLs must use HTTPS.", ErrorName::BadRequest),
             ("Error: Cannot find module './344.js'", BwUnusable),
+            (r#"Syncing failed: {"response":null,"statusCode":401}"#, VaultLocked),
             ("", VaultError),
         ] {
             assert_eq!(failure(said).name, name, "{said}");
@@ -95,6 +109,8 @@ mod tests {
     fn what_was_said_is_not_passed_on() {
         assert!(!failure("Invalid client_id CANARY").message.contains("CANARY"));
         assert!(!failure("CANARY").message.contains("CANARY"));
+        let failure = failure(r#"{"response":null,"statusCode":502}"#);
+        assert_eq!(failure.message, "the vault answered with HTTP status 502");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::answer::{self, Answer};
 use crate::classify;
 use crate::words::Failure;
-use colibri_control::ErrorName::{BwCrashed, LimitExceeded, VaultTimeout};
+use colibri_control::ErrorName::{BwCrashed, LimitExceeded, VaultError, VaultTimeout};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -13,11 +13,15 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use std::os::unix::net::UnixStream;
-use tokio::time::{Instant, timeout_at};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroizing;
 
 /// Longest answer, in bytes.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
+/// Between the end of the connection and that of the process.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// `bw serve` answers to this name only.
 const AUTHORITY: &str = "localhost:8087";
 
@@ -25,6 +29,7 @@ const AUTHORITY: &str = "localhost:8087";
 #[derive(Debug)]
 pub struct Serve {
     sender: SendRequest<Full<Bytes>>,
+    output: Option<JoinHandle<String>>,
     requests: u32,
 }
 
@@ -33,7 +38,7 @@ impl Serve {
     ///
     /// # Errors
     /// `BwCrashed`.
-    pub async fn open(socket: UnixStream) -> Result<Self, Failure> {
+    pub async fn open((socket, output): (UnixStream, JoinHandle<String>)) -> Result<Self, Failure> {
         let stream = socket.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(socket));
         let stream = stream.map_err(|error| crashed(&error))?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| crashed(&error))?;
@@ -42,7 +47,7 @@ impl Serve {
                 tracing::debug!(%error, "the connection to bw serve ended");
             }
         });
-        Ok(Self { sender, requests: 0 })
+        Ok(Self { sender, output: Some(output), requests: 0 })
     }
 
     /// How many requests it was sent.
@@ -53,7 +58,8 @@ impl Serve {
     /// Asks and returns the answer as it came.
     ///
     /// # Errors
-    /// `VaultTimeout`, `BwCrashed`, `LimitExceeded`.
+    /// `VaultTimeout`, `LimitExceeded`, or by what `bw serve` said when it
+    /// ended.
     pub async fn bytes(
         &mut self,
         method: Method,
@@ -63,8 +69,22 @@ impl Serve {
     ) -> Result<Zeroizing<Vec<u8>>, Failure> {
         self.requests += 1;
         match timeout_at(deadline, self.exchange(method, path, body)).await {
+            Ok(Err(Failure { name: BwCrashed, message })) => Err(self.last_words(message).await),
             Ok(answer) => answer,
             Err(_) => Err(Failure::new(VaultTimeout, format!("bw did not answer {} in time", plain(path)))),
+        }
+    }
+
+    /// Why it ended, if it said so.
+    async fn last_words(&mut self, message: String) -> Failure {
+        let output = self.output.take().map(|output| timeout(PATIENCE, output));
+        let said = match output {
+            Some(output) => output.await.ok().and_then(Result::ok).unwrap_or_default(),
+            None => String::new(),
+        };
+        match classify::failure(&said) {
+            Failure { name: VaultError, .. } => Failure::new(BwCrashed, message),
+            known => known,
         }
     }
 

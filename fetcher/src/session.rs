@@ -31,6 +31,9 @@ const MAX_REQUESTS: u32 = 2000;
 const MAX_LISTS: u32 = 6;
 /// Between an empty list and the question whether it is true.
 const PAUSE: Duration = Duration::from_millis(250);
+/// Longest time for an unlock, which takes a second. `bw` hangs in it for ever
+/// when the vault failed in the middle of the login.
+const UNLOCK: Duration = Duration::from_secs(30);
 /// After the vault limited or refused a login, none is tried for this long.
 const PENALTY: Duration = Duration::from_secs(60);
 
@@ -46,6 +49,7 @@ pub struct Session {
     states: UnboundedSender<SessionState>,
     serve: Option<Serve>,
     synced: Option<Instant>,
+    forced: Option<Instant>,
     collections: Option<Vec<Collection>>,
     refused: Option<Refused>,
 }
@@ -98,6 +102,7 @@ impl Session {
             states,
             serve: None,
             synced: None,
+            forced: None,
             collections: None,
             refused: None,
         }
@@ -114,22 +119,35 @@ impl Session {
         for state in [SessionState::LoggedIn, SessionState::LoggedOut] {
             let Err(failure) = &result else { break };
             let session_is_to_blame = match failure.name {
-                VaultLocked => true,
+                VaultLocked => self.state != SessionState::LoggedOut,
                 BwCrashed | VaultError => warm && state == SessionState::LoggedIn,
                 _ => false,
             };
             if session_is_to_blame {
                 tracing::warn!(%failure, "starting again");
                 self.fall_back(state).await?;
+                self.refused = None;
                 result = self.attempt(fetch, span, steps).await;
             }
         }
-        if let Err(Failure { name: VaultTimeout | BwCrashed | VaultLocked | VaultError, .. }) = &result
-            && self.serve.is_some()
-        {
-            self.fall_back(SessionState::LoggedIn).await?;
+        if let Err(failure) = &result {
+            self.refused = Refused::by(failure).or_else(|| self.refused.take());
+            self.discard(failure).await?;
         }
         result
+    }
+
+    /// After some failures `bw serve` is good for nothing.
+    async fn discard(&mut self, failure: &Failure) -> Result<(), Failure> {
+        match (failure.name, self.state) {
+            (VaultTimeout | VaultError | BwCrashed, SessionState::Serving) => {
+                self.fall_back(SessionState::LoggedOut).await
+            }
+            (VaultTimeout | BwCrashed | VaultLocked | VaultError, _) if self.serve.is_some() => {
+                self.fall_back(SessionState::LoggedIn).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Tells the daemon that nothing is under way.
@@ -178,7 +196,7 @@ impl Session {
                 SessionState::Unlocked | SessionState::Closed => return Ok(()),
             };
             if let Err(failure) = result {
-                self.refused = Refused::by(&failure);
+                self.refused = Refused::waiting(&failure);
                 return Err(failure);
             }
             self.enter(next);
@@ -206,10 +224,14 @@ impl Session {
             secret("BW_CLIENTSECRET", &self.credentials.client_secret),
         ];
         let output = self.cage.run(&["--response", "login", "--apikey"], credentials, deadline).await?;
-        self.verdict(&output)
+        self.verdict(&output).map_err(|failure| match failure.name {
+            VaultLocked => Failure::new(VaultError, "the vault refuses to let anybody log in"),
+            _ => failure,
+        })
     }
 
-    /// Starts `bw serve`, and makes sure that it means the configured server.
+    /// Starts `bw serve`, makes sure that it means the configured server, and
+    /// syncs: without the vault's content, unlocking would hang.
     async fn start(&mut self, deadline: Instant) -> Result<(), Failure> {
         self.serve = Some(Serve::open(self.cage.serve().await?).await?);
         let status: Status = self.get("/status", deadline).await?;
@@ -235,7 +257,12 @@ impl Session {
         let mut body = Zeroizing::new(Vec::with_capacity(password.len() * 6 + 32));
         serde_json::to_writer(&mut *body, &Unlock { password })
             .map_err(|_| Failure::new(BadCredentials, "the password cannot be sent"))?;
-        match self.ask::<Anything>(Method::POST, "/unlock", body, deadline).await {
+        let soon = Instant::now() + UNLOCK;
+        match self.ask::<Anything>(Method::POST, "/unlock", body, deadline.min(soon)).await {
+            Err(Failure { name: VaultTimeout, .. }) if soon < deadline => Err(Failure::new(
+                VaultError,
+                "bw does not unlock: the vault's content did not come with the login",
+            )),
             Err(failure) if failure.name != VaultTimeout && failure.name != BwCrashed => {
                 let open = self.get::<Anything>("/list/object/collections", deadline).await;
                 open.map(drop).map_err(|_| failure)
@@ -266,13 +293,21 @@ impl Session {
             }
             let all = self.collections.as_deref().unwrap_or_default();
             match choose(all, fetch, warnings) {
-                Err(failure) if failure.name == CollectionNotFound && !path.is_empty() => {
+                Err(failure)
+                    if failure.name == CollectionNotFound && !path.is_empty() && self.may_force() =>
+                {
+                    self.forced = Some(Instant::now());
                     self.sync(path, deadline).await?;
                 }
                 chosen => return chosen,
             }
         }
         Err(missing(fetch))
+    }
+
+    /// A forced sync costs a login at the server.
+    fn may_force(&self) -> bool {
+        self.forced.is_none_or(|forced| forced.elapsed() >= PENALTY)
     }
 
     /// A list counts when two answers in a row agree; right after a sync the
@@ -330,6 +365,9 @@ impl Session {
                 Failure::new(BwCrashed, format!("bw answered, but ended with {}", output.how))
             }
             Answer::Refusal(message) => classify::failure(&message),
+            Answer::Garbage if output.success && output.text.is_empty() => {
+                Failure::new(VaultError, "bw ended without a word: the vault's answer was cut off")
+            }
             Answer::Garbage => match classify::failure(&output.text) {
                 Failure { name: VaultError, .. } => {
                     Failure::new(BwCrashed, format!("bw gave no answer and ended with {}", output.how))
@@ -370,15 +408,21 @@ impl Session {
 }
 
 impl Refused {
-    /// A timeout is the asker's own; anything else holds for all who waited.
+    /// By a start that failed: it answers all who waited for it, but for a
+    /// timeout, which is the asker's own.
+    fn waiting(failure: &Failure) -> Option<Self> {
+        let at = Instant::now();
+        (failure.name != VaultTimeout).then(|| Self { at, until: at, failure: failure.clone() })
+    }
+
+    /// By a vault that must be left alone for a while.
     fn by(failure: &Failure) -> Option<Self> {
         let at = Instant::now();
-        let until = match failure.name {
-            VaultTimeout => return None,
-            RateLimited | BadCredentials | ClientTooOld => at + PENALTY,
-            _ => at,
-        };
-        Some(Self { at, until, failure: failure.clone() })
+        matches!(failure.name, RateLimited | BadCredentials | ClientTooOld).then(|| Self {
+            at,
+            until: at + PENALTY,
+            failure: failure.clone(),
+        })
     }
 }
 

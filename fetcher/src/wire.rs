@@ -42,22 +42,23 @@ impl Wire {
         Ok(Self { stream: Arc::new(UnixStream::from_std(socket)?), sending: Arc::default() })
     }
 
-    /// Reads words of at most `bound` bytes until the peer closes or says
-    /// something that is no word.
+    /// Reads words of at most `bound` bytes until the peer closes, says
+    /// something that is no word, or nobody listens any more.
     pub fn inbox<T: DeserializeOwned + Send + 'static>(&self, bound: usize) -> Inbox<T> {
         let (to, inbox) = mpsc::channel(BACKLOG);
         let stream = self.stream.clone();
         tokio::spawn(async move {
-            loop {
-                match recv(&stream, bound).await {
-                    Ok(Some(word)) => {
-                        if to.send(word).await.is_err() {
-                            return;
-                        }
-                    }
-                    Ok(None) => return,
-                    Err(error) => return tracing::error!(%error, "cannot receive"),
+            let forward = async {
+                while let Some(word) = recv(&stream, bound).await? {
+                    to.send(word).await.map_err(|_| Error::from(ErrorKind::BrokenPipe))?;
                 }
+                Ok(())
+            };
+            tokio::select! {
+                result = forward => if let Err::<(), Error>(error) = result {
+                    tracing::error!(%error, "cannot receive");
+                },
+                () = to.closed() => {}
             }
         });
         inbox

@@ -26,7 +26,7 @@ const RESOLVER: [&str; 9] = [
 const DEVICES: [&str; 3] = ["/dev/null", "/dev/random", "/dev/urandom"];
 
 pub fn bw(view: &View, relay: u16) -> Result<(), Unconfined> {
-    restrict(|rules| {
+    restrict(Scope::from_all(KNOWN), |rules| {
         rules
             .add_rules(path_beneath_rules([&view.dir], AccessFs::from_all(KNOWN)))?
             .add_rules(path_beneath_rules(DEVICES, AccessFs::from_file(KNOWN)))?
@@ -38,7 +38,8 @@ pub fn bw(view: &View, relay: u16) -> Result<(), Unconfined> {
 pub fn fetcher(dir: &Path, vault: u16) -> Result<(), Unconfined> {
     let empty = AccessFs::ReadDir | AccessFs::RemoveDir | AccessFs::RemoveFile;
     let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
-    restrict(|rules| {
+    // Signals are not scoped: the cage is outside, and has to be killed.
+    restrict(Scope::AbstractUnixSocket.into(), |rules| {
         rules
             .add_rules(path_beneath_rules([dir], empty))?
             .add_rules(path_beneath_rules(dir.parent(), AccessFs::RemoveDir))?
@@ -49,12 +50,13 @@ pub fn fetcher(dir: &Path, vault: u16) -> Result<(), Unconfined> {
 
 /// Nothing is allowed but what `rules` adds; no new privileges.
 fn restrict(
+    scope: BitFlags<Scope>,
     rules: impl FnOnce(RulesetCreated) -> Result<RulesetCreated, RulesetError>,
 ) -> Result<(), Unconfined> {
     let all = Ruleset::default()
         .handle_access(AccessFs::from_all(KNOWN))
         .and_then(|set| set.handle_access(AccessNet::from_all(KNOWN)))
-        .and_then(|set| set.scope(Scope::from_all(KNOWN)))
+        .and_then(|set| set.scope(scope))
         .and_then(Ruleset::create);
     let status = all.and_then(rules).and_then(RulesetCreated::restrict_self);
     match status.map(|status| status.ruleset) {

@@ -1,0 +1,241 @@
+//! The real fetcher with the real `bw` and the test vault.
+
+#[path = "support/driver.rs"]
+mod driver;
+
+use colibri_control::ErrorName::{self, BadCredentials, CollectionNotFound, VaultTimeout, VaultUnreachable};
+use colibri_fetcher::words::{Failure, Fetch, SessionState};
+use colibri_ipc::Secret;
+use colibri_test_vault::{Fixture, Transport, Vault};
+use driver::{Fetcher, Place, request};
+
+fn fleet(place: &Place) -> Vault {
+    Vault::start(Fixture::fleet(3, 2), place.path()).unwrap()
+}
+
+fn name(outcome: &Result<colibri_fetcher::words::Fetched, Failure>) -> ErrorName {
+    outcome.as_ref().unwrap_err().name
+}
+
+#[test]
+fn three_requests_share_one_login() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+    let asked: Vec<_> = (0..3).map(|at| fetcher.ask(request(at, &format!("jail-{at:04}")))).collect();
+    for (at, pair) in asked.into_iter().enumerate() {
+        let pairs = driver::pairs(pair).unwrap();
+        let expected = [0, 1].map(|key| (format!("KEY_{key}"), format!("value-{at}-{key}")));
+        assert_eq!(pairs, expected);
+    }
+    for id in 0..3 {
+        let done = fetcher.done();
+        let fetched = done.outcome.unwrap();
+        assert_eq!((done.id, fetched.keys.len(), fetched.bw_version.as_str()), (id, 2, "2026.8.0"));
+    }
+    assert_eq!(vault.logins(), 1);
+    assert!(fetcher.close().success());
+}
+
+#[test]
+fn the_session_goes_through_its_states_and_ends_when_idle() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    let settings = colibri_fetcher::words::Vault { idle_ms: 0, ..place.vault(&vault) };
+    let mut fetcher = Fetcher::start(&place, settings);
+    assert!(fetcher.fetch(request(1, "jail-0000")).1.is_some());
+    assert!(fetcher.ended().success());
+    use SessionState::{Closed, Idle, LoggedIn, Serving, Unlocked};
+    assert_eq!(fetcher.states, [LoggedIn, Serving, Unlocked, Idle, Closed]);
+}
+
+#[test]
+fn wrong_credentials_have_a_name() {
+    type Spoil = fn(&mut colibri_fetcher::words::Credentials);
+    let spoils: [Spoil; 3] = [
+        |it| it.client_secret = Secret::new("wrong".into()),
+        |it| it.client_id = Secret::new("user.00000000-0000-4000-8000-000000000000".into()),
+        |it| it.password = Secret::new("wrong".into()),
+    ];
+    for spoil in spoils {
+        let place = Place::new();
+        let vault = fleet(&place);
+        let mut settings = place.vault(&vault);
+        spoil(&mut settings.credentials);
+        let mut fetcher = Fetcher::start(&place, settings);
+        let (done, pairs) = fetcher.fetch(request(1, "jail-0000"));
+        assert_eq!((name(&done.outcome), pairs), (BadCredentials, None), "{done:?}");
+        // The vault is not asked again and again.
+        let asked = vault.count(colibri_test_vault::Route::Token);
+        assert_eq!(name(&fetcher.fetch(request(2, "jail-0000")).0.outcome), BadCredentials);
+        assert_eq!(vault.count(colibri_test_vault::Route::Token), asked);
+        assert!(fetcher.close().success());
+    }
+}
+
+#[test]
+fn a_vault_that_is_down_hangs_or_closes_has_a_name() {
+    for (transport, expected) in [
+        (Transport::Refuse, VaultUnreachable),
+        (Transport::Close, VaultUnreachable),
+        (Transport::Untrusted, ErrorName::TlsUntrusted),
+        (Transport::Hang, VaultTimeout),
+    ] {
+        let place = Place::new();
+        let vault = fleet(&place);
+        vault.transport(transport);
+        let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+        let deadline_ms = if transport == Transport::Hang { 5_000 } else { 60_000 };
+        let (done, pairs) = fetcher.fetch(Fetch { deadline_ms, ..request(1, "jail-0000") });
+        assert_eq!((name(&done.outcome), pairs), (expected, None), "{transport:?}: {done:?}");
+        vault.transport(Transport::Sound);
+        let (done, pairs) = fetcher.fetch(request(2, "jail-0000"));
+        assert_eq!(pairs.unwrap().len(), 2, "{transport:?}: {done:?}");
+        assert!(fetcher.close().success());
+    }
+}
+
+#[test]
+fn a_collection_that_is_missing_is_asked_for_twice() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+    let (done, pairs) = fetcher.fetch(request(1, "jail-9999"));
+    assert_eq!((name(&done.outcome), pairs), (CollectionNotFound, None));
+    vault.edit(|fixture| fixture.add_collection("jail-9999")).unwrap();
+    assert!(fetcher.fetch(request(2, "jail-9999")).1.is_some_and(|pairs| pairs.is_empty()));
+    assert!(fetcher.close().success());
+}
+
+#[test]
+fn a_killed_fetcher_leaves_no_process_and_the_next_removes_its_directory() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+    assert!(fetcher.fetch(request(1, "jail-0000")).1.is_some());
+    assert!(place.processes().iter().any(|(_, command)| command.contains("serve")));
+    fetcher.kill();
+    let mut next = Fetcher::start(&place, place.vault(&vault));
+    assert!(next.fetch(request(2, "jail-0000")).1.is_some());
+    assert_eq!(std::fs::read_dir(place.base()).unwrap().count(), 1);
+    assert!(next.close().success());
+}
+
+#[test]
+fn an_expired_token_and_a_crash_are_put_right_without_anybody() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+    assert!(fetcher.fetch(request(1, "jail-0000")).1.is_some());
+    vault.expire_tokens();
+    assert!(fetcher.fetch(request(2, "jail-0000")).1.is_some());
+    let logins = vault.logins();
+    let serve =
+        place.processes().into_iter().filter(|(_, command)| command.contains(" serve ")).map(|(pid, _)| pid);
+    for pid in serve {
+        let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+    assert!(fetcher.fetch(request(3, "jail-0000")).1.is_some());
+    assert_eq!(vault.logins(), logins, "a new bw serve needs no login");
+    assert!(fetcher.close().success());
+}
+
+#[test]
+fn a_change_in_the_vault_is_seen_and_a_shrunken_answer_is_not_believed_at_once() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+    assert_eq!(fetcher.fetch(request(1, "jail-0000")).1.unwrap().len(), 2);
+    vault.edit(|fixture| fixture.organizations[0].items.clear()).unwrap();
+    let known = Fetch { known_keys: 2, ..request(2, "jail-0000") };
+    let (done, pairs) = fetcher.fetch(known.clone());
+    assert_eq!((name(&done.outcome), pairs), (ErrorName::AnswerShrunken, None));
+    let (done, pairs) = fetcher.fetch(Fetch { id: 3, confirm_shrunken: true, ..known });
+    assert_eq!((pairs.unwrap().len(), done.warnings.len()), (0, 1), "{done:?}");
+    assert!(fetcher.close().success());
+}
+
+#[test]
+fn two_collections_of_one_name_are_refused_unless_one_is_pinned() {
+    let place = Place::new();
+    let mut fixture = Fixture::fleet(1, 1);
+    let twin = fixture.organizations[0].collections[0].clone();
+    let id = "11111111-1111-4111-8111-111111111111".to_owned();
+    fixture.organizations[0]
+        .collections
+        .push(colibri_test_vault::Collection { id: id.clone(), ..twin.clone() });
+    let vault = Vault::start(fixture, place.path()).unwrap();
+    let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+    let failure = fetcher.fetch(request(1, "jail-0000")).0.outcome.unwrap_err();
+    assert_eq!(failure.name, ErrorName::CollectionAmbiguous);
+    assert!(failure.message.contains(&id));
+    let (done, pairs) = fetcher.fetch(Fetch { pinned: Some(id.clone()), ..request(2, "jail-0000") });
+    assert_eq!((done.outcome.unwrap().collection_id, pairs.unwrap().len()), (id, 0));
+    assert!(fetcher.close().success());
+}
+
+#[test]
+fn hidden_passwords_are_not_taken_for_empty_ones() {
+    for version in ["2026.8.0", "2026.9.0"] {
+        let place = Place::new();
+        let mut fixture = Fixture::fleet(1, 1);
+        let account = fixture.accounts[0].email.clone();
+        let hide = colibri_test_vault::Access::HidePasswords;
+        fixture.organizations[0].collections[0].access.insert(account, hide);
+        let vault = Vault::start(fixture, place.path()).unwrap();
+        let settings = colibri_fetcher::words::Vault { bw: driver::bw(version), ..place.vault(&vault) };
+        let mut fetcher = Fetcher::start(&place, settings);
+        let (done, pairs) = fetcher.fetch(request(1, "jail-0000"));
+        assert_eq!((name(&done.outcome), pairs), (ErrorName::CollectionUnreadable, None), "{version}");
+        assert!(fetcher.close().success());
+    }
+}
+
+#[test]
+fn every_odd_item_comes_as_it_is_with_each_version() {
+    let seen = ["2026.8.0", "2026.9.0"].map(|version| {
+        let place = Place::new();
+        let vault = Vault::start(Fixture::edge().unwrap(), place.path()).unwrap();
+        let settings = colibri_fetcher::words::Vault { bw: driver::bw(version), ..place.vault(&vault) };
+        let mut fetcher = Fetcher::start(&place, settings);
+        let (done, pairs) = fetcher.fetch(request(1, "edge"));
+        assert_eq!(done.outcome.unwrap().bw_version, version);
+        assert_eq!(fetcher.fetch(request(2, "second")).1.unwrap(), [("IN_TWO".into(), "two".into())]);
+        assert_eq!(vault.logins(), 1);
+        assert!(fetcher.close().success());
+        (pairs.unwrap(), done.warnings)
+    });
+    assert_eq!(seen[0], seen[1]);
+    let value = |key: &str| seen[0].0.iter().find(|pair| pair.0 == key).map(|pair| pair.1.as_str());
+    for (key, expected) in [
+        ("API_KEY_v2", None),
+        ("P_EMPTY", Some("")),
+        ("P_DOLLAR", Some("$HOME ${X} $(id)")),
+        ("P_CR", Some("a\r\nb")),
+        ("P_LEAD", Some("  lead")),
+        ("P_TRAIL", Some("trail  ")),
+        ("P_UNI", Some("пароль-密碼-é")),
+        ("X3", Some("spaced")),
+        ("X5", Some("a=b")),
+        ("X6", Some("a # b")),
+        ("X7", Some("multi\\")),
+    ] {
+        assert_eq!(value(key), expected, "{key}");
+    }
+    let warnings = seen[0].1.join("\n");
+    for part in [
+        "2FA_CODE",
+        "API-KEY.v2",
+        "BAD!KEY",
+        "CARD",
+        "db password",
+        "DUP",
+        "IDENT",
+        "ÜMLAUT",
+        "line 8 of",
+        "P_EMPTY",
+    ] {
+        assert!(warnings.contains(part), "{part} in\n{warnings}");
+    }
+}

@@ -1,0 +1,237 @@
+//! Plays the daemon: starts the real fetcher on a socketpair, asks, and looks
+//! at what is left of it.
+
+use colibri_fetcher::words::{
+    Credentials, Done, Fetch, FromFetcher, MAX_WORD, SessionState, ToFetcher, Vault,
+};
+use colibri_ipc::{MAX_FRAME, Secret, ToWriter, decode, encode};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use std::fs::{self, File};
+use std::io::{IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The pinned `bw` of that version.
+pub fn bw(version: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let bw = root.join("target/bw").join(version).join("node_modules/.bin/bw");
+    assert!(bw.exists(), "{} is missing: run scripts/bw", bw.display());
+    bw
+}
+
+/// Where a fetcher may leave things: a base directory and a log.
+pub struct Place(TempDir);
+
+impl Place {
+    pub fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(place.base()).unwrap();
+        place
+    }
+
+    pub fn base(&self) -> PathBuf {
+        self.0.path().canonicalize().unwrap().join("base")
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.0.path().join("log")).unwrap()).into_owned()
+    }
+
+    /// What is known of the vault.
+    pub fn vault(&self, vault: &colibri_test_vault::Vault) -> Vault {
+        let known = vault.credentials().unwrap();
+        Vault {
+            bw: bw("2026.8.0"),
+            server: Some(vault.url()),
+            ca_file: Some(vault.ca_file().to_owned()),
+            app_data_base: self.base(),
+            idle_ms: 60_000,
+            bwrap: None,
+            insecure_no_sandbox: false,
+            credentials: Credentials {
+                client_id: Secret::new(known.client_id),
+                client_secret: Secret::new(known.client_secret),
+                password: Secret::new(known.password),
+            },
+        }
+    }
+
+    /// Processes that have to do with this place, each with its command line.
+    pub fn processes(&self) -> Vec<(u32, String)> {
+        let mark = self.base().display().to_string();
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let read = |pid: u32, file: &str| {
+            let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).replace('\0', " ")
+        };
+        pids.filter(|pid| read(*pid, "cmdline").contains(&mark) || read(*pid, "environ").contains(&mark))
+            .map(|pid| (pid, read(pid, "cmdline")))
+            .collect()
+    }
+
+    /// Nothing is left: no process, no directory.
+    pub fn assert_clean(&self) {
+        let until = Instant::now() + PATIENCE;
+        while !self.processes().is_empty() {
+            assert!(Instant::now() < until, "left: {:?}\n{}", self.processes(), self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(fs::read_dir(self.base()).unwrap().count(), 0, "{}", self.log());
+    }
+}
+
+/// A running fetcher.
+pub struct Fetcher<'a> {
+    place: &'a Place,
+    child: Child,
+    pub socket: UnixStream,
+    pub states: Vec<SessionState>,
+    ready: Vec<u64>,
+}
+
+impl<'a> Fetcher<'a> {
+    /// Starts one and opens the vault.
+    pub fn start(place: &'a Place, vault: Vault) -> Self {
+        let (socket, stdin) = UnixStream::pair().unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let log = File::options().append(true).create(true).open(place.0.path().join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_colibri-fetcher"))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("COLIBRI_LOG", "trace")
+            .stdin(OwnedFd::from(stdin))
+            .stdout(std::process::Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut fetcher = Self { place, child, socket, states: Vec::new(), ready: Vec::new() };
+        fetcher.say(&ToFetcher::Open(Box::new(vault)), None);
+        fetcher
+    }
+
+    /// Sends a word, with a descriptor on its header.
+    pub fn say(&mut self, word: &ToFetcher, fd: Option<UnixStream>) {
+        let body = encode(word).unwrap();
+        let header = u32::try_from(body.len()).unwrap().to_le_bytes();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fds: Vec<_> = fd.iter().map(AsFd::as_fd).collect();
+        if !fds.is_empty() {
+            assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+        }
+        sendmsg(&self.socket, &[IoSlice::new(&header)], &mut control, SendFlags::NOSIGNAL).unwrap();
+        self.socket.write_all(&body).unwrap();
+    }
+
+    /// Asks; the returned end is the writer's.
+    pub fn ask(&mut self, fetch: Fetch) -> UnixStream {
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.say(&ToFetcher::Fetch(Box::new(fetch)), Some(far));
+        near
+    }
+
+    /// Asks, and waits for the end of it.
+    pub fn fetch(&mut self, fetch: Fetch) -> (Done, Option<Vec<(String, String)>>) {
+        let pair = self.ask(fetch);
+        let pairs = pairs(pair);
+        (self.done(), pairs)
+    }
+
+    /// The next word; `None` when the fetcher has closed.
+    pub fn hear(&mut self) -> Option<FromFetcher> {
+        let body = colibri_ipc::recv(&mut self.socket, MAX_WORD)
+            .unwrap_or_else(|error| panic!("{error}\n{}", self.place.log()))?;
+        Some(decode(&body).unwrap())
+    }
+
+    /// The next request's end.
+    pub fn done(&mut self) -> Done {
+        loop {
+            match self.hear().unwrap_or_else(|| panic!("closed\n{}", self.place.log())) {
+                FromFetcher::State(state) => self.states.push(state),
+                FromFetcher::Ready { id } => self.ready.push(id),
+                FromFetcher::Done(done) => {
+                    assert!(done.outcome.is_err() || self.ready.contains(&done.id), "done before ready");
+                    return *done;
+                }
+            }
+        }
+    }
+
+    /// Closes, and makes sure that nothing is left.
+    pub fn close(mut self) -> ExitStatus {
+        self.socket.shutdown(std::net::Shutdown::Write).unwrap();
+        self.ended()
+    }
+
+    /// Waits for the end.
+    pub fn ended(&mut self) -> ExitStatus {
+        while let Some(word) = self.hear() {
+            if let FromFetcher::State(state) = word {
+                self.states.push(state);
+            }
+        }
+        let status = self.child.wait().unwrap();
+        self.place.assert_clean();
+        status
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Fetcher<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.place.log());
+        }
+        // Reaped already, unless a test fails.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A request as a test would make it.
+pub fn request(id: u64, collection: &str) -> Fetch {
+    Fetch {
+        id,
+        collection: collection.into(),
+        pinned: None,
+        known_keys: 0,
+        confirm_shrunken: false,
+        rules: colibri_fetcher::words::Rules::default(),
+        deadline_ms: 60_000,
+    }
+}
+
+/// What came on the pair's socket; `None` without a commit.
+pub fn pairs(mut pair: UnixStream) -> Option<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    while let Some(body) = colibri_ipc::recv(&mut pair, MAX_FRAME).unwrap() {
+        match decode(&body).unwrap() {
+            ToWriter::Pair(pair) => found.push((pair.key.to_string(), pair.value.expose().to_owned())),
+            ToWriter::Commit(count) => {
+                assert_eq!(usize::try_from(count).unwrap(), found.len());
+                assert_eq!(pair.read(&mut [0]).unwrap(), 0, "nothing follows a commit");
+                return Some(found);
+            }
+        }
+    }
+    None
+}

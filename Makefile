@@ -3,11 +3,12 @@
 
 CARGO = cargo
 BW = 2026.8.0
+PRODUCT = -p colibri-writer -p colibri-fetcher -p colibri-daemon -p colibri-cli
 
 all: build
 
 build:
-	$(CARGO) build --workspace --release --locked
+	$(CARGO) build --release --locked $(PRODUCT)
 
 # What the system lacks, through its package manager.
 setup:
@@ -26,7 +27,7 @@ readers:
 demo:
 	@scripts/setup run
 	@scripts/bw $(BW)
-	$(CARGO) build --workspace --release --locked
+	$(CARGO) build --release --locked $(PRODUCT) -p colibri-test-vault
 	@scripts/demo
 
 # The end-to-end tests run the debug binaries, so nothing is built twice.

@@ -4,7 +4,7 @@
 //! The protocol is one JSON object per line in both directions, over a unix
 //! stream socket. A request is `{"v":1,"id":7,"verb":"show-tenant",…}`; its
 //! answer repeats the id and holds either `ok` or `error`. After the answer to
-//! `watch` come lines with `event`.
+//! `watch` come lines with `event`. `PROTOCOL.md` describes it for other programs.
 
 mod answer;
 mod client;

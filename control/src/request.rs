@@ -45,7 +45,7 @@ pub enum Request {
     },
     /// Provisions now and answers with the provisions when they are over.
     Provision {
-        /// Which; without it, all that have not been destroyed.
+        /// Which; without it, all that are provisioned or active.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tenant: Option<TenantId>,
     },
@@ -70,7 +70,7 @@ pub enum Request {
     /// Answers with all agents, by jail.
     ListAgents {},
     /// TERM, then KILL after a grace time; the tenant becomes `stopped`.
-    /// Answers with the agent.
+    /// Answers with the agent, or `done` for a jail whose agent is not ours.
     StopAgent {
         /// Its jail.
         jail: JailName,

@@ -69,7 +69,7 @@ pub fn open_target(order: &Order) -> Result<Option<Target>, Error> {
     if !memory_checked {
         platform::require_memory(&at)?;
     }
-    checked(at).map(Some)
+    checked(at, order.owner).map(Some)
 }
 
 /// Makes one directory and opens it. One that somebody else just made is taken
@@ -104,11 +104,17 @@ pub fn own(fd: &OwnedFd, owner: Owner, step: &'static str) -> Result<(), Error> 
     fchown(fd, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid))).map_err(Error::write(step))
 }
 
-/// A directory that others may write would let them swap the file.
-fn checked(dir: OwnedFd) -> Result<Target, Error> {
+/// A directory that others may write would let them swap the file. One of a
+/// third user would make the empty temporary that user's for a moment: opened
+/// then, it could be read for ever.
+fn checked(dir: OwnedFd, owner: Owner) -> Result<Target, Error> {
     let state = fstat(&dir).map_err(Error::write("cannot stat the target directory"))?;
     if state.st_mode & OTHERS_WRITE.bits() != 0 {
         let step = "the target directory is writable by others than its owner: chmod go-w it in the jail";
+        return Err(Error::new(WriteFailed, step));
+    }
+    if ![0, owner.uid].contains(&state.st_uid) {
+        let step = "the target directory is neither root's nor the file's owner's: chown it in the jail";
         return Err(Error::new(WriteFailed, step));
     }
     Ok(Target { dir, owner: Uid::from_raw(state.st_uid) })

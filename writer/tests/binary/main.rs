@@ -9,4 +9,6 @@ mod jail;
 #[cfg(test)]
 mod orders;
 #[cfg(test)]
+mod ordinary;
+#[cfg(test)]
 mod targets;

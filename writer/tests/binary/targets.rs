@@ -2,12 +2,12 @@
 //! comes of it, or a clear error and nothing changed.
 
 use crate::jail::{Jail, Outcome, commit, one, pair, rel, root, run};
-use colibri_ipc::{Failure, FileName, Owner, Report};
+use colibri_ipc::{Failure, FileName, Owner, Report, Verb};
 use nix::sys::stat::{Mode, SFlag, mknod};
 use nix::unistd::mkfifo;
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -40,8 +40,9 @@ fn a_device_is_replaced() {
         return;
     }
     let jail = Jail::new();
-    // The null device; where devices cannot be made there is nothing to test.
-    if mknod(&jail.file(), SFlag::S_IFCHR, Mode::S_IRWXU, nix::sys::stat::makedev(1, 3)).is_err() {
+    let null = fs::metadata("/dev/null").unwrap().rdev();
+    // Where devices cannot be made there is nothing to test.
+    if mknod(&jail.file(), SFlag::S_IFCHR, Mode::S_IRWXU, null).is_err() {
         println!("skipped: no devices can be made here");
         return;
     }
@@ -64,7 +65,11 @@ fn a_hard_link_is_replaced_even_if_it_is_equal() {
     let other = jail.outside().join("other");
     fs::hard_link(jail.file(), &other).unwrap();
     replaced(&jail);
-    assert!(other.exists());
+    fs::remove_file(jail.file()).unwrap();
+    fs::hard_link(&other, jail.file()).unwrap();
+    assert_eq!(*jail.put(&one("new")).last(), Report::Written { keys: 1 });
+    jail.holds("K=new\n");
+    assert!(fs::read_to_string(other).unwrap().ends_with("\nK=v\n"));
 }
 
 #[test]
@@ -91,13 +96,44 @@ fn the_file_belongs_to_the_owner_that_the_order_names() {
     if !root("giving a file away") {
         return;
     }
-    for dir in [0, 1234, 77] {
+    for (dir, file) in [(0, 0), (0, 1234), (1234, 1234)] {
         let mut jail = Jail::new();
         chown(jail.dir(), Some(dir), Some(dir)).unwrap();
-        jail.order.owner = Owner { uid: 1234, gid: 1235 };
+        jail.order.owner = Owner { uid: file, gid: 1235 };
         replaced(&jail);
         assert_eq!(*jail.put(&one("v")).last(), Report::Unchanged { keys: 1 });
+        assert_eq!(*jail.put(&one("old")).last(), Report::Written { keys: 1 });
+        replaced(&jail);
+        jail.order.verb = Verb::Remove;
+        assert_eq!(jail.put(b"").reports, [Report::Removed]);
     }
+}
+
+#[test]
+fn a_directory_of_a_third_user_is_refused_with_advice() {
+    if !root("changing an owner") {
+        return;
+    }
+    for file in [0, 1234] {
+        let mut jail = Jail::new();
+        chown(jail.dir(), Some(77), Some(77)).unwrap();
+        jail.order.owner = Owner { uid: file, gid: 1235 };
+        jail.put(&one("v")).failed(Failure::WriteFailed, "chown it in the jail");
+        assert!(jail.names().is_empty());
+    }
+}
+
+#[test]
+fn a_directory_that_is_made_is_the_owners_and_those_above_are_roots() {
+    if !root("giving a directory away") {
+        return;
+    }
+    let mut jail = Jail::bare();
+    jail.order.owner = Owner { uid: 1234, gid: 1235 };
+    replaced(&jail);
+    let state = |path| fs::metadata(path).map(|s| (s.uid(), s.gid(), s.mode() & 0o7777)).unwrap();
+    assert_eq!(state(jail.dir()), (1234, 1235, 0o700));
+    assert_eq!(state(jail.root().join("etc")), (0, 0, 0o755));
 }
 
 #[test]

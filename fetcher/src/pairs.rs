@@ -9,7 +9,7 @@ use crate::words::{Failure, OnDuplicate, Rules};
 use colibri_control::ErrorName::{
     CollectionUnreadable, KeyConflict, KeyMissing, LimitExceeded, ValueNotCarried,
 };
-use colibri_ipc::{EnvKey, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, Secret};
+use colibri_ipc::{EnvKey, Format, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, Secret};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -46,6 +46,7 @@ pub fn build(mut items: Vec<Item>, rules: &Rules) -> Result<Built, Failure> {
     }
     expected(&chosen, rules)?;
     bounds(&chosen)?;
+    doubtful(&chosen, rules, &mut warnings);
     let pairs = chosen.into_iter().map(|(key, found)| (key, found.value)).collect();
     Ok(Built { pairs, warnings: warnings.into_lines() })
 }
@@ -129,6 +130,17 @@ fn bounds(chosen: &BTreeMap<EnvKey, Found>) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The default format is read alike by sh and systemd, whatever the value; by
+/// the dotenv libraries only within a class.
+fn doubtful(chosen: &BTreeMap<EnvKey, Found>, rules: &Rules, warnings: &mut Warnings) {
+    if Format::parse(&rules.format) == Some(Format::Env) {
+        for (key, _) in chosen.iter().filter(|(_, found)| !colibri_envfile::agreed(found.value.expose())) {
+            warnings
+                .add(format!("{key}: sh and systemd read its value as it is, dotenv libraries do not all"));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -258,6 +270,16 @@ mod tests {
         assert_eq!(built(&[note("1", &lines)], &rules).unwrap_err().name, LimitExceeded);
         let failure = built(&[login("1", "A", Some("a\0b"))], &rules).unwrap_err();
         assert_eq!(failure.name, ValueNotCarried);
+    }
+
+    #[test]
+    fn a_value_that_dotenv_libraries_read_differently_is_named_by_key() {
+        let items = [login("1", "A", Some("plain")), login("2", "B", Some(r"CANARY\"))];
+        let rules = Rules { format: "env".into(), ..Rules::default() };
+        let warnings = built(&items, &rules).unwrap().warnings;
+        assert_eq!(warnings, ["B: sh and systemd read its value as it is, dotenv libraries do not all"]);
+        let rules = Rules { format: "json".into(), ..Rules::default() };
+        assert!(built(&items, &rules).unwrap().warnings.is_empty());
     }
 
     proptest! {

@@ -1,21 +1,14 @@
 //! The real fetcher with the real `bw` and the test vault.
 
+#[cfg(test)]
 #[path = "support/driver.rs"]
 mod driver;
 
 use colibri_control::ErrorName::{self, BadCredentials, CollectionNotFound, VaultTimeout, VaultUnreachable};
-use colibri_fetcher::words::{Failure, Fetch, SessionState};
+use colibri_fetcher::words::{Fetch, SessionState};
 use colibri_ipc::Secret;
 use colibri_test_vault::{Fixture, Transport, Vault};
-use driver::{Fetcher, Place, request};
-
-fn fleet(place: &Place) -> Vault {
-    Vault::start(Fixture::fleet(3, 2), place.path()).unwrap()
-}
-
-fn name(outcome: &Result<colibri_fetcher::words::Fetched, Failure>) -> ErrorName {
-    outcome.as_ref().unwrap_err().name
-}
+use driver::{Fetcher, Place, fleet, name, request};
 
 #[test]
 fn three_requests_share_one_login() {

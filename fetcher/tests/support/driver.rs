@@ -1,8 +1,9 @@
 //! Plays the daemon: starts the real fetcher on a socketpair, asks, and looks
 //! at what is left of it.
 
+use colibri_control::ErrorName;
 use colibri_fetcher::words::{
-    Credentials, Done, Fetch, FromFetcher, MAX_WORD, SessionState, ToFetcher, Vault,
+    Credentials, Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, SessionState, ToFetcher, Vault,
 };
 use colibri_ipc::{MAX_FRAME, Secret, ToWriter, decode, encode};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -234,4 +235,14 @@ pub fn pairs(mut pair: UnixStream) -> Option<Vec<(String, String)>> {
         }
     }
     None
+}
+
+/// A vault with collections `jail-0000` to `jail-0002` of two items each.
+pub fn fleet(place: &Place) -> colibri_test_vault::Vault {
+    colibri_test_vault::Vault::start(colibri_test_vault::Fixture::fleet(3, 2), place.path()).unwrap()
+}
+
+/// The failure's name.
+pub fn name(outcome: &Result<Fetched, Failure>) -> ErrorName {
+    outcome.as_ref().unwrap_err().name
 }

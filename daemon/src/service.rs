@@ -111,7 +111,7 @@ impl Service {
         let root = self.contained(root).await?;
         let name = id.clone();
         let inserted = self.store.with(move |db| match db.tenant(&name)? {
-            Some(there) if there.root == root && there.settings == settings => Ok(Ok(false)),
+            Some(there) if there.is(&root, &settings) => Ok(Ok(false)),
             Some(there) => Ok(Err(conflict(&there))),
             None => match db.at_root(&root, &name)? {
                 Some(other) => Ok(Err(taken(&root, &other))),
@@ -156,7 +156,14 @@ impl Service {
         if tenant.keys.is_empty() || (root == tenant.root && old.same_place(&new)) {
             return Ok(());
         }
-        self.remove(&tenant.id).await
+        match self.remove(&tenant.id).await {
+            // The old root leads elsewhere now: there is nothing of ours there.
+            Err(fault) if fault.name == ErrorName::TargetEscapesRoot => {
+                tracing::warn!(tenant = %tenant.id, "{fault}");
+                Ok(())
+            }
+            removed => removed,
+        }
     }
 
     async fn remove(&self, id: &TenantId) -> Result<(), Fault> {

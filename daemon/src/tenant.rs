@@ -185,6 +185,11 @@ fn bad(message: &str) -> Fault {
 }
 
 impl Tenant {
+    /// Whether registering this would change nothing.
+    pub fn is(&self, root: &Path, settings: &Settings) -> bool {
+        self.status != Status::Destroyed && self.root == root && self.settings == *settings
+    }
+
     /// The collection's name.
     pub fn collection(&self) -> &str {
         self.settings.collection.as_ref().map_or(self.id.as_str(), CollectionName::as_str)

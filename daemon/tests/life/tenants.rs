@@ -45,6 +45,9 @@ fn a_tenant_lives_from_register_to_unregister() {
     assert_eq!(host.show("web").status, Status::Destroyed);
     assert_eq!(host.content("web"), None);
     assert_eq!(host.hook("web", &host.root("web")).result, HookResult::Destroyed);
+    let again =
+        format!(r#"{{"verb":"register-tenant","tenant":"web","root":"{}"}}"#, host.root("web").display());
+    assert_eq!(host.failure(&again), ErrorName::TenantConflict);
     host.say(r#"{"verb":"unregister-tenant","tenant":"web"}"#).unwrap();
     assert_eq!(host.failure(r#"{"verb":"show-tenant","tenant":"web"}"#), ErrorName::TenantNotFound);
     assert_eq!(host.sessions(), 1);

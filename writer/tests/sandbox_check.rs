@@ -1,14 +1,65 @@
 //! Runs colibri-sandbox-check, which is its own table of expectations.
 
-use std::process::Command;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output};
+
+const CHECK: &str = env!("CARGO_BIN_EXE_colibri-sandbox-check");
+
+fn table(output: &Output) -> String {
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    println!("{table}");
+    table
+}
+
+fn all_held(output: &Output) {
+    let table = table(output);
+    assert!(output.status.success(), "{table}");
+    assert!(table.lines().any(|line| line.ends_with("rows, all as expected")), "{table}");
+    assert!(!table.contains("FAIL"), "{table}");
+}
 
 #[test]
 fn the_sandbox_forbids_every_attempt_and_no_right_is_there_for_nothing() {
-    // The writer refuses to start with what a test runner left open.
-    close_fds::set_fds_cloexec(3, &[]);
-    let output = Command::new(env!("CARGO_BIN_EXE_colibri-sandbox-check")).output().unwrap();
-    let table = String::from_utf8_lossy(&output.stdout);
-    println!("{table}");
-    assert!(output.status.success(), "{table}");
-    assert!(table.lines().any(|line| line.ends_with("rows, all as expected")), "{table}");
+    all_held(&Command::new(CHECK).output().unwrap());
+}
+
+#[test]
+fn the_same_holds_for_an_ordinary_user() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: the tests are run by an ordinary user already");
+        return;
+    }
+    // Where that user can reach it, whatever the checkout's mode.
+    let place = tempfile::tempdir().unwrap();
+    let copy = place.path().join("check");
+    fs::copy(CHECK, &copy).unwrap();
+    fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
+    chown(place.path(), Some(65534), Some(65534)).unwrap();
+    let mut command = Command::new(&copy);
+    all_held(&command.uid(65534).gid(65534).env("TMPDIR", place.path()).output().unwrap());
+}
+
+#[test]
+fn without_the_sandbox_the_check_fails() {
+    let output = Command::new(CHECK).arg("--without-sandbox").output().unwrap();
+    let table = table(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(table.lines().any(|line| line.starts_with("FAIL open /etc/passwd ")), "{table}");
+}
+
+#[test]
+fn json_has_an_object_a_line() {
+    let output = Command::new(CHECK).args(["--json", "--without-sandbox"]).output().unwrap();
+    let objects = table(&output);
+    assert!(objects.starts_with("{\"case\":\""), "{objects}");
+    let end = "\"got\":\"done\",\"without_sandbox\":\"done\",\"note\":null,\"held\":false}\n";
+    assert!(objects.ends_with(end), "{objects}");
+}
+
+#[test]
+fn what_a_shell_left_open_does_not_hinder_the_check() {
+    let output = Command::new("sh").args(["-c", "exec \"$0\" 7</dev/null", CHECK]).output().unwrap();
+    all_held(&output);
 }

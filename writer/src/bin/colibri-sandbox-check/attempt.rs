@@ -3,18 +3,21 @@
 //! capability mode; `done` there means that it leads nowhere by itself.
 
 use crate::place::Owners;
+use crate::rows::{Row, Rows};
 use crate::trial::{self, Outcome, Sandbox};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat, renameat};
 use nix::sys::ptrace::traceme;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, mkdirat, mknod};
 use nix::unistd::{
-    Pid, Uid, UnlinkatFlags, chroot, execv, linkat, setuid, symlinkat, truncate, unlinkat, write,
+    Pid, Uid, UnlinkatFlags, chroot, execv, fchdir, fchownat, geteuid, linkat, setuid, symlinkat, truncate,
+    unlinkat, write,
 };
 use std::fs::File;
 use std::io;
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -73,6 +76,12 @@ const ATTEMPTS: &[Attempt] = &[
         done(openat(held.dir, "climbing", READ, MODE))
     }),
     row("create ../new", "EACCES", "ENOTCAPABLE", |held| done(openat(held.dir, "../new", CREATE, MODE))),
+    row("truncate ../beside", "EACCES", "ENOTCAPABLE", |held| {
+        done(openat(held.dir, "../beside", OFlag::O_WRONLY | OFlag::O_TRUNC, MODE))
+    }),
+    row("read /proc/1 past the directory", "EACCES", "ENOTCAPABLE", |held| {
+        done(openat(held.dir, "/proc/1/status", READ, MODE))
+    }),
     row("unlink ../beside", "EACCES", "ENOTCAPABLE", |held| done(unlinkat(held.dir, "../beside", FILE))),
     row("unlink by an absolute path", "SIGSYS", "ECAPMODE", |held| {
         done(unlinkat(AT_FDCWD, &held.outside, FILE))
@@ -83,16 +92,24 @@ const ATTEMPTS: &[Attempt] = &[
     row("link a file to ../new", "SIGSYS", "ENOTCAPABLE", |held| {
         done(linkat(held.dir, "own", held.dir, "../new", AtFlags::empty()))
     }),
+    row("link a file from ../beside", "SIGSYS", "ENOTCAPABLE", |held| {
+        done(linkat(held.dir, "../beside", held.dir, "new", AtFlags::empty()))
+    }),
     row("make a symlink", "SIGSYS", "ENOTCAPABLE", |held| done(symlinkat(PATH, held.dir, "new"))),
     row("make a directory", "SIGSYS", "ENOTCAPABLE", |held| done(mkdirat(held.dir, "new", MODE))),
+    row("make a directory ../new", "SIGSYS", "ENOTCAPABLE", |held| done(mkdirat(held.dir, "../new", MODE))),
     row("make a FIFO outside", "SIGSYS", "ECAPMODE", |held| {
         done(mknod(&held.outside.with_extension("new"), SFlag::S_IFIFO, MODE, 0))
     }),
     row("loosen the mode of a file", "SIGSYS", "ENOTCAPABLE", |held| {
         done(fchmodat(held.dir, "own", Mode::from_bits_truncate(0o644), FchmodatFlags::FollowSymlink))
     }),
+    row("give ../beside away", "SIGSYS", "ENOTCAPABLE", |held| {
+        done(fchownat(held.dir, "../beside", Some(geteuid()), None, AtFlags::empty()))
+    }),
     row("truncate a file outside", "SIGSYS", "ECAPMODE", |held| done(truncate(&held.outside, 0))),
     row("make a socket", "SIGSYS", "done", |_| UnixDatagram::unbound().map(drop)),
+    row("bind a port", "SIGSYS", "ECAPMODE", |_| UdpSocket::bind(("127.0.0.1", 0)).map(drop)),
     row("connect", "SIGSYS", "ECAPMODE", |_| TcpStream::connect(("127.0.0.1", 1)).map(drop)),
     row("execute a program", "SIGSYS", "ECAPMODE", |_| done(execv(c"/bin/sh", &[c"sh", c"-c", c":"]))),
     row("start a process", "SIGSYS", "ECAPMODE|EAGAIN", |_| {
@@ -104,10 +121,15 @@ const ATTEMPTS: &[Attempt] = &[
     row("be traced", "SIGSYS", "ECAPMODE", |_| done(traceme())),
     row("signal another process", "SIGSYS", "ECAPMODE", |held| done(kill(held.parent, None::<Signal>))),
     row("mount", "SIGSYS", "ECAPMODE", |held| done(platform::mount(&held.outside))),
+    row("change the working directory", "SIGSYS", "ECAPMODE", |held| done(fchdir(held.dir))),
     row("change the root", "SIGSYS", "ECAPMODE", |_| done(chroot("/"))),
     row("become root", "SIGSYS", "done|EPERM", |_| done(setuid(Uid::from_raw(0)))),
+    row("raise a limit", "SIGSYS", "done|EPERM", |_| done(setrlimit(Resource::RLIMIT_NOFILE, 64, 64))),
     row("take 1 GiB of memory", "ENOMEM", "ENOMEM", |_| {
-        let taken = Vec::<u8>::new().try_reserve_exact(1 << 30);
+        let mut memory = Vec::<u8>::new();
+        let taken = memory.try_reserve_exact(1 << 30);
+        // Else the compiler may leave it out.
+        std::hint::black_box(memory);
         taken.map_err(|_| Errno::ENOMEM.into())
     }),
     row("hold 64 descriptors", "EMFILE", "EMFILE", |held| {
@@ -142,18 +164,21 @@ pub fn run(what: &str, held: &Held<'_>) -> String {
     }
 }
 
-/// Makes all of them and prints the table; false as soon as one is not as
-/// expected.
-pub fn table(owners: Owners, rows: &mut usize) -> io::Result<bool> {
-    println!("{:<38} {:<16} {:<12} without the sandbox", "attempt", "expected", "got");
+/// Makes all of them in that sandbox; false as soon as one is not as expected.
+pub fn table(owners: Owners, sandbox: Sandbox, rows: &mut Rows) -> io::Result<bool> {
     for attempt in ATTEMPTS {
         let expected = attempt.expected[platform::COLUMN];
-        let got = trial::make(owners, Sandbox::Whole, attempt.what)?;
+        let got = trial::make(owners, sandbox, attempt.what)?;
         let without = trial::make(owners, Sandbox::None, attempt.what)?;
-        let harmless = if expected.contains("done") { "  (leads nowhere)" } else { "" };
-        println!("{:<38} {expected:<16} {:<12} {}{harmless}", attempt.what, got.word, without.word);
-        *rows += 1;
-        if !held(expected, &got, &without) {
+        let row = Row {
+            what: attempt.what,
+            expected,
+            got: &got.word,
+            without: Some(&without.word),
+            note: platform::note(attempt.what),
+            held: held(expected, &got, &without),
+        };
+        if !rows.row(&row)? {
             return Ok(false);
         }
     }

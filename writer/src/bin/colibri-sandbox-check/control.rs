@@ -2,6 +2,7 @@
 //! any one of its rights taken away it fails, so no right is there for nothing.
 
 use crate::place::Owners;
+use crate::rows::{Row, Rows};
 use crate::trial::{self, Sandbox};
 use colibri_ipc::Order;
 use colibri_writer::Error;
@@ -44,23 +45,26 @@ fn series(store: &Store<'_>, name: &OsStr) -> Result<(), Error> {
     Ok(())
 }
 
-/// Prints the table; false as soon as one row is not as expected.
-pub fn table(owners: Owners, rows: &mut usize) -> io::Result<bool> {
-    println!("{:<38} {:<16} got", "control", "expected");
+/// Tries them; false as soon as one row is not as expected.
+pub fn table(owners: Owners, rows: &mut Rows) -> io::Result<bool> {
     let whole = trial::make(owners, Sandbox::Whole, WORK)?;
-    println!("{WORK:<38} {:<16} {}", "done", whole.word);
-    *rows += 1;
-    if whole.word != "done" {
+    let held = whole.word == "done";
+    if !rows.row(&Row { what: WORK, expected: "done", got: &whole.word, without: None, note: None, held })? {
         return Ok(false);
     }
     for (place, right) in RIGHTS.iter().enumerate() {
         let got = trial::make(owners, Sandbox::Without(place), WORK)?;
-        let spare = platform::spare(right, owners);
-        let expected = spare.map_or("fails", |_| "done or fails");
-        let why = spare.map_or_else(String::new, |why| format!("  ({why})"));
-        println!("{:<38} {expected:<16} {}{why}", format!("without {}", platform::name(right)), got.word);
-        *rows += 1;
-        if got.word == "done" && spare.is_none() {
+        let note = platform::spare(right, owners);
+        let row = Row {
+            what: &format!("the same without {}", platform::name(right)),
+            expected: note.map_or("fails", |_| "done or fails"),
+            got: &got.word,
+            without: None,
+            note,
+            // A trial that did not even begin shows nothing.
+            held: got.word != trial::SILENT && (got.word != "done" || note.is_some()),
+        };
+        if !rows.row(&row)? {
             return Ok(false);
         }
     }

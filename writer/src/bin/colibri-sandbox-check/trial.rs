@@ -18,6 +18,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
+/// How many arguments a trial is started with.
+pub const ARGUMENTS: usize = 4;
+/// The word for a trial that ended without saying how.
+pub const SILENT: &str = "ended";
+
 /// How much of the sandbox stands around a trial.
 #[derive(Clone, Copy, Debug)]
 pub enum Sandbox {
@@ -69,14 +74,14 @@ pub fn make(owners: Owners, sandbox: Sandbox, what: &str) -> io::Result<Outcome>
     let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let log = String::from_utf8_lossy(&output.stderr);
     // Why a trial could not even begin.
-    log.lines().filter(|line| line.starts_with("cannot begin")).for_each(|line| println!("{line}"));
+    log.lines().filter(|line| line.starts_with("cannot begin")).for_each(|line| eprintln!("{line}"));
     Ok(Outcome { word: ending(output.status, said), untouched: place.untouched() })
 }
 
 fn ending(status: ExitStatus, said: String) -> String {
     match status.signal() {
         Some(signal) => Signal::try_from(signal).map_or_else(|_| signal.to_string(), |name| name.to_string()),
-        None if said.is_empty() => "ended".into(),
+        None if said.is_empty() => SILENT.into(),
         None => said,
     }
 }
@@ -84,7 +89,6 @@ fn ending(status: ExitStatus, said: String) -> String {
 /// The other side: `what sandbox uid:gid base`.
 pub fn run(args: &[OsString]) -> ExitCode {
     let [what, sandbox, owner, base] = args else {
-        eprintln!("colibri-sandbox-check takes no arguments");
         return ExitCode::FAILURE;
     };
     match attempt_in(what.to_str(), sandbox.to_str(), owner.to_str(), Path::new(base)) {

@@ -13,7 +13,7 @@ mod secret;
 pub use codec::{CodecError, decode, encode};
 pub use frame::{FrameError, recv, send};
 pub use key::{EnvKey, KeyError};
-pub use order::{FileName, Format, Order, OrderError, Owner, RelPath, Verb};
+pub use order::{FileName, Format, Order, OrderError, Owner, RelPath, TEMPORARY, Verb};
 pub use pair::{MAX_FRAME, MAX_KEY, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, Pair, ToWriter};
 pub use report::{Failure, MAX_REPORT, Report};
 pub use secret::Secret;

@@ -43,7 +43,7 @@ pub struct Owner {
 }
 
 /// One name in a directory: not empty, not `.` or `..`, no slash, no NUL, at
-/// most 255 bytes.
+/// most 255 bytes; and not the name of a temporary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileName(OsString);
 
@@ -129,6 +129,8 @@ impl Order {
     }
 }
 
+/// How names of temporaries begin and end, which no file may have.
+pub const TEMPORARY: (&str, &str) = (".colibri-", ".tmp");
 const TMPFS: &str = "tmpfs";
 const ANY: &str = "any";
 
@@ -189,7 +191,9 @@ impl TryFrom<&OsStr> for FileName {
     fn try_from(name: &OsStr) -> Result<Self, OrderError> {
         let bytes = name.as_bytes();
         let plain = !bytes.is_empty() && bytes.len() <= 255 && !bytes.iter().any(|&b| b == b'/' || b == 0);
-        if !plain || bytes == b"." || bytes == b".." {
+        // A writer would remove it as a temporary that was left over.
+        let temporary = bytes.starts_with(TEMPORARY.0.as_bytes()) && bytes.ends_with(TEMPORARY.1.as_bytes());
+        if !plain || temporary || bytes == b"." || bytes == b".." {
             return Err(OrderError("file"));
         }
         Ok(Self(OsString::from_vec(bytes.to_vec())))
@@ -249,7 +253,7 @@ mod tests {
         for path in ["", "/", "/a", "..", "a/../b", "../a", "."] {
             assert!(RelPath::try_from(Path::new(path)).is_err(), "{path}");
         }
-        for name in ["", ".", "..", "a/b", "a\0b", &"x".repeat(256)] {
+        for name in ["", ".", "..", "a/b", "a\0b", ".colibri-1.tmp", &"x".repeat(256)] {
             assert!(FileName::try_from(OsStr::new(name)).is_err(), "{name}");
         }
     }

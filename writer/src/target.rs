@@ -4,7 +4,7 @@
 
 use crate::Error;
 use colibri_ipc::Failure::{TargetEscapesRoot, WriteFailed};
-use colibri_ipc::{Order, Owner, Verb};
+use colibri_ipc::{Order, Owner, TEMPORARY, Verb};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
@@ -120,8 +120,6 @@ fn checked(dir: OwnedFd, owner: Owner) -> Result<Target, Error> {
     Ok(Target { dir, owner: Uid::from_raw(state.st_uid) })
 }
 
-/// How names of temporaries begin and end.
-const TEMPORARY: (&str, &str) = (".colibri-", ".tmp");
 /// Most entries of the target directory that are looked at.
 const MAX_ENTRIES: usize = 65_536;
 

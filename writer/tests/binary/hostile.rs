@@ -92,6 +92,26 @@ fn a_key_with_a_newline_and_a_second_line_in_it() {
 }
 
 #[test]
+fn a_key_outside_its_alphabet() {
+    for byte in [0, b'a', b' ', b'-', b'$', 0xc3] {
+        violation(&forged(|body| body[13] = byte), "a frame is no message");
+    }
+    violation(&forged(|body| body[12] = b'9'), "a frame is no message");
+}
+
+#[test]
+fn a_key_of_no_bytes_and_one_of_too_many() {
+    let named = |length: u64| {
+        forged(|body| {
+            let key = vec![b'K'; usize::try_from(length).unwrap()];
+            body.splice(4..15, length.to_le_bytes().into_iter().chain(key));
+        })
+    };
+    violation(&named(0), "a frame is no message");
+    violation(&named(129), "a frame is no message");
+}
+
+#[test]
 fn a_value_that_is_not_unicode() {
     violation(&forged(|body| body[25] = 0xff), "a frame is no message");
 }

@@ -81,10 +81,21 @@ fn an_order_that_lacks_or_garbles_an_argument_touches_nothing() {
         command.args(&args[..length]);
         run(command, &one("v")).failed(Failure::ProtocolViolation, "is missing or malformed");
     }
-    let mut climbing = args;
-    climbing[3] = "../outside".into();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_colibri-writer"));
-    command.args(climbing);
-    run(command, &one("v")).failed(Failure::ProtocolViolation, "argument dir");
+    for (place, bad, words) in [
+        (1, "base", "argument base"),
+        (2, "jail/../..", "argument dir"),
+        (3, "../outside", "argument dir"),
+        (3, "/etc", "argument dir"),
+        (4, "..", "argument file"),
+        (4, "a/b", "argument file"),
+        (4, ".colibri-1.tmp", "argument file"),
+        (5, "root", "argument owner"),
+    ] {
+        let mut args = args.clone();
+        args[place] = bad.into();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_colibri-writer"));
+        command.args(args);
+        run(command, &one("v")).failed(Failure::ProtocolViolation, words);
+    }
     assert_eq!(fs::read_dir(jail.root()).unwrap().count(), 0);
 }

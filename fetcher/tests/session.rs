@@ -107,7 +107,8 @@ fn a_killed_fetcher_leaves_no_process_and_the_next_removes_its_directory() {
     let mut fetcher = Fetcher::start(&place, place.vault(&vault));
     assert!(fetcher.fetch(request(1, "jail-0000")).1.is_some());
     assert!(place.processes().iter().any(|(_, command)| command.contains("serve")));
-    fetcher.kill();
+    fetcher.child.kill().unwrap();
+    fetcher.child.wait().unwrap();
     let mut next = Fetcher::start(&place, place.vault(&vault));
     assert!(next.fetch(request(2, "jail-0000")).1.is_some());
     assert_eq!(std::fs::read_dir(place.base()).unwrap().count(), 1);

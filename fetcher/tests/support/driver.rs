@@ -97,7 +97,7 @@ impl Place {
 /// A running fetcher.
 pub struct Fetcher<'a> {
     place: &'a Place,
-    child: Child,
+    pub child: Child,
     pub socket: UnixStream,
     pub states: Vec<SessionState>,
     ready: Vec<u64>,
@@ -189,11 +189,6 @@ impl<'a> Fetcher<'a> {
         let status = self.child.wait().unwrap();
         self.place.assert_clean();
         status
-    }
-
-    pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
     }
 }
 

@@ -1,0 +1,132 @@
+//! A `bw` that is malware: what it tries from inside the cage, and where `bw`
+//! runs when no cage is to be had.
+#![cfg(target_os = "linux")]
+
+#[cfg(test)]
+#[path = "support/driver.rs"]
+mod driver;
+
+#[cfg(test)]
+#[path = "support/bait.rs"]
+mod bait;
+
+use bait::Bait;
+use colibri_control::ErrorName::SandboxUnavailable;
+use colibri_fetcher::words::Vault;
+use driver::{Fetcher, Place, fleet, name, request};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+#[test]
+fn a_hostile_bw_reaches_nothing() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    let mut bait = Bait::put(&place);
+    let mut fetcher = Fetcher::start(&place, Vault { bw: bait.bw(), ..place.vault(&vault) });
+    let (done, pairs) = fetcher.fetch(request(1, "jail-0000"));
+    assert!(done.outcome.is_err() && pairs.is_none());
+    let own = fs::read_dir(place.base()).unwrap().next().unwrap().unwrap().path();
+    let found: Value = serde_json::from_slice(&fs::read(own.join("found.json")).unwrap()).unwrap();
+    for (attempt, outcome) in found["attempts"].as_object().unwrap() {
+        assert_ne!(outcome, "succeeded", "{attempt}");
+    }
+    let names = [
+        "BITWARDENCLI_APPDATA_DIR",
+        "BW_NOINTERACTION",
+        "HOME",
+        "NODE_EXTRA_CA_CERTS",
+        "PATH",
+        "https_proxy",
+    ];
+    assert_eq!(found["environment"], json!(names));
+    bait.assert_untouched();
+    let log = place.log();
+    assert!(log.contains("CONNECT example.com:443") && log.contains("refused"), "{log}");
+    assert!(fetcher.close().success());
+
+    let control = bait.control(&place);
+    for attempt in [
+        "tcp to the host",
+        "udp",
+        "unix socket by path",
+        "unix socket without a path",
+        "read /etc/passwd",
+        "read another file",
+        "list the host",
+        "see processes",
+        "kill",
+        "write elsewhere",
+        "write to its program",
+    ] {
+        assert_eq!(control["attempts"][attempt], "succeeded", "{attempt}");
+    }
+}
+
+#[test]
+fn without_a_cage_nothing_is_done_unless_told_so() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    let without = || Vault { bwrap: Some("/nonexistent/bwrap".into()), ..place.vault(&vault) };
+    let mut fetcher = Fetcher::start(&place, without());
+    let (done, pairs) = fetcher.fetch(request(1, "jail-0000"));
+    assert_eq!((name(&done.outcome), pairs), (SandboxUnavailable, None));
+    assert!(fetcher.close().success());
+    let mut fetcher = Fetcher::start(&place, Vault { insecure_no_sandbox: true, ..without() });
+    let (done, pairs) = fetcher.fetch(request(2, "jail-0000"));
+    assert!(pairs.is_some(), "{done:?}");
+    assert!(fetcher.close().success());
+}
+
+#[test]
+fn what_bw_is_leads_to_a_name() {
+    use colibri_control::ErrorName::{BwCrashed, BwUnusable, VaultTimeout};
+    for (script, expected) in [
+        ("", BwUnusable),
+        ("#!/nonexistent/node\n", BwUnusable),
+        ("#!/usr/bin/env node\nprocess.exit(3)", BwCrashed),
+        ("#!/usr/bin/env node\nprocess.kill(process.pid, 'SIGKILL')", BwCrashed),
+        ("#!/usr/bin/env node\nrequire('./missing')", BwUnusable),
+        ("#!/usr/bin/env node\nsetInterval(() => {}, 1000)", VaultTimeout),
+        ("#!/usr/bin/env node\nfor (;;) require('fs').writeSync(1, 'x'.repeat(65536))", BwCrashed),
+    ] {
+        let place = Place::new();
+        let vault = fleet(&place);
+        let bw = place.path().join("bw");
+        if !script.is_empty() {
+            fs::write(&bw, script).unwrap();
+            fs::set_permissions(&bw, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let mut fetcher = Fetcher::start(&place, Vault { bw, ..place.vault(&vault) });
+        let fetch = colibri_fetcher::words::Fetch { deadline_ms: 4_000, ..request(1, "jail-0000") };
+        let (done, pairs) = fetcher.fetch(fetch);
+        assert_eq!((name(&done.outcome), pairs), (expected, None), "{script}: {done:?}");
+        assert!(fetcher.close().success());
+    }
+}
+
+#[test]
+fn the_fetcher_and_bw_are_confined_while_a_session_is_open() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+    assert!(fetcher.fetch(request(1, "jail-0000")).1.is_some());
+    let status = |pid: u32, key: &str| {
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim().to_owned()
+    };
+    let (bw, _) = place.processes().into_iter().find(|(_, command)| command.contains(" serve ")).unwrap();
+    for pid in [fetcher.child.id(), bw] {
+        assert_eq!(status(pid, "NoNewPrivs:"), "1");
+    }
+    assert_eq!(status(bw, "CapEff:"), "0000000000000000");
+    for namespace in ["net", "mnt", "pid", "ipc", "uts", "user"] {
+        let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{namespace}")).unwrap();
+        assert_ne!(of("self"), of(&bw.to_string()), "{namespace}");
+    }
+    let fds =
+        fs::read_dir(format!("/proc/{bw}/fd")).unwrap().map(|fd| fs::read_link(fd.unwrap().path()).unwrap());
+    let files: Vec<_> = fds.filter(|to| to.is_absolute() && !to.starts_with("/dev")).collect();
+    assert!(files.is_empty(), "{files:?}");
+    assert!(fetcher.close().success());
+}

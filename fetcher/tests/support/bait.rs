@@ -1,0 +1,92 @@
+//! What a hostile `bw` would like to have, really there to be had.
+
+use crate::driver::Place;
+use serde_json::{Value, json};
+use std::fs;
+use std::net::{TcpListener, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+/// What the malware is after, and proof that it is there to be had.
+pub struct Bait {
+    dir: PathBuf,
+    udp: UdpSocket,
+    tcp: TcpListener,
+    unix: UnixListener,
+    nameless: UnixListener,
+    victim: Child,
+}
+
+impl Bait {
+    pub fn put(place: &Place) -> Self {
+        let dir = place.path().canonicalize().unwrap().join("node_modules");
+        fs::create_dir(&dir).unwrap();
+        let here = place.path().canonicalize().unwrap();
+        fs::write(here.join("secret"), "secret").unwrap();
+        let script = dir.join("bw.js");
+        fs::write(&script, include_str!("hostile.js")).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let abstract_name = format!("colibri-test-{}", tcp.local_addr().unwrap().port());
+        let unix = UnixListener::bind(here.join("socket")).unwrap();
+        // Node fills such a name up with zeros.
+        let mut padded = abstract_name.clone().into_bytes();
+        padded.resize(107, 0);
+        let nameless = UnixListener::bind_addr(&SocketAddr::from_abstract_name(padded).unwrap()).unwrap();
+        let victim = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
+        let plan = json!({
+            "tcp": tcp.local_addr().unwrap().port(), "udp": udp.local_addr().unwrap().port(),
+            "unix": here.join("socket"), "abstract": abstract_name, "file": here.join("secret"),
+            "pid": std::process::id(), "victim": victim.id(), "target": here.join("target"),
+            "control": here.join("control.json"),
+        });
+        fs::write(dir.join("plan.json"), plan.to_string()).unwrap();
+        for socket in [&unix, &nameless] {
+            socket.set_nonblocking(true).unwrap();
+        }
+        tcp.set_nonblocking(true).unwrap();
+        udp.set_nonblocking(true).unwrap();
+        Self { dir, udp, tcp, unix, nameless, victim }
+    }
+
+    pub fn bw(&self) -> PathBuf {
+        self.dir.join("bw.js")
+    }
+
+    /// Nobody came, and the victim lives.
+    pub fn assert_untouched(&mut self) {
+        assert!(self.tcp.accept().is_err() && self.udp.recv(&mut [0]).is_err());
+        assert!(self.unix.accept().is_err() && self.nameless.accept().is_err());
+        assert!(self.victim.try_wait().unwrap().is_none());
+    }
+
+    /// The same attempts without a cage: they succeed.
+    pub fn control(&self, place: &Place) -> Value {
+        let echo = self.udp.try_clone().unwrap();
+        echo.set_nonblocking(false).unwrap();
+        let answering = std::thread::spawn(move || {
+            let (count, from) = echo.recv_from(&mut [0]).unwrap();
+            echo.send_to(&[0][..count], from).unwrap();
+        });
+        let status = Command::new("node")
+            .arg(self.bw())
+            .arg("--control")
+            .env("BITWARDENCLI_APPDATA_DIR", "/")
+            .status();
+        assert_eq!(status.unwrap().code(), Some(1));
+        answering.join().unwrap();
+        serde_json::from_slice(&fs::read(place.path().join("control.json")).unwrap()).unwrap()
+    }
+}
+
+impl Drop for Bait {
+    fn drop(&mut self) {
+        // Dead already after the control.
+        let _ = self.victim.kill();
+        let _ = self.victim.wait();
+    }
+}

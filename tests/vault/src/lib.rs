@@ -6,8 +6,10 @@ mod account;
 mod answer;
 mod bw_list;
 mod cipher;
+mod credentials;
 mod crypto;
 mod fault;
+mod file;
 mod fixture;
 mod limit;
 mod route;
@@ -20,6 +22,7 @@ mod world;
 pub mod admin;
 pub mod bw;
 
+pub use credentials::Credentials;
 pub use fault::{Fault, Times};
 pub use fixture::{
     Access, Account, Collection, Content, Field, FieldKind, Fixture, Item, Login, Organization, SshKey,
@@ -27,4 +30,4 @@ pub use fixture::{
 pub use limit::LoginLimit;
 pub use route::Route;
 pub use server::Transport;
-pub use vault::{Credentials, Options, UserKeyId, Vault};
+pub use vault::{Options, UserKeyId, Vault};

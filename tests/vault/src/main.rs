@@ -1,8 +1,7 @@
 //! The vault as a program, for the demo and for shell scripts.
 
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -46,7 +45,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let fixture = arguments.fixture.as_deref().context("no fixture")?;
     let options = Options { dir: arguments.dir.clone(), port: arguments.port };
     let vault = Vault::start_with(Fixture::load(fixture)?, &options)?;
-    write_credentials(&vault, &arguments.dir.join("provider.env"))?;
+    vault.write_credentials(&arguments.dir.join("provider.env"))?;
     let listener = admin::listen(&socket)?;
     println!("ready {}", vault.url());
     std::io::stdout().flush()?;
@@ -57,27 +56,4 @@ fn run(arguments: &Arguments) -> Result<()> {
         // The admin thread has no end of its own.
         std::process::exit(i32::from(ended.is_err()));
     })
-}
-
-fn write_credentials(vault: &Vault, path: &Path) -> Result<()> {
-    let credentials = vault.credentials()?;
-    let text = format!(
-        "BW_SERVER={}\nBW_CLIENTID={}\nBW_CLIENTSECRET={}\nBW_PASSWORD={}\nNODE_EXTRA_CA_CERTS={}\n",
-        vault.url(),
-        credentials.client_id,
-        credentials.client_secret,
-        quoted(&credentials.password),
-        vault.ca_file().display()
-    );
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes()).with_context(|| format!("writing {}", path.display()))
-}
-
-/// For a shell and for systemd alike.
-fn quoted(value: &str) -> String {
-    format!(
-        "\"{}\"",
-        value.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$").replace('`', "\\`")
-    )
 }

@@ -2,8 +2,6 @@
 //! that it is the same after a restart, and a certificate that nobody trusts.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +13,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use crate::file;
 
 /// The two servers that clients may meet.
 pub(crate) struct Tls {
@@ -44,8 +44,8 @@ impl Tls {
 fn create_authority(ca_file: &Path, key_file: &Path) -> Result<KeyPair> {
     let key = KeyPair::generate()?;
     let certificate = authority().self_signed(&key)?;
-    write(ca_file, 0o644, &certificate.pem())?;
-    write(key_file, 0o600, &key.serialize_pem())?;
+    file::write(ca_file, file::PUBLIC, &certificate.pem())?;
+    file::write(key_file, file::PRIVATE, &key.serialize_pem())?;
     Ok(key)
 }
 
@@ -71,12 +71,4 @@ fn acceptor(
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], key)?;
     Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-/// Writes a file whose mode is right from the start.
-fn write(path: &Path, mode: u32, text: &str) -> Result<()> {
-    let doing = || format!("writing {}", path.display());
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(mode);
-    options.open(path).and_then(|mut file| file.write_all(text.as_bytes())).with_context(doing)
 }

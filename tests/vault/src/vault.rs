@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::answer::State;
+use crate::credentials::Credentials;
 use crate::fault::{Fault, Faults, Times};
+use crate::file;
 use crate::fixture::Fixture;
 use crate::limit::{Limiter, LoginLimit};
 use crate::route::Route;
@@ -40,17 +42,6 @@ pub enum UserKeyId {
     Missing,
     /// 200, as a server that knows it.
     Accepted,
-}
-
-/// What `bw` needs to log in and unlock.
-#[derive(Clone, Debug)]
-pub struct Credentials {
-    /// `BW_CLIENTID`.
-    pub client_id: String,
-    /// `BW_CLIENTSECRET`.
-    pub client_secret: String,
-    /// The master password.
-    pub password: String,
 }
 
 /// A running vault; it ends when this is dropped.
@@ -133,6 +124,16 @@ impl Vault {
             client_secret: account.client_secret.clone(),
             password: account.password.clone(),
         })
+    }
+
+    /// Writes [`Vault::credentials`] and where they are good as a file of
+    /// `KEY=VALUE` lines that a shell and systemd read alike, 0600.
+    ///
+    /// # Errors
+    /// When there is no account or the file cannot be written.
+    pub fn write_credentials(&self, path: &Path) -> Result<()> {
+        let text = self.credentials()?.to_env(&self.url(), self.ca_file());
+        file::write(path, file::PRIVATE, &text)
     }
 
     /// Changes the content. What differs gets a new revision date.

@@ -29,11 +29,22 @@ pub fn log(name: &'static str, pid: Option<u32>, stderr: impl AsyncRead + Unpin 
                 Ok(_) => {
                     let text = String::from_utf8_lossy(line.trim_ascii_end());
                     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-                    tracing::info!(from = name, pid, "{text}");
+                    relay(name, pid, text.trim_start());
                 }
             }
         }
     });
+}
+
+/// The fetcher's lines begin with their level; other lines are worth a look.
+fn relay(from: &str, pid: Option<u32>, text: &str) {
+    match text.split_once(' ') {
+        Some(("TRACE" | "DEBUG", rest)) => tracing::debug!(from, pid, "{rest}"),
+        Some(("INFO", rest)) => tracing::info!(from, pid, "{rest}"),
+        Some(("ERROR", rest)) => tracing::error!(from, pid, "{rest}"),
+        Some(("WARN", rest)) => tracing::warn!(from, pid, "{rest}"),
+        _ => tracing::warn!(from, pid, "{text}"),
+    }
 }
 
 /// Asks a child to end, then makes it, and reaps it.

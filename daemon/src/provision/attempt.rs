@@ -13,14 +13,14 @@ use colibri_ipc::{EnvKey, Order, Report, Verb};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// The fetcher gives up this long before the daemon does.
 const MARGIN: Duration = Duration::from_millis(500);
 /// How long the fetcher may take to say that it is done, once the file is.
 const TAIL: Duration = Duration::from_secs(2);
-/// How often a request is asked again because its session closed under it.
-const SESSIONS: u32 = 3;
+/// Before a request is asked again because its session closed under it.
+const PAUSE: Duration = Duration::from_millis(20);
 const FETCH: &str = "fetch";
 const MAX_STEPS: usize = 20;
 const MAX_WARNINGS: usize = 1000;
@@ -147,7 +147,7 @@ async fn fetch_and_write(
     let turn = timeout_at(deadline, tools.turns.acquire()).await;
     let _turn = turn.map_err(|_| late("no turn came before the deadline"))?;
     record.step("queue");
-    for _ in 0..SESSIONS {
+    while Instant::now() < deadline {
         let (ours, theirs) = UnixStream::pair().map_err(|error| unwritten(&error))?;
         let fetch = fetch(tenant, reason, deadline);
         let ticket = match tools.session.fetch(fetch, theirs.into()).await {
@@ -156,11 +156,11 @@ async fn fetch_and_write(
         };
         match serve(tools, ticket, &order, ours.into(), deadline, record).await {
             Err(Some(fault)) => return Err(fault),
-            Err(None) => {}
+            Err(None) => sleep(PAUSE).await,
             Ok(served) => return Ok(served),
         }
     }
-    Err(Fault::new(ErrorName::FetcherFailed, "each session closed before it came to the request"))
+    Err(late("each session closed before it came to the request"))
 }
 
 fn fetch(tenant: &Tenant, reason: Reason, deadline: Instant) -> Fetch {

@@ -1,0 +1,246 @@
+//! What an operator sees, as transcripts in `screens/`: command, standard
+//! output, standard error and exit status, against a daemon that speaks the
+//! protocol and says what the test tells it. After a change that is meant, run
+//! with `COLIBRI_ACCEPT=1` and read the difference.
+
+use colibri_control::{Answer, Content, ErrorName, Event, Fault, Reply, VERSION};
+use serde_json::{Value, json};
+use std::error::Error;
+use std::fs::{self, DirBuilder};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+const ROOT: &str = "/usr/local/bastille/jails/web01/root";
+const AT: u64 = 1_767_225_600_000;
+
+/// A directory for the socket, not below the checkout: a socket's path has
+/// about 100 bytes at most.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Outcome<Self> {
+        let path = std::env::temp_dir().join(format!("colibri-{name}-{}", std::process::id()));
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A daemon for one request; what it was asked comes out of the channel.
+fn daemon(socket: &Path, lines: Vec<Content>) -> Outcome<Receiver<Value>> {
+    let listener = UnixListener::bind(socket)?;
+    let (asked, questions) = channel();
+    thread::spawn(move || {
+        let talk = || -> Outcome {
+            let (stream, _) = listener.accept()?;
+            let question = one_line(&stream)?;
+            let id = question["id"].as_u64().ok_or("no id")?;
+            for content in lines {
+                let reply = serde_json::to_string(&Reply { v: VERSION, id, content })?;
+                writeln!(&stream, "{reply}")?;
+            }
+            asked.send(question)?;
+            Ok(())
+        };
+        // Whatever fails here shows on the client's screen.
+        let _ = talk();
+    });
+    Ok(questions)
+}
+
+fn one_line(stream: &UnixStream) -> Outcome<Value> {
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(serde_json::from_str(&line)?)
+}
+
+/// Runs colibri and gives its transcript.
+fn transcript(socket: Option<&Path>, words: &[&str]) -> Outcome<String> {
+    let run = Command::new(env!("CARGO_BIN_EXE_colibri"))
+        .args(words)
+        .env_clear()
+        .envs(socket.map(|socket| ("COLIBRI_SOCKET", socket)))
+        .env("COLUMNS", "100")
+        .stdin(Stdio::null())
+        .output()?;
+    let status = run.status.code().ok_or("ended by a signal")?;
+    let (out, err) = (String::from_utf8(run.stdout)?, String::from_utf8(run.stderr)?);
+    let text =
+        format!("$ colibri {}\n{out}--- standard error\n{err}--- exit status {status}\n", words.join(" "));
+    Ok(text)
+}
+
+/// Compares with the transcript of that name.
+fn compare(name: &str, seen: &str) -> Outcome {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/screens").join(format!("{name}.txt"));
+    if std::env::var_os("COLIBRI_ACCEPT").is_some() {
+        return Ok(fs::write(path, seen)?);
+    }
+    let expected = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    assert_eq!(seen, expected, "the screen {name} is another");
+    Ok(())
+}
+
+/// The screen of a verb that a daemon answers, and what the daemon was asked.
+fn answered(name: &str, words: &[&str], lines: Vec<Content>) -> Outcome<Value> {
+    let place = Place::new(name)?;
+    let socket = place.0.join("s");
+    let questions = daemon(&socket, lines)?;
+    compare(name, &transcript(Some(&socket), words)?)?;
+    Ok(questions.recv_timeout(Duration::from_secs(60))?)
+}
+
+/// The screen of what needs no daemon.
+fn unanswered(name: &str, words: &[&str]) -> Outcome {
+    compare(name, &transcript(None, words)?)
+}
+
+/// Read as the protocol's own type, so that a test cannot invent an answer.
+fn ok(answer: Value) -> Outcome<Vec<Content>> {
+    Ok(vec![Content::Ok(serde_json::from_value::<Answer>(answer)?)])
+}
+
+fn refused(name: ErrorName, message: &str) -> Vec<Content> {
+    vec![Content::Error(Fault::new(name, message))]
+}
+
+fn tenant(name: &str, error: Option<Fault>) -> Value {
+    json!({
+        "tenant": name, "root": ROOT.replace("web01", name), "status": "active", "settings": {},
+        "collection-id": "c-1", "keys": ["API_TOKEN", "DATABASE_URL"], "registered": AT,
+        "last-success": AT + 61_000, "last-error": error, "next-try": null, "busy": false,
+    })
+}
+
+fn provision(error: Option<Fault>) -> Value {
+    let (outcome, keys) = if error.is_some() { ("failed", 0) } else { ("written", 2) };
+    json!({
+        "number": 1, "tenant": "web01", "reason": "operator", "at": AT, "ms": 2345, "outcome": outcome,
+        "error": error, "keys": keys, "steps": [{ "name": "unlock", "ms": 1200 }],
+        "warnings": ["\"lower case\" skipped: no key"],
+    })
+}
+
+fn agent() -> Value {
+    json!({
+        "jail": "web01", "root": ROOT, "command": ["/bin/sh", "-c", "a\n\u{1b}[31mb"], "state": "running",
+        "pid": 4711, "started": AT, "ended": null, "exit-code": null, "signal": null,
+        "log": "/var/log/colibri/web01.log",
+    })
+}
+
+fn not_found() -> Fault {
+    Fault::new(ErrorName::CollectionNotFound, "no collection web01")
+}
+
+#[test]
+fn help_names_every_verb_and_exit_status() -> Outcome {
+    unanswered("help", &["--help"])?;
+    unanswered("help-register-tenant", &["register-tenant", "--help"])
+}
+
+#[test]
+fn wrong_usage_is_told_before_the_daemon_is_asked() -> Outcome {
+    unanswered("usage-provision", &["provision"])?;
+    unanswered("usage-tenant", &["show-tenant", "a/b"])?;
+    unanswered("usage-refresh", &["update-tenant", "web01", "--refresh", "soon"])
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_exit_status_3() -> Outcome {
+    unanswered("unreachable", &["--socket", "nowhere/s", "status"])?;
+    unanswered("unreachable-json", &["--socket", "nowhere/s", "--json", "status"])
+}
+
+#[test]
+fn an_error_has_its_advice_and_its_exit_status() -> Outcome {
+    let fault = || refused(ErrorName::TenantNotFound, "no tenant web09");
+    answered("not-found", &["show-tenant", "web09"], fault())?;
+    answered("not-found-json", &["--json", "show-tenant", "web09"], fault())?;
+    let conflict = refused(ErrorName::TenantConflict, "web01 has another root");
+    answered("conflict", &["register-tenant", "web01", "/j/web01"], conflict)?;
+    Ok(())
+}
+
+#[test]
+fn tenants_are_an_aligned_table_or_json() -> Outcome {
+    let tenants = || ok(json!({ "tenants": [tenant("web01", None), tenant("db", Some(not_found()))] }));
+    let asked = answered("list-tenants", &["list-tenants"], tenants()?)?;
+    assert_eq!(asked["verb"], "list-tenants");
+    answered("list-tenants-json", &["list-tenants", "--json"], tenants()?)?;
+    let one = ok(json!({ "tenant": tenant("web01", Some(not_found())) }))?;
+    answered("show-tenant", &["show-tenant", "web01"], one)?;
+    Ok(())
+}
+
+#[test]
+fn a_provision_that_failed_is_exit_status_5() -> Outcome {
+    let words = ["provision", "web01"];
+    let asked = answered("provision", &words, ok(json!({ "provisions": [provision(None)] }))?)?;
+    assert_eq!(asked["tenant"], "web01");
+    let failed = ok(json!({ "provisions": [provision(Some(not_found()))] }))?;
+    answered("provision-failed", &words, failed)?;
+    Ok(())
+}
+
+#[test]
+fn an_agent_starts_though_its_secrets_failed() -> Outcome {
+    let hook =
+        json!({ "result": "failed", "warning": not_found(), "provision": provision(Some(not_found())) });
+    let spawned = ok(json!({ "spawned": { "agent": agent(), "hook": hook } }))?;
+    let words = ["spawn-agent", "--jail-name", "web01", "--jail-root", ROOT, "--", "/bin/sh", "--json"];
+    let asked = answered("spawn-agent-failed-soft", &words, spawned)?;
+    assert_eq!(asked["command"], json!(["/bin/sh", "--json"]), "what follows -- is the agent's");
+    Ok(())
+}
+
+#[test]
+fn a_command_cannot_write_to_the_operators_terminal() -> Outcome {
+    answered("list-agents", &["list-agents"], ok(json!({ "agents": [agent()] }))?)?;
+    Ok(())
+}
+
+#[test]
+fn a_difference_names_keys() -> Outcome {
+    let diff = json!({ "tenant": "web01", "added": ["A"], "removed": ["B"], "changed": ["C"], "same": 7 });
+    answered("diff", &["diff", "web01"], ok(json!({ "diff": diff }))?)?;
+    Ok(())
+}
+
+#[test]
+fn status_says_loudly_that_there_is_no_sandbox() -> Outcome {
+    let status = json!({
+        "version": "0.1.0", "pid": 4000, "started": AT, "base": "/usr/local/bastille/jails",
+        "sandbox": false, "session": "idle", "fetcher": 4001, "fetcher-user": "_colibri",
+        "bw-version": "2026.8.0", "session-error": null, "provisioned": 1, "active": 2, "stopped": 3,
+        "destroyed": 4, "failing": 1, "under-way": 0, "agents": 2,
+    });
+    answered("status", &["status"], ok(json!({ "status": status }))?)?;
+    Ok(())
+}
+
+#[test]
+fn watching_ends_when_the_daemon_does() -> Outcome {
+    let lines = || -> Outcome<Vec<Content>> {
+        let started: Event =
+            serde_json::from_value(json!({ "started": { "tenant": "web01", "reason": "hook" } }))?;
+        let over: Event = serde_json::from_value(json!({ "provision": provision(None) }))?;
+        Ok(vec![Content::Ok(Answer::Watching), Content::Event(started), Content::Event(over)])
+    };
+    answered("watch", &["watch"], lines()?)?;
+    answered("watch-json", &["watch", "--json"], lines()?)?;
+    Ok(())
+}

@@ -254,8 +254,7 @@ fn a_full_disk_is_an_answer_and_the_old_file_stays() {
     }
     let jail = Jail::new();
     let full = "mount -t tmpfs -o size=64k,mode=700 none \"$dir\" && echo old >\"$dir/env\"";
-    let value = "v".repeat(60 * 1024);
-    let (outcome, seen) = mounted(&jail, full, &[pair("A", &value), pair("B", &value), commit(2)].concat());
+    let (outcome, seen) = mounted(&jail, full, &large());
     outcome.failed(Failure::WriteFailed, "cannot write the temporary file: No space left on device");
     assert_eq!(seen, "env\nold\n");
 }
@@ -270,6 +269,38 @@ fn no_inode_left_is_an_answer() {
     let (outcome, seen) = mounted(&jail, full, &one("v"));
     outcome.failed(Failure::WriteFailed, "cannot create the temporary file: No space left on device");
     assert_eq!(seen, "env\nold\n");
+}
+
+#[test]
+fn a_quota_is_an_answer_and_the_old_file_stays() {
+    if !may_mount() {
+        return;
+    }
+    let jail = Jail::new();
+    let image = jail.outside().join("image");
+    // btrfs is the one file system that brings its own quotas to every kernel.
+    let quota = format!(
+        "image='{}' && truncate -s 128M $image && mkfs.btrfs -qf $image && mount -o loop $image \"$dir\" && \
+         chmod 700 \"$dir\" && echo old >\"$dir/env\" && sync && btrfs quota enable \"$dir\" && \
+         btrfs qgroup limit 128K \"$dir\"",
+        image.display()
+    );
+    let mut trial = Command::new("unshare");
+    trial.args(["--mount", "sh", "-c", &format!("dir=$1; {quota}"), "sh"]).arg(jail.dir());
+    if !trial.output().is_ok_and(|output| output.status.success()) {
+        println!("skipped: no btrfs with quotas to be had here");
+        return;
+    }
+    let (outcome, seen) = mounted(&jail, &format!("{{ {quota}; }} >/dev/null 2>&1"), &large());
+    outcome.failed(Failure::WriteFailed, "cannot write the temporary file: Quota exceeded");
+    assert_eq!(seen, "env\nold\n");
+}
+
+/// Five values of 60 KiB.
+fn large() -> Vec<u8> {
+    let value = "v".repeat(60 * 1024);
+    let pairs = ["A", "B", "C", "D", "E"].map(|key| pair(key, &value));
+    [pairs.concat(), commit(5)].concat()
 }
 
 #[test]

@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroizing;
 
 #[cfg_attr(target_os = "linux", path = "cage/bwrap.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "cage/group.rs")]
+#[cfg_attr(target_os = "freebsd", path = "cage/group.rs")]
 mod platform;
 
 /// The first argument of this program when it runs as the warden.

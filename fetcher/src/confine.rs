@@ -5,8 +5,10 @@ use crate::warden::View;
 use std::path::Path;
 
 #[cfg_attr(target_os = "linux", path = "confine/landlock.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "confine/user.rs")]
+#[cfg_attr(target_os = "freebsd", path = "confine/user.rs")]
 mod platform;
+#[cfg(not(any(target_os = "freebsd", target_os = "linux")))]
+compile_error!("no confinement here, so no fetcher here");
 
 /// No confinement is to be had.
 #[derive(Debug, thiserror::Error)]

@@ -2,18 +2,18 @@
 //! and what is done about the known faults of `bw serve`.
 
 use crate::answer::{self, Answer, Anything, Collection, Item, List, Status};
+use crate::belief;
 use crate::cage::{Cage, Output};
 use crate::classify;
 use crate::pairs::{self, Built};
 use crate::serve::{self, Serve};
 use crate::server::Server;
 use crate::steps::Steps;
-use crate::warnings::quoted;
 use crate::words::{Credentials, Failure, Fetch, SessionState};
 use crate::workdir::WorkDir;
 use colibri_control::ErrorName::{
-    AnswerShrunken, BadCredentials, BwCrashed, BwUnusable, ClientTooOld, CollectionAmbiguous,
-    CollectionNotFound, RateLimited, ServerMismatch, VaultError, VaultLocked, VaultTimeout, VaultUnreachable,
+    BadCredentials, BwCrashed, BwUnusable, ClientTooOld, CollectionNotFound, RateLimited, ServerMismatch,
+    VaultError, VaultLocked, VaultTimeout, VaultUnreachable,
 };
 use colibri_ipc::Secret;
 use hyper::Method;
@@ -170,7 +170,7 @@ impl Session {
         steps.mark("items");
         let mut built = pairs::build(items, &fetch.rules)?;
         warnings.append(&mut built.warnings);
-        shrunken(fetch, built.pairs.len(), &mut warnings)?;
+        belief::shrunken(fetch, built.pairs.len(), &mut warnings)?;
         built.warnings = warnings;
         Ok(Fetched { collection_id: collection.id, built, bw_version: self.version.clone() })
     }
@@ -292,7 +292,7 @@ impl Session {
                 self.collections = Some(list.data);
             }
             let all = self.collections.as_deref().unwrap_or_default();
-            match choose(all, fetch, warnings) {
+            match belief::choose(all, fetch, warnings) {
                 Err(failure)
                     if failure.name == CollectionNotFound && !path.is_empty() && self.may_force() =>
                 {
@@ -302,7 +302,7 @@ impl Session {
                 chosen => return chosen,
             }
         }
-        Err(missing(fetch))
+        Err(belief::missing(fetch))
     }
 
     /// A forced sync costs a login at the server.
@@ -424,52 +424,6 @@ impl Refused {
             failure: failure.clone(),
         })
     }
-}
-
-/// The collection of that name; of several, the one that was found first.
-fn choose(all: &[Collection], fetch: &Fetch, warnings: &mut Vec<String>) -> Result<Collection, Failure> {
-    let named: Vec<_> = all.iter().filter(|collection| collection.name == fetch.collection).collect();
-    let pinned = named.iter().find(|collection| Some(&collection.id) == fetch.pinned.as_ref());
-    match (pinned, named.as_slice()) {
-        (Some(pinned), _) => Ok((*pinned).clone()),
-        (None, []) => Err(missing(fetch)),
-        (None, [one]) => {
-            if fetch.pinned.is_some() {
-                warnings.push(format!("collection {} is not the one it was before", quoted(&one.name)));
-            }
-            Ok((*one).clone())
-        }
-        (None, several) => {
-            let ids: Vec<_> = several.iter().map(|collection| quoted(&collection.id)).collect();
-            let message = format!(
-                "collection {} is there more than once: {}",
-                quoted(&fetch.collection),
-                ids.join(", ")
-            );
-            Err(Failure::new(CollectionAmbiguous, message))
-        }
-    }
-}
-
-fn missing(fetch: &Fetch) -> Failure {
-    Failure::new(CollectionNotFound, format!("the vault shows no collection {}", quoted(&fetch.collection)))
-}
-
-/// Half of what there was, or nothing, is not believed at once.
-fn shrunken(fetch: &Fetch, now: usize, warnings: &mut Vec<String>) -> Result<(), Failure> {
-    let before = usize::try_from(fetch.known_keys).unwrap_or(usize::MAX);
-    if now == 0 && before == 0 {
-        warnings.push("the collection holds no secrets".into());
-    }
-    if now.saturating_mul(2) >= before {
-        return Ok(());
-    }
-    let message = format!("the vault has {now} keys where there were {before}");
-    if fetch.confirm_shrunken {
-        warnings.push(format!("{message}, as before: believed"));
-        return Ok(());
-    }
-    Err(Failure::new(AnswerShrunken, message))
 }
 
 fn escaped(id: &str) -> String {

@@ -73,9 +73,9 @@ impl Wire {
         let length = u32::try_from(body.len()).map_err(invalid)?.to_le_bytes();
         let _one_at_a_time = self.sending.lock().await;
         let sent =
-            self.stream.async_io(Interest::WRITABLE, || send_header(&self.stream, &length, fds)).await?;
-        write_all(&self.stream, &length[sent..]).await?;
-        write_all(&self.stream, &body).await
+            self.stream.async_io(Interest::WRITABLE, || send_some(&self.stream, &length, &body, fds)).await?;
+        write_all(&self.stream, length.get(sent..).unwrap_or_default()).await?;
+        write_all(&self.stream, body.get(sent.saturating_sub(length.len())..).unwrap_or_default()).await
     }
 }
 
@@ -106,13 +106,13 @@ fn recv_header(stream: &UnixStream, header: &mut [u8]) -> Result<(usize, Vec<Own
     Ok((got.bytes, rights.flatten().collect()))
 }
 
-fn send_header(stream: &UnixStream, header: &[u8], fds: &[BorrowedFd<'_>]) -> Result<usize> {
+fn send_some(stream: &UnixStream, header: &[u8], body: &[u8], fds: &[BorrowedFd<'_>]) -> Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(Error::new(ErrorKind::InvalidInput, "too many descriptors"));
     }
-    Ok(sendmsg(stream, &[IoSlice::new(header)], &mut control, SendFlags::NOSIGNAL)?)
+    Ok(sendmsg(stream, &[IoSlice::new(header), IoSlice::new(body)], &mut control, SendFlags::NOSIGNAL)?)
 }
 
 async fn read_exact(stream: &UnixStream, mut buffer: &mut [u8]) -> Result<()> {
@@ -154,14 +154,20 @@ mod tests {
     async fn words_and_descriptors_arrive_together() {
         let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
         let (near, far) = (Wire::new(near.into()).unwrap(), Wire::new(far.into()).unwrap());
-        let mut inbox = far.inbox::<String>(100);
+        let mut inbox = far.inbox::<String>(1_000_000);
         let (mut reader, writer) = std::io::pipe().unwrap();
         near.send(&"with".to_owned(), &[writer.as_fd()]).await.unwrap();
         near.send(&"without".to_owned(), &[]).await.unwrap();
-        drop((near, writer));
+        drop(writer);
         let (word, fds) = inbox.recv().await.unwrap();
         assert_eq!((word.as_str(), fds.len()), ("with", 1));
         assert_eq!(inbox.recv().await.unwrap().0, "without");
+        // More than the socket takes at a time.
+        let long = "x".repeat(120_000);
+        let (sent, received) = tokio::join!(near.send(&long, &[]), inbox.recv());
+        sent.unwrap();
+        assert_eq!(received.unwrap().0, long);
+        drop(near);
         assert!(inbox.recv().await.is_none());
         drop(fds);
         assert_eq!(reader.read(&mut [0]).unwrap(), 0, "the only copies were ours");

@@ -7,27 +7,66 @@ mod driver;
 use colibri_control::ErrorName::{self, BadCredentials, CollectionNotFound, VaultTimeout, VaultUnreachable};
 use colibri_fetcher::words::{Fetch, SessionState};
 use colibri_ipc::Secret;
-use colibri_test_vault::{Fixture, Transport, Vault};
+use colibri_test_vault::{Fixture, Route, Transport, Vault};
 use driver::{Fetcher, Place, fleet, name, request};
 
 #[test]
-fn three_requests_share_one_login() {
+fn a_hundred_requests_share_one_login() {
     let place = Place::new();
-    let vault = fleet(&place);
+    let vault = Vault::start(Fixture::fleet(100, 2), place.path()).unwrap();
     let mut fetcher = Fetcher::start(&place, place.vault(&vault));
-    let asked: Vec<_> = (0..3).map(|at| fetcher.ask(request(at, &format!("jail-{at:04}")))).collect();
+    let asked: Vec<_> = (0..100).map(|at| fetcher.ask(request(at, &format!("jail-{at:04}")))).collect();
+    for _ in 0..100 {
+        let done = fetcher.done();
+        assert_eq!(done.outcome.unwrap().keys.len(), 2);
+    }
     for (at, pair) in asked.into_iter().enumerate() {
         let pairs = driver::pairs(pair).unwrap();
         let expected = [0, 1].map(|key| (format!("KEY_{key}"), format!("value-{at}-{key}")));
         assert_eq!(pairs, expected);
     }
-    for id in 0..3 {
-        let done = fetcher.done();
-        let fetched = done.outcome.unwrap();
-        assert_eq!((done.id, fetched.keys.len(), fetched.bw_version.as_str()), (id, 2, "2026.8.0"));
-    }
-    assert_eq!(vault.logins(), 1);
+    assert_eq!((vault.logins(), vault.count(Route::Sync)), (1, 1));
     assert!(fetcher.close().success());
+}
+
+#[test]
+fn each_request_ends_at_its_own_deadline() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    vault.transport(Transport::Hang);
+    let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+    let long = fetcher.ask(Fetch { deadline_ms: 6_000, ..request(1, "jail-0000") });
+    let short = fetcher.ask(Fetch { deadline_ms: 500, ..request(2, "jail-0001") });
+    for (id, pair) in [(2, short), (1, long)] {
+        let done = fetcher.done();
+        assert_eq!((done.id, name(&done.outcome)), (id, VaultTimeout));
+        assert_eq!(driver::pairs(pair), None);
+    }
+    assert!(fetcher.close().success());
+}
+
+#[test]
+fn nothing_is_left_when_the_end_comes_in_the_middle() {
+    let ends: [fn(&mut Fetcher<'_>); 2] = [
+        |fetcher| fetcher.socket.shutdown(std::net::Shutdown::Write).unwrap(),
+        |fetcher| {
+            let pid = rustix::process::Pid::from_raw(fetcher.child.id().cast_signed()).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        },
+    ];
+    for end in ends {
+        let place = Place::new();
+        let vault = fleet(&place);
+        vault.transport(Transport::Hang);
+        let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+        let pair = fetcher.ask(request(1, "jail-0000"));
+        while !place.processes().iter().any(|(_, command)| command.contains(" login ")) {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        end(&mut fetcher);
+        assert!(fetcher.ended().success());
+        assert_eq!(driver::pairs(pair), None);
+    }
 }
 
 #[test]
@@ -59,9 +98,9 @@ fn wrong_credentials_have_a_name() {
         let (done, pairs) = fetcher.fetch(request(1, "jail-0000"));
         assert_eq!((name(&done.outcome), pairs), (BadCredentials, None), "{done:?}");
         // The vault is not asked again and again.
-        let asked = vault.count(colibri_test_vault::Route::Token);
+        let asked = vault.count(Route::Token);
         assert_eq!(name(&fetcher.fetch(request(2, "jail-0000")).0.outcome), BadCredentials);
-        assert_eq!(vault.count(colibri_test_vault::Route::Token), asked);
+        assert_eq!(vault.count(Route::Token), asked);
         assert!(fetcher.close().success());
     }
 }

@@ -3,14 +3,19 @@
 //! and the packet filter's rule for that user, which docs write out.
 
 use super::{Unconfined, View};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior, set_no_new_privs};
 use std::path::Path;
 
 pub fn bw(_view: &View, _relay: u16) -> Result<(), Unconfined> {
-    Ok(())
+    set_no_new_privs(None).map_err(|error| Unconfined(error.to_string()))
 }
 
 pub fn fetcher(_dir: &Path, _vault: u16) -> Result<(), Unconfined> {
-    Ok(())
+    set_no_new_privs(None).map_err(|error| Unconfined(error.to_string()))
 }
 
-pub fn hide() {}
+pub fn hide() {
+    if let Err(error) = set_dumpable_behavior(None, DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "cannot hide this process's memory");
+    }
+}

@@ -28,6 +28,9 @@ pub struct Committed {
 /// Whatever is not ascending pairs within the bounds and one commit with their
 /// number; nothing after the commit is read.
 pub fn receive(from: &mut impl Read, format: Format, allow: &[EnvKey]) -> Result<Committed, Error> {
+    if format == Format::Dir {
+        return Err(Error::new(ValueNotCarried, "the format dir is not built yet"));
+    }
     let mut pairs = Pairs { allow, last: None, count: 0, total: 0 };
     let mut document = Document::new(format);
     loop {

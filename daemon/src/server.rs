@@ -2,14 +2,14 @@
 //! one line for one line. A slow or hostile client harms nobody else.
 
 use crate::service::Service;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use colibri_control::{Answer, Call, Content, ErrorName, Fault, MAX_REQUEST, Reply, Request};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, User, chown, geteuid, getgrouplist};
 use std::ffi::CString;
 use std::fs::{DirBuilder, Permissions, set_permissions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,14 +107,19 @@ impl Drop for Door {
     }
 }
 
-/// Makes a directory, or takes one that is there, and sets its mode.
+/// Makes a directory, or takes one of our own that is there, and sets its mode.
 ///
 /// # Errors
-/// The step that the system refused.
+/// The step that the system refused, or that the directory is not ours alone.
 pub fn make_dir(dir: &Path, mode: u32) -> anyhow::Result<()> {
-    let made = DirBuilder::new().recursive(true).mode(mode).create(dir);
-    made.and_then(|()| set_permissions(dir, Permissions::from_mode(mode)))
-        .with_context(|| format!("cannot make the directory {}", dir.display()))
+    let cannot = || format!("cannot make the directory {}", dir.display());
+    DirBuilder::new().recursive(true).mode(mode).create(dir).with_context(cannot)?;
+    let found = std::fs::metadata(dir).with_context(cannot)?;
+    // Such as /tmp, whose mode is nothing to meddle with.
+    if found.uid() != geteuid().as_raw() || found.mode() & 0o002 != 0 {
+        bail!("{} belongs to others too: name a directory for colibrid alone", dir.display());
+    }
+    set_permissions(dir, Permissions::from_mode(mode)).with_context(cannot)
 }
 
 /// The directory keeps others out; this is the second lock.

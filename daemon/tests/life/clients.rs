@@ -64,6 +64,19 @@ fn a_second_daemon_on_the_same_state_refuses() {
 }
 
 #[test]
+fn a_directory_that_others_may_write_is_not_taken() {
+    let mut host = Host::new();
+    assert!(host.terminate());
+    let shared = host.path("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
+    let refused = host.command().env("COLIBRI_STATE_DIR", &shared).output().unwrap();
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert!(errors.contains("belongs to others too"), "{errors}");
+    assert_eq!(mode(&shared), 0o1777);
+}
+
+#[test]
 fn a_clean_end_leaves_no_socket_and_no_fetcher() {
     let mut host = Host::new();
     host.register("web");

@@ -171,6 +171,7 @@ pub fn run(command: Command, frames: &[u8]) -> Result<Outcome> {
     let (child, mut socket) = start(command)?;
     // A writer that ended early does not read.
     let _ = socket.write_all(frames);
+    drop(socket);
     let output = child.wait_with_output()?;
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     Ok(Outcome { status: output.status, reports: reports(&mut output.stdout.as_slice()), log })

@@ -146,10 +146,10 @@ fn a_change_tells_the_agent_once_and_a_failure_of_that_is_recorded() {
         host.vault(["web", "cmd", "bad"].map(|name| (name.to_owned(), one())).into());
     };
     secrets("1");
-    host.register_with("web", r#"{"on-change":{"signal":"HUP"}}"#);
+    host.register_with("web", r#"{"on-change":{"signal":"USR1"}}"#);
     host.register_with("cmd", r#"{"on-change":{"command":["/bin/sh","-c","echo told"]}}"#);
     host.register_with("bad", r#"{"on-change":{"command":["/bin/sh","-c","exit 4"]}}"#);
-    spawn(&host, "web", "trap 'echo hup' HUP; echo up; while :; do sleep 0.1; done");
+    spawn(&host, "web", "trap 'echo hup' USR1; echo up; while :; do sleep 0.1; done");
     prints(&host, "web", "up");
     for name in ["cmd", "bad"] {
         host.hook(name, &host.root(name));

@@ -66,7 +66,10 @@ impl Host {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_colibrid"));
+        let mut command = Command::new(match std::env::var_os("COLIBRI_TEST_BIN") {
+            Some(built) => PathBuf::from(built).join("colibrid"),
+            None => env!("CARGO_BIN_EXE_colibrid").into(),
+        });
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         for (name, dir) in [
             ("COLIBRI_JAIL_ROOT_BASE", "jails"),

@@ -164,7 +164,10 @@ fn each_process_holds_only_what_it_may() -> Result<()> {
             for process in host.children()?.iter().chain([&daemon]) {
                 let shown = process.environ().unwrap_or_default();
                 ensure!(!holds(&shown, secret.as_bytes()), "{process:?} has a credential in its environment");
-                ensure!(!process.args.iter().any(|arg| arg.contains(secret)), "{process:?} has one in its arguments");
+                ensure!(
+                    !process.args.iter().any(|arg| arg.contains(secret)),
+                    "{process:?} has one in its arguments"
+                );
             }
         }
         provision.join().map_err(|_| anyhow::anyhow!("the provision panicked"))??;

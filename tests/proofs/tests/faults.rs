@@ -4,6 +4,8 @@
 //! seccomp filter ends a process whose call strace skips, so that afterwards a
 //! tracer spoils the call's descriptor and puts the error in its result.
 
+#![cfg(target_os = "linux")]
+
 use anyhow::{Context, Result, ensure};
 use colibri_ipc::{Report, Verb};
 use colibri_proofs::{Jail, Outcome, frames, other_owner, run, writer};

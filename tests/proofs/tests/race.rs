@@ -2,6 +2,8 @@
 //! that lead out, an unprivileged process looks, and a reader checks what it
 //! reads. The same harness must catch a plain writer, or it proves nothing.
 
+#![cfg(target_os = "linux")]
+
 use anyhow::{Context, Result, ensure};
 use colibri_ipc::{Owner, Report, Verb};
 use colibri_proofs::{Jail, frames, program, run};

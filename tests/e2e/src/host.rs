@@ -13,7 +13,7 @@ use std::{fs, thread};
 /// The `bw` that the tests run, unless `COLIBRI_TEST_BW_VERSION` names another.
 const BW_VERSION: &str = "2026.8.0";
 /// No step of a test takes longer than this.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The machine account that the daemon of a host is given.
 #[derive(Clone, Debug)]

@@ -234,7 +234,7 @@ fn fails_soft(name: ErrorName, fixture: Fixture, spoil: impl FnOnce(&mut Account
     spoil(&mut account, &vault);
     host.set_account(&account);
     host.set("COLIBRI_SESSION_IDLE", "0");
-    host.set("COLIBRI_DEADLINE", "20");
+    host.set("COLIBRI_DEADLINE", "60");
     let root = host.jail_with_shell("web01")?;
     host.start()?;
     host.colibri_ok(&["register-tenant", "web01", text(&root)?])?;

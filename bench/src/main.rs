@@ -3,7 +3,7 @@
 //! sandbox. The two alternate in one run, so that the host's mood is the same.
 
 use anyhow::{Result, ensure};
-use colibri_ipc::{Owner, Verb};
+use colibri_order::{Owner, Verb};
 use colibri_proofs::{Jail, frames, program, run};
 use nix::unistd::{getegid, geteuid};
 use std::process::Command;

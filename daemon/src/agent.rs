@@ -12,7 +12,7 @@ use crate::tenant::{Target, signal};
 use colibri_control::{
     AgentState, AgentView, ErrorName, Event, Fault, JailName, OnChange, Settings, SpawnView, TenantId,
 };
-use colibri_ipc::Owner;
+use colibri_order::Owner;
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use std::collections::HashMap;

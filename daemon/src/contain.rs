@@ -2,7 +2,7 @@
 //! all links and `..` are resolved. It looks only, and creates nothing.
 
 use colibri_control::{ErrorName, Fault};
-use colibri_ipc::RelPath;
+use colibri_order::RelPath;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 

@@ -11,7 +11,7 @@ pub use bubblewrap::Bubblewrap as Host;
 pub use freebsd::FreeBsd as Host;
 
 use colibri_control::{ErrorName, Fault, JailName};
-use colibri_ipc::Owner;
+use colibri_order::Owner;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::OsString;

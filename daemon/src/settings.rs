@@ -3,7 +3,7 @@
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use colibri_ipc::Owner;
+use colibri_order::Owner;
 use nix::unistd::{Group, User, getegid, geteuid};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

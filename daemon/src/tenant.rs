@@ -6,7 +6,8 @@ use colibri_control::{
     CollectionName, ErrorName, Fault, KeyCase, OnChange, OnDuplicate, Settings, Status, TenantId, TenantView,
 };
 use colibri_fetcher::words;
-use colibri_ipc::{EnvKey, FileName, Format, Order, Owner, RelPath, Verb};
+use colibri_ipc::EnvKey;
+use colibri_order::{FileName, Format, Medium, Order, Owner, RelPath, Verb};
 use nix::sys::signal::Signal;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -85,7 +86,7 @@ pub struct Target {
     file: FileName,
     owner: Owner,
     format: Format,
-    require_tmpfs: bool,
+    medium: Medium,
     allow: Vec<EnvKey>,
 }
 
@@ -106,7 +107,7 @@ impl Target {
             file: FileName::try_from(OsStr::new(file)).map_err(|_| bad("file is no file name"))?,
             owner,
             format: Format::parse(settings.format.as_str()).ok_or_else(|| bad("format is not known"))?,
-            require_tmpfs: settings.require_tmpfs,
+            medium: if settings.require_tmpfs { Medium::Memory } else { Medium::Any },
             allow: settings.allow.iter().map(|name| key("allow", name)).collect::<Result<_, _>>()?,
         })
     }
@@ -122,7 +123,7 @@ impl Target {
             owner: self.owner,
             format: self.format,
             seconds: u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1),
-            require_tmpfs: self.require_tmpfs,
+            medium: self.medium,
             allow: self.allow.clone(),
         }
     }

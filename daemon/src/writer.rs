@@ -3,7 +3,8 @@
 
 use crate::{child, frame};
 use colibri_control::{ErrorName, Fault};
-use colibri_ipc::{Failure, MAX_REPORT, Order, Report};
+use colibri_ipc::{Failure, MAX_REPORT, Report};
+use colibri_order::Order;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;

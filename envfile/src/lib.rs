@@ -2,9 +2,14 @@
 //! Part of the writer's trusted base: it does no I/O, and a value is never
 //! interpreted, only quoted or refused.
 
-use colibri_ipc::{EnvKey, Format, Pair};
+mod reserved;
+
+use colibri_ipc::{EnvKey, Pair};
+use colibri_order::Format;
 use std::fmt::Write;
 use zeroize::Zeroizing;
+
+pub use reserved::is_reserved;
 
 /// The comment line of the formats that have comments. It has no time stamp, so
 /// that equal secrets make equal files.
@@ -202,7 +207,7 @@ mod tests {
         assert!(render(Format::Docker, &[("K", &"v".repeat(DOCKER_LINE - 1))]).is_err());
         assert!(render(Format::Dotenv, &[("K", "${X}")]).is_err());
         assert!(render(Format::Env, &[("K", "\u{ffff}")]).is_err());
-        for format in Format::ALL {
+        for &format in Format::ALL {
             assert!(render(format, &[("K", "a\0b")]).unwrap_err().able.is_empty());
         }
     }

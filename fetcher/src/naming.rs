@@ -2,6 +2,7 @@
 //! the rules for keys.
 
 use crate::words::{KeyCase, Rules};
+use colibri_envfile::is_reserved;
 use colibri_ipc::{EnvKey, KeyError};
 
 /// What becomes of a name.
@@ -30,7 +31,7 @@ pub fn key(name: &str, rules: &Rules) -> Named {
     let prefixed = format!("{}{plain}", rules.prefix);
     let renamed = rules.rename.iter().find(|(old, _)| *old == prefixed);
     match EnvKey::try_from(renamed.map_or(prefixed, |(_, new)| new.clone())) {
-        Ok(key) if key.is_reserved() && !rules.allow.iter().any(|name| name == key.as_str()) => {
+        Ok(key) if is_reserved(&key) && !rules.allow.iter().any(|name| name == key.as_str()) => {
             Named::Reserved(key)
         }
         Ok(key) => Named::Key(key),

@@ -9,7 +9,8 @@ use crate::words::{Failure, OnDuplicate, Rules};
 use colibri_control::ErrorName::{
     CollectionUnreadable, KeyConflict, KeyMissing, LimitExceeded, ValueNotCarried,
 };
-use colibri_ipc::{EnvKey, Format, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, Secret};
+use colibri_ipc::{EnvKey, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, Secret};
+use colibri_order::Format;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 

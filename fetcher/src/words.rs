@@ -94,7 +94,7 @@ pub struct Rules {
     pub only: Vec<String>,
     /// Old name to new name, after the prefix.
     pub rename: Vec<(String, String)>,
-    /// The file's format, as `colibri_ipc::Format` spells it: to warn of
+    /// The file's format, as `colibri_order::Format` spells it: to warn of
     /// values that not every reader of the format reads alike.
     pub format: String,
 }

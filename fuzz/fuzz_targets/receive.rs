@@ -2,7 +2,8 @@
 //! committed, and is a file that holds as many keys as it says.
 #![no_main]
 
-use colibri_ipc::{EnvKey, Format, MAX_PAIRS};
+use colibri_ipc::{EnvKey, MAX_PAIRS};
+use colibri_order::Format;
 use colibri_writer::receive::{MAX_FILE, receive};
 use libfuzzer_sys::fuzz_target;
 

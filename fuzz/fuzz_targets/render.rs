@@ -4,7 +4,8 @@
 #![no_main]
 
 use colibri_envfile::{Document, HEADER};
-use colibri_ipc::{EnvKey, Format, Pair, Secret};
+use colibri_ipc::{EnvKey, Pair, Secret};
+use colibri_order::Format;
 
 #[path = "../src/readers.rs"]
 mod readers;

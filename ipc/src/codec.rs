@@ -3,7 +3,7 @@
 
 use crate::MAX_REPORT;
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 /// The largest message that any of our sockets carries.
@@ -25,12 +25,12 @@ pub enum CodecError {
     TooLarge,
 }
 
-/// Reads one message that fills `bytes` exactly.
+/// Reads one message that fills `bytes` exactly, and may borrow from them.
 ///
 /// # Errors
 /// `NotAMessage` or `TrailingBytes`; neither says what was in the bytes.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    match bincode::serde::decode_from_slice(bytes, CONFIG) {
+pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
+    match bincode::serde::borrow_decode_from_slice(bytes, CONFIG) {
         Ok((message, used)) if used == bytes.len() => Ok(message),
         Ok(_) => Err(CodecError::TrailingBytes),
         Err(_) => Err(CodecError::NotAMessage),

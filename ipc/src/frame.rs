@@ -24,18 +24,32 @@ pub enum FrameError {
 /// # Errors
 /// See [`FrameError`]. After an error the stream has no defined position.
 pub fn recv(from: &mut impl Read, bound: usize) -> Result<Option<Zeroizing<Vec<u8>>>, FrameError> {
+    let mut body = Zeroizing::new(Vec::new());
+    let came = recv_into(from, bound, &mut body)?.is_some();
+    Ok(came.then_some(body))
+}
+
+/// The same into memory that is used again; what it held is gone.
+///
+/// # Errors
+/// As for [`recv`].
+pub fn recv_into<'a>(
+    from: &mut impl Read,
+    bound: usize,
+    body: &'a mut Vec<u8>,
+) -> Result<Option<&'a [u8]>, FrameError> {
     let mut head = [0; 4];
-    if read_some(from, &mut head[..1])? == 0 {
-        return Ok(None);
+    match read_some(from, &mut head)? {
+        0 => return Ok(None),
+        count => fill(from, &mut head[count..])?,
     }
-    fill(from, &mut head[1..])?;
     let length = u32::from_le_bytes(head);
     let size = usize::try_from(length).unwrap_or(usize::MAX);
     if size > bound {
         return Err(FrameError::TooLong(length));
     }
-    let mut body = Zeroizing::new(vec![0; size]);
-    fill(from, &mut body)?;
+    body.resize(size, 0);
+    fill(from, body)?;
     Ok(Some(body))
 }
 

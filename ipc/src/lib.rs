@@ -5,15 +5,13 @@
 mod codec;
 mod frame;
 mod key;
-mod order;
 mod pair;
 mod report;
 mod secret;
 
 pub use codec::{CodecError, decode, encode};
-pub use frame::{FrameError, recv, send};
+pub use frame::{FrameError, recv, recv_into, send};
 pub use key::{EnvKey, KeyError};
-pub use order::{FileName, Format, Order, OrderError, Owner, RelPath, TEMPORARY, Verb};
-pub use pair::{MAX_FRAME, MAX_KEY, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, Pair, ToWriter};
-pub use report::{Failure, MAX_REPORT, Report};
-pub use secret::Secret;
+pub use pair::{FromFetcher, MAX_FRAME, MAX_KEY, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, Pair, ToWriter, Word};
+pub use report::{Change, Failure, MAX_REPORT, Report};
+pub use secret::{Secret, SecretStr};

@@ -1,7 +1,7 @@
 //! What the fetcher says to the writer: pairs in ascending order of their keys,
 //! then one commit. Anything else, and an end without a commit, writes nothing.
 
-use crate::{EnvKey, Secret};
+use crate::{EnvKey, Secret, SecretStr};
 use serde::{Deserialize, Serialize};
 
 /// Longest key, in bytes.
@@ -15,23 +15,28 @@ pub const MAX_TOTAL: usize = 1024 * 1024;
 /// Longest frame: the tag of the message and two lengths beside key and value.
 pub const MAX_FRAME: usize = 4 + 8 + MAX_KEY + 8 + MAX_VALUE;
 
-/// One variable.
+/// One variable. Its value is owned, or a [`crate::SecretStr`] in a frame.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pair {
+pub struct Pair<V = Secret> {
     /// Its name.
     pub key: EnvKey,
     /// Its value, at most [`MAX_VALUE`] bytes, without NUL.
-    pub value: Secret,
+    pub value: V,
 }
 
 /// One frame from the fetcher to the writer.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ToWriter {
+pub enum Word<V> {
     /// The next variable; its key is greater than the one before.
-    Pair(Pair),
+    Pair(Pair<V>),
     /// All pairs were sent: this many. Only now may a file be written.
     Commit(u32),
 }
+
+/// A frame to be sent.
+pub type ToWriter = Word<Secret>;
+/// A frame as it came, with the value where it lies.
+pub type FromFetcher<'a> = Word<SecretStr<'a>>;
 
 #[cfg(test)]
 mod tests {
@@ -63,5 +68,14 @@ mod tests {
         bytes[12] = b'A';
         bytes.push(0);
         assert_eq!(decode::<ToWriter>(&bytes), Err(CodecError::TrailingBytes));
+    }
+
+    #[test]
+    fn a_value_can_be_read_where_it_lies() {
+        let bytes = encode(&pair("A", "hunter2".into())).unwrap();
+        let FromFetcher::Pair(found) = decode(&bytes).unwrap() else { panic!() };
+        assert!(bytes.as_ptr_range().contains(&found.value.expose().as_ptr()));
+        assert_eq!((found.key.as_str(), found.value.expose()), ("A", "hunter2"));
+        assert!(!format!("{found:?}").contains("hunter2"));
     }
 }

@@ -1,10 +1,11 @@
 //! What the writer tells the daemon. Texts in it are the writer's own: nothing
 //! that the fetcher sent is in them but keys that passed the check.
 
+use crate::EnvKey;
 use serde::{Deserialize, Serialize};
 
-/// Longest report, in bytes.
-pub const MAX_REPORT: usize = 128 * 1024;
+/// Longest report, in bytes: every key of two full files.
+pub const MAX_REPORT: usize = 512 * 1024;
 
 /// One frame from the writer to the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,9 +22,18 @@ pub enum Report {
         /// Variables in it.
         keys: u32,
     },
+    /// How a put would change the file; nothing was written.
+    Compared {
+        /// Keys in which the two differ.
+        differences: Vec<(Change, EnvKey)>,
+        /// Keys in which they agree.
+        same: u32,
+        /// A put would answer `Unchanged`: mode, owner and the rest agree too.
+        intact: bool,
+    },
     /// The file was unlinked.
     Removed,
-    /// There was no file to unlink.
+    /// There was nothing to unlink, or no directory to compare with.
     Absent,
     /// Nothing was changed, and why.
     Failed {
@@ -32,6 +42,17 @@ pub enum Report {
         /// One line: what the writer was doing, and the system's words.
         message: String,
     },
+}
+
+/// What a put would do to a key of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// Only the vault has it.
+    Added,
+    /// Only the file has it.
+    Removed,
+    /// The file has another value.
+    Changed,
 }
 
 /// What kind of failure ended the writer's work.

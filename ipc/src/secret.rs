@@ -21,7 +21,24 @@ impl Secret {
     }
 }
 
+/// The same where it lies, in somebody else's memory.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretStr<'a>(&'a str);
+
+impl<'a> SecretStr<'a> {
+    /// The secret itself.
+    pub const fn expose(&self) -> &'a str {
+        self.0
+    }
+}
+
 impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secret({} bytes)", self.0.len())
+    }
+}
+
+impl std::fmt::Debug for SecretStr<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Secret({} bytes)", self.0.len())
     }

@@ -2,7 +2,8 @@
 //! socket, standard output the report to the daemon, standard error the log;
 //! the arguments are the order.
 
-use colibri_ipc::{Failure, Order, Report, Verb, encode, send};
+use colibri_ipc::{Failure, Report, encode, send};
+use colibri_order::{Order, Verb};
 use colibri_writer::Error;
 use colibri_writer::harden::harden;
 use colibri_writer::receive::receive;
@@ -33,6 +34,7 @@ fn run() -> Result<Report, Error> {
             tell(&Report::Ready)?;
             put(&order, &store)
         }
+        Verb::Compare => Err(Error::new(Failure::ProtocolViolation, "compare is not built yet")),
         Verb::Remove if store.remove(order.file.as_os_str())? => Ok(Report::Removed),
         Verb::Remove => Ok(Report::Absent),
     }

@@ -2,11 +2,12 @@
 //! a file. It knows no path and no descriptor but the stream it reads.
 
 use crate::Error;
-use colibri_envfile::Document;
+use colibri_envfile::{Document, is_reserved};
 use colibri_ipc::Failure::{LimitExceeded, ProtocolViolation, ReservedKey, ValueNotCarried};
 use colibri_ipc::{
-    EnvKey, Format, FrameError, MAX_FRAME, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, Pair, ToWriter, decode, recv,
+    EnvKey, FrameError, MAX_FRAME, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, Pair, ToWriter, decode, recv,
 };
+use colibri_order::Format;
 use std::io::Read;
 use zeroize::Zeroizing;
 
@@ -89,7 +90,7 @@ impl Pairs<'_> {
         if self.count as usize > MAX_PAIRS || self.total > MAX_TOTAL {
             return Err(Error::new(LimitExceeded, "more than 1,024 pairs or 1 MiB in all"));
         }
-        if pair.key.is_reserved() && !self.allow.contains(&pair.key) {
+        if is_reserved(&pair.key) && !self.allow.contains(&pair.key) {
             return Err(Error::new(ReservedKey, format!("{} would take over its reader", pair.key)));
         }
         Ok(())

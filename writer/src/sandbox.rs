@@ -4,7 +4,8 @@
 use crate::Error;
 use crate::harden::{die_with_parent, hide};
 use crate::target::Target;
-use colibri_ipc::{Failure::SandboxUnavailable, Order};
+use colibri_ipc::Failure::SandboxUnavailable;
+use colibri_order::Order;
 use nix::unistd::{Gid, Uid, geteuid, setgroups};
 use std::os::fd::OwnedFd;
 

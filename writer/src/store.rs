@@ -4,7 +4,7 @@
 use crate::Error;
 use crate::sandbox::Confined;
 use crate::target::own;
-use colibri_ipc::Owner;
+use colibri_order::Owner;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};

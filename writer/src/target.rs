@@ -4,7 +4,7 @@
 
 use crate::Error;
 use colibri_ipc::Failure::{TargetEscapesRoot, WriteFailed};
-use colibri_ipc::{Order, Owner, TEMPORARY, Verb};
+use colibri_order::{Medium, Order, Owner, TEMPORARY, Verb};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
@@ -49,7 +49,7 @@ pub fn open_target(order: &Order) -> Result<Option<Target>, Error> {
             "cannot open the jail root without following a link",
         ))?;
     }
-    let mut memory_checked = !order.require_tmpfs;
+    let mut memory_checked = order.medium == Medium::Any;
     let mut names = order.dir.names().peekable();
     while let Some(name) = names.next() {
         at = match openat(&at, name, DIRECTORY, Mode::empty()) {

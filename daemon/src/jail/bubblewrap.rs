@@ -4,7 +4,7 @@
 
 use super::{Jail, Jails, send, words};
 use colibri_control::Fault;
-use colibri_ipc::Owner;
+use colibri_order::Owner;
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 use std::ffi::OsString;

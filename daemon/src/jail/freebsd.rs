@@ -3,7 +3,7 @@
 
 use super::{Jail, Jails, exists, run, send, words};
 use colibri_control::{ErrorName, Fault};
-use colibri_ipc::Owner;
+use colibri_order::Owner;
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,8 @@
 //! directory outside that nothing may touch, and the real writer run in it.
 
 use anyhow::{Context, Result};
-use colibri_ipc::{EnvKey, FileName, Format, Order, Owner, Pair, RelPath, Report, Secret, ToWriter, Verb};
+use colibri_ipc::{EnvKey, Pair, Report, Secret, ToWriter};
+use colibri_order::{FileName, Format, Medium, Order, Owner, RelPath, Verb};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{Read, Write};
@@ -76,7 +77,7 @@ impl Jail {
             owner: self.owner,
             format: Format::Env,
             seconds: 60,
-            require_tmpfs: false,
+            medium: Medium::Any,
             allow: Vec::new(),
         };
         Ok(order.to_args())

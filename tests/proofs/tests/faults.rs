@@ -7,7 +7,8 @@
 #![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
-use colibri_ipc::{Report, Verb};
+use colibri_ipc::Report;
+use colibri_order::Verb;
 use colibri_proofs::{Jail, Outcome, frames, other_owner, run, writer};
 use std::collections::HashMap;
 use std::ffi::OsString;

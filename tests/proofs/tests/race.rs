@@ -5,7 +5,8 @@
 #![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
-use colibri_ipc::{Owner, Report, Verb};
+use colibri_ipc::Report;
+use colibri_order::{Owner, Verb};
 use colibri_proofs::{Jail, frames, program, run};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::unistd::{UnlinkatFlags, unlinkat};

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use colibri_envfile::{Document, NotCarried};
-use colibri_ipc::{EnvKey, Format, Pair, Secret};
+use colibri_ipc::{EnvKey, Pair, Secret};
+use colibri_order::Format;
 
 /// The file of these pairs, in their order.
 ///

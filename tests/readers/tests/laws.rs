@@ -2,7 +2,8 @@
 #![cfg(test)]
 
 use colibri_envfile::{Document, HEADER, agreed};
-use colibri_ipc::{EnvKey, Format};
+use colibri_ipc::EnvKey;
+use colibri_order::Format;
 use colibri_readers::{key, render};
 use proptest::prelude::*;
 
@@ -15,7 +16,7 @@ fn values() -> impl Strategy<Value = Vec<String>> {
 }
 
 fn format() -> impl Strategy<Value = Format> {
-    prop::sample::select(&Format::ALL[..])
+    prop::sample::select(Format::ALL)
 }
 
 fn pairs(values: &[String]) -> Vec<(EnvKey, &str)> {
@@ -88,8 +89,8 @@ proptest! {
     fn the_formats_that_a_refusal_names_are_those_that_carry_the_value(format in format(), value in value()) {
         let pair = [(key(0).unwrap(), &*value)];
         if let Err(refusal) = render(format, &pair) {
-            let able = Format::ALL.into_iter().filter(|format| render(*format, &pair).is_ok());
-            prop_assert_eq!(refusal.able, able.map(Format::as_str).collect::<Vec<_>>());
+            let able = Format::ALL.iter().filter(|format| render(**format, &pair).is_ok());
+            prop_assert_eq!(refusal.able, able.map(|format| format.as_str()).collect::<Vec<_>>());
         }
     }
 }

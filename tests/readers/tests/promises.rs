@@ -2,7 +2,8 @@
 //! byte, or its key was refused.
 #![cfg(test)]
 
-use colibri_ipc::{EnvKey, Format};
+use colibri_ipc::EnvKey;
+use colibri_order::Format;
 use colibri_readers::{Reader, edge_list, every_scalar, every_text, key, kinds, render, values};
 use std::collections::BTreeSet;
 use std::path::Path;

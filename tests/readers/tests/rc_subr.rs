@@ -4,7 +4,8 @@
 //! item from running a command.
 #![cfg(test)]
 
-use colibri_ipc::{EnvKey, Format};
+use colibri_ipc::EnvKey;
+use colibri_order::Format;
 use colibri_readers::render;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -84,7 +85,7 @@ fn key(name: &str) -> EnvKey {
 #[test]
 fn every_name_that_rc_subr_makes_a_command_of_is_reserved() {
     for name in HOSTILE {
-        assert!(key(name).is_reserved(), "{name}");
+        assert!(colibri_envfile::is_reserved(&key(name)), "{name}");
     }
 }
 
@@ -120,7 +121,7 @@ fn other_names_run_nothing_whatever_their_values() {
         ["API_KEY", "ID_TOKEN", "PS_TOKEN", "IDCMDS", "PATHS", "A", "_", "X1", "BIN", "USER", "AGENT_FLAGS"];
     let names: Vec<EnvKey> = names.into_iter().chain(HOSTILE.iter().copied()).map(key).collect();
     for code in &code {
-        let admitted = names.iter().filter(|name| !name.is_reserved());
+        let admitted = names.iter().filter(|name| !colibri_envfile::is_reserved(name));
         let pairs: Vec<(EnvKey, &str)> = admitted.map(|name| (name.clone(), &**code)).collect();
         assert!(pairs.len() >= 10);
         let output = jail.start(&pairs);

@@ -1,7 +1,8 @@
 //! What the system says of a writer that waits for pairs.
 
 use crate::jail::{Jail, next, one, root, start};
-use colibri_ipc::{Owner, Report};
+use colibri_ipc::Report;
+use colibri_order::Owner;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::chown;

@@ -1,9 +1,7 @@
 //! A jail in a temporary directory, and the writer run for it.
 
-use colibri_ipc::{
-    EnvKey, Failure, FileName, Format, MAX_REPORT, Order, Owner, Pair, RelPath, Report, Secret, ToWriter,
-    Verb, decode, encode, recv, send,
-};
+use colibri_ipc::{EnvKey, Failure, MAX_REPORT, Pair, Report, Secret, ToWriter, decode, encode, recv, send};
+use colibri_order::{FileName, Format, Medium, Order, Owner, RelPath, Verb};
 use nix::unistd::{getegid, geteuid};
 use std::ffi::OsStr;
 use std::fs;
@@ -65,7 +63,7 @@ impl Jail {
             owner: me(),
             format: Format::Env,
             seconds: 60,
-            require_tmpfs: false,
+            medium: Medium::Any,
             allow: Vec::new(),
         };
         Self { top, order }

@@ -1,7 +1,8 @@
 //! The writer as an ordinary user: started as one where the tests run as root.
 
 use crate::jail::{Jail, Outcome, me, next, one, run, start};
-use colibri_ipc::{Failure, Owner, Report};
+use colibri_ipc::{Failure, Report};
+use colibri_order::Owner;
 use nix::unistd::geteuid;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};

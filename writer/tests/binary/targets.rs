@@ -2,7 +2,8 @@
 //! comes of it, or a clear error and nothing changed.
 
 use crate::jail::{Jail, Outcome, commit, one, pair, rel, root, run};
-use colibri_ipc::{Failure, FileName, Owner, Report, Verb};
+use colibri_ipc::{Failure, Report};
+use colibri_order::{FileName, Medium, Owner, Verb};
 use nix::sys::stat::{Mode, SFlag, mknod};
 use nix::unistd::mkfifo;
 use std::ffi::OsStr;
@@ -322,7 +323,7 @@ fn a_jail_on_another_file_system_is_written() {
         return;
     }
     let mut jail = Jail::new();
-    jail.order.require_tmpfs = true;
+    jail.order.medium = Medium::Memory;
     let (outcome, seen) = mounted(&jail, "mount -t tmpfs -o mode=700 none \"$dir\"", &one("v"));
     assert_eq!(*outcome.last(), Report::Written { keys: 1 }, "{}", outcome.log);
     assert_eq!(seen, format!("env\n{}K=v\n", colibri_envfile::HEADER));
@@ -339,7 +340,7 @@ fn a_disk_where_memory_is_required_is_refused_before_anything_is_made() {
         println!("skipped: the build directory is in memory");
         return;
     }
-    jail.order.require_tmpfs = true;
+    jail.order.medium = Medium::Memory;
     jail.put(&one("v")).failed(Failure::NotTmpfs, "not on tmpfs");
     assert!(!jail.root().join("etc").exists());
 }

@@ -3,7 +3,8 @@
 //! after 1 MiB of values that double when they are quoted.
 
 use anyhow::{Context, Result};
-use colibri_ipc::{MAX_TOTAL, MAX_VALUE, Owner, Report, Verb};
+use colibri_ipc::{MAX_TOTAL, MAX_VALUE, Report};
+use colibri_order::{Owner, Verb};
 use colibri_proofs::{Jail, frames, start, writer};
 use nix::sys::socket::{setsockopt, sockopt::SndBuf};
 use nix::unistd::{getegid, geteuid};

@@ -3,7 +3,8 @@
 //! order and frames, so that the harness cannot tell the two apart.
 
 use anyhow::Result;
-use colibri_ipc::{MAX_FRAME, Order, Report, ToWriter};
+use colibri_ipc::{MAX_FRAME, Report, ToWriter};
+use colibri_order::Order;
 use std::fmt::Write;
 use std::fs;
 use std::io::{stdin, stdout};

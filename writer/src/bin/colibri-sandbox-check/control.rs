@@ -4,7 +4,7 @@
 use crate::place::Owners;
 use crate::rows::{Row, Rows};
 use crate::trial::{self, Sandbox};
-use colibri_ipc::Order;
+use colibri_order::Order;
 use colibri_writer::Error;
 use colibri_writer::sandbox::{Confined, RIGHTS};
 use colibri_writer::store::{Put, Store};

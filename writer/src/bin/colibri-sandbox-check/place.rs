@@ -1,7 +1,7 @@
 //! Where attempts are made: a jail with a target directory, and beside it what
 //! nothing may touch.
 
-use colibri_ipc::{FileName, Format, Order, Owner, RelPath, Verb};
+use colibri_order::{FileName, Format, Medium, Order, Owner, RelPath, Verb};
 use nix::unistd::{getegid, geteuid};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
@@ -78,7 +78,7 @@ impl Place {
             owner,
             format: Format::Env,
             seconds: 60,
-            require_tmpfs: false,
+            medium: Medium::Any,
             allow: Vec::new(),
         })
     }

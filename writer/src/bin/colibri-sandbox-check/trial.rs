@@ -5,7 +5,7 @@
 use crate::attempt::{self, Held};
 use crate::control;
 use crate::place::{Owners, Place};
-use colibri_ipc::Owner;
+use colibri_order::Owner;
 use colibri_writer::Error;
 use colibri_writer::harden::harden;
 use colibri_writer::sandbox::{RIGHTS, confine_with};
@@ -111,7 +111,7 @@ fn attempt_in(
 }
 
 /// What the writer's `main` does before it serves.
-fn begin(what: &str, sandbox: Sandbox, order: &colibri_ipc::Order, base: &Path) -> Result<String, Error> {
+fn begin(what: &str, sandbox: Sandbox, order: &colibri_order::Order, base: &Path) -> Result<String, Error> {
     let parent = getppid();
     let outside = base.join("jail/beside");
     if let Sandbox::None = sandbox {

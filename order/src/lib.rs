@@ -1,36 +1,76 @@
 //! The daemon's order to one writer, as the arguments that an operator sees
-//! in ps(1): verb, base, root, dir, file, owner, format, seconds, tmpfs, allowed
-//! keys. Everything in it is fixed before the fetcher can
-//! say a byte.
+//! in ps(1): verb, base, root, dir, file, owner, format, seconds, medium, allowed
+//! keys. Everything in it is fixed before the fetcher can say a byte.
 
-use crate::EnvKey;
+use colibri_ipc::EnvKey;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-/// What the writer shall do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
-    /// Replace the file by what the fetcher sends.
-    Put,
-    /// Unlink the file.
-    Remove,
+/// An enum of which each variant has a word, in arguments and in settings.
+macro_rules! words {
+    ($(#[$about:meta])* $name:ident { $($(#[$why:meta])* $variant:ident = $word:literal),* }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$why])* $variant),* }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// Its word.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
+
+            /// The one of that word.
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|one| one.as_str() == text)
+            }
+        }
+    };
 }
 
-/// How the file is written; docs name what each can carry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// Read alike by POSIX sh and systemd's `EnvironmentFile=`.
-    #[default]
-    Env,
-    /// What all dotenv libraries read alike; anything else is refused.
-    Dotenv,
-    /// `--env-file` of docker and podman, which know no quoting.
-    Docker,
-    /// One JSON object.
-    Json,
-    /// A directory with a file per key.
-    Dir,
+words! {
+    /// What the writer shall do.
+    Verb {
+        /// Replace the file by what the fetcher sends.
+        Put = "put",
+        /// Tell how it differs from what the fetcher sends; write nothing.
+        Compare = "compare",
+        /// Unlink the file.
+        Remove = "remove"
+    }
+}
+
+words! {
+    /// How the file is written; docs name what each can carry.
+    #[derive(Default)]
+    Format {
+        /// Read alike by POSIX sh and systemd's `EnvironmentFile=`.
+        #[default]
+        Env = "env",
+        /// What all dotenv libraries read alike; anything else is refused.
+        Dotenv = "dotenv",
+        /// `--env-file` of docker and podman, which know no quoting.
+        Docker = "docker",
+        /// One JSON object.
+        Json = "json",
+        /// A directory with a file per key.
+        Dir = "dir"
+    }
+}
+
+words! {
+    /// Where a file may be made.
+    #[derive(Default)]
+    Medium {
+        /// Anywhere.
+        #[default]
+        Any = "any",
+        /// On a memory file system only.
+        Memory = "tmpfs"
+    }
 }
 
 /// A numeric owner.
@@ -70,8 +110,8 @@ pub struct Order {
     pub format: Format,
     /// Seconds until the writer gives up by itself; at least 1.
     pub seconds: u32,
-    /// Write only on a memory file system.
-    pub require_tmpfs: bool,
+    /// What the target directory must lie on.
+    pub medium: Medium,
     /// Reserved keys that this tenant allows by name.
     pub allow: Vec<EnvKey>,
 }
@@ -93,7 +133,7 @@ impl Order {
             format!("{}:{}", self.owner.uid, self.owner.gid).into(),
             self.format.as_str().into(),
             self.seconds.to_string().into(),
-            if self.require_tmpfs { TMPFS } else { ANY }.into(),
+            self.medium.as_str().into(),
         ];
         args.extend(self.allow.iter().map(|key| key.as_str().into()));
         args
@@ -104,70 +144,38 @@ impl Order {
     /// # Errors
     /// The first argument that is missing or not as [`Order`] says, by name.
     pub fn from_args(mut args: impl Iterator<Item = OsString>) -> Result<Self, OrderError> {
-        let mut next = |name| args.next().ok_or(OrderError(name)).map(|value| (value, OrderError(name)));
-        let text = |value: OsString| value.into_string().ok();
-        let (verb, error) = next("verb")?;
-        let verb = text(verb).and_then(|verb| Verb::parse(&verb)).ok_or(error)?;
-        let (base, error) = next("base")?;
-        let base = Some(PathBuf::from(base)).filter(|base| base.is_absolute()).ok_or(error)?;
-        let root = RelPath::try_from(Path::new(&next("root")?.0))?;
-        let dir = RelPath::try_from(Path::new(&next("dir")?.0))?;
-        let file = FileName::try_from(next("file")?.0.as_os_str())?;
-        let (owner, error) = next("owner")?;
-        let owner = text(owner).and_then(|owner| Owner::parse(&owner)).ok_or(error)?;
-        let (format, error) = next("format")?;
-        let format = text(format).and_then(|format| Format::parse(&format)).ok_or(error)?;
-        let (seconds, error) = next("seconds")?;
-        let seconds = text(seconds).and_then(|text| text.parse().ok()).filter(|&s| s > 0).ok_or(error)?;
-        let (tmpfs, error) = next("tmpfs")?;
-        let require_tmpfs =
-            [(TMPFS, true), (ANY, false)].iter().find(|(word, _)| tmpfs == *word).ok_or(error)?.1;
-        let allow =
-            args.map(|key| EnvKey::try_from(text(key).unwrap_or_default()).map_err(|_| OrderError("allow")));
-        let allow = allow.collect::<Result<_, _>>()?;
-        Ok(Self { verb, base, root, dir, file, owner, format, seconds, require_tmpfs, allow })
+        let next = &mut args;
+        Ok(Self {
+            verb: text(next, "verb", Verb::parse)?,
+            base: read(next, "base", |path| Path::new(path).is_absolute().then(|| path.into()))?,
+            root: read(next, "root", |path| RelPath::try_from(Path::new(path)).ok())?,
+            dir: read(next, "dir", |path| RelPath::try_from(Path::new(path)).ok())?,
+            file: read(next, "file", |name| FileName::try_from(name).ok())?,
+            owner: text(next, "owner", Owner::parse)?,
+            format: text(next, "format", Format::parse)?,
+            seconds: text(next, "seconds", |text| text.parse().ok().filter(|seconds| *seconds > 0))?,
+            medium: text(next, "medium", Medium::parse)?,
+            allow: args.map(key).collect::<Option<_>>().ok_or(OrderError("allow"))?,
+        })
     }
+}
+
+type Args<'a> = &'a mut dyn Iterator<Item = OsString>;
+
+fn read<T>(args: Args, name: &'static str, parse: impl Fn(&OsStr) -> Option<T>) -> Result<T, OrderError> {
+    args.next().and_then(|arg| parse(&arg)).ok_or(OrderError(name))
+}
+
+fn text<T>(args: Args, name: &'static str, parse: impl Fn(&str) -> Option<T>) -> Result<T, OrderError> {
+    read(args, name, |arg| arg.to_str().and_then(&parse))
+}
+
+fn key(arg: OsString) -> Option<EnvKey> {
+    EnvKey::try_from(arg.into_string().ok()?).ok()
 }
 
 /// How names of temporaries begin and end, which no file may have.
 pub const TEMPORARY: (&str, &str) = (".colibri-", ".tmp");
-const TMPFS: &str = "tmpfs";
-const ANY: &str = "any";
-
-impl Verb {
-    /// Its word in the arguments.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Put => "put",
-            Self::Remove => "remove",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        [Self::Put, Self::Remove].into_iter().find(|verb| verb.as_str() == text)
-    }
-}
-
-impl Format {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Env, Self::Dotenv, Self::Docker, Self::Json, Self::Dir];
-
-    /// Its word in arguments and settings.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Env => "env",
-            Self::Dotenv => "dotenv",
-            Self::Docker => "docker",
-            Self::Json => "json",
-            Self::Dir => "dir",
-        }
-    }
-
-    /// The format of that word.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|format| format.as_str() == text)
-    }
-}
 
 impl Owner {
     /// Reads `UID:GID`.
@@ -238,7 +246,7 @@ mod tests {
             owner: Owner { uid: 0, gid: 5 },
             format: Format::Env,
             seconds: 30,
-            require_tmpfs: true,
+            medium: Medium::Memory,
             allow: vec![EnvKey::try_from("PATH".to_owned()).unwrap()],
         }
     }
@@ -260,7 +268,7 @@ mod tests {
 
     #[test]
     fn an_order_with_an_argument_missing_or_malformed_is_refused() {
-        let names = ["verb", "base", "root", "dir", "file", "owner", "format", "seconds", "tmpfs"];
+        let names = ["verb", "base", "root", "dir", "file", "owner", "format", "seconds", "medium"];
         for (place, name) in names.iter().enumerate() {
             let args = order().to_args().into_iter().take(place);
             assert!(Order::from_args(args).is_err(), "{name}");

@@ -1,14 +1,11 @@
 //! Agents in their jails. Linux only, because that is where the tests run.
 
-use crate::host::{Host, processes, wait};
+use crate::host::{Host, SOON, processes, wait};
 use crate::stand_in::Collection;
 use colibri_control::{AgentState, AgentView, Answer, ErrorName, HookResult, SpawnView, Status};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::time::Duration;
-
-const SOON: Duration = Duration::from_secs(30);
 
 /// A jail with a shell, `sleep`, and the libraries that they need.
 pub fn jail(host: &Host, name: &str) {
@@ -110,8 +107,10 @@ fn an_agent_is_found_again_after_the_daemon_was_killed() {
     let mut host = Host::new();
     jail(&host, "web");
     jail(&host, "gone");
-    let web = spawn(&host, "web", "sleep 1000").agent;
-    let gone = spawn(&host, "gone", "sleep 1000").agent;
+    let web = spawn(&host, "web", "echo up; sleep 1000").agent;
+    let gone = spawn(&host, "gone", "echo up; sleep 1000").agent;
+    // A container that is still coming up would outlive its keeper.
+    ["web", "gone"].iter().for_each(|name| prints(&host, name, "up"));
     host.kill();
     let pid = nix::unistd::Pid::from_raw(gone.pid.cast_signed());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();

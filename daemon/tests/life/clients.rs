@@ -1,14 +1,11 @@
 //! The control socket and the daemon's own start and end.
 
-use crate::host::{Host, wait};
+use crate::host::{Host, SOON, wait};
 use colibri_control::{Answer, Client, ErrorName, Event, Request, SessionView};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
-
-const SOON: Duration = Duration::from_secs(20);
 
 fn mode(path: &std::path::Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777

@@ -2,7 +2,7 @@
 //! when it starts again. The seed is fixed; `COLIBRI_TEST_KILLS` sets how often.
 
 use crate::agents::jail;
-use crate::host::{Host, processes, wait};
+use crate::host::{Host, SOON, processes, wait};
 use crate::stand_in::Collection;
 use colibri_control::{AgentState, Answer, Client, Request, Status};
 use rand::rngs::StdRng;
@@ -13,7 +13,6 @@ use std::path::Path;
 use std::time::Duration;
 
 const KILLS: u32 = 300;
-const SOON: Duration = Duration::from_secs(20);
 const TENANTS: [&str; 4] = ["t0", "t1", "t2", "t3"];
 const KEYS: usize = 20;
 

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub struct Host {
     dir: tempfile::TempDir,
@@ -17,7 +17,10 @@ pub struct Host {
     settings: Vec<(&'static str, String)>,
 }
 
-const READY: Duration = Duration::from_secs(20);
+/// What a loaded machine may take for anything that is waited for.
+pub const SOON: Duration = Duration::from_secs(120);
+/// The same for a request's answer.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Host {
     /// A host whose daemon runs.
@@ -93,7 +96,7 @@ impl Host {
     pub fn start(&mut self) {
         let log = fs::OpenOptions::new().append(true).create(true).open(self.path("daemon.log")).unwrap();
         self.daemon = Some(self.command().stderr(log).spawn().unwrap());
-        wait(READY, || Client::connect(&self.socket()).is_ok(), || self.log());
+        wait(SOON, || Client::connect(&self.socket()).is_ok(), || self.log());
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -125,7 +128,7 @@ impl Host {
 
     pub fn client(&self) -> Client {
         let client = Client::connect(&self.socket()).unwrap();
-        client.set_timeout(Some(Duration::from_secs(60))).unwrap();
+        client.set_timeout(Some(PATIENCE)).unwrap();
         client
     }
 
@@ -142,9 +145,11 @@ impl Host {
     }
 
     pub fn vault(&self, vault: Vault) {
-        let file = self.path("vault/vault.json");
-        fs::write(&file, serde_json::to_vec(&vault).unwrap()).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+        // The stand-in may read at any moment.
+        let new = self.path("vault/new.json");
+        fs::write(&new, serde_json::to_vec(&vault).unwrap()).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o666)).unwrap();
+        fs::rename(new, self.path("vault/vault.json")).unwrap();
     }
 
     /// The vault has just this collection.
@@ -189,6 +194,11 @@ impl Host {
         tenant(self.say(&request).unwrap())
     }
 
+    pub fn update(&self, name: &str, changes: &str) -> TenantView {
+        let request = format!(r#"{{"verb":"update-tenant","tenant":"{name}","changes":{changes}}}"#);
+        tenant(self.say(&request).unwrap())
+    }
+
     pub fn show(&self, name: &str) -> TenantView {
         tenant(self.say(&format!(r#"{{"verb":"show-tenant","tenant":"{name}"}}"#)).unwrap())
     }
@@ -213,6 +223,19 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Whether there was anything left.
+    fn kill_all(&self) -> bool {
+        let mut left = processes(self, "jails");
+        left.append(&mut processes(self, "libexec"));
+        for (pid, _) in &left {
+            let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+            let _gone = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
+        !left.is_empty()
+    }
+}
+
 impl Drop for Host {
     fn drop(&mut self) {
         if self.daemon.is_some() {
@@ -221,11 +244,10 @@ impl Drop for Host {
         if std::thread::panicking() {
             eprintln!("{}", self.log());
         }
-        for within in ["jails", "libexec"] {
-            for (pid, _) in processes(self, within) {
-                let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
-                let _gone = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-            }
+        // What is only just starting may come up after the first look.
+        let end = Instant::now() + SOON;
+        while self.kill_all() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
@@ -249,9 +271,9 @@ pub fn processes(host: &Host, within: &str) -> Vec<(u32, String)> {
 
 /// Waits until something is so.
 pub fn wait(limit: Duration, mut so: impl FnMut() -> bool, log: impl Fn() -> String) {
-    let end = std::time::Instant::now() + limit;
+    let end = Instant::now() + limit;
     while !so() {
-        assert!(std::time::Instant::now() < end, "it did not come in time\n{}", log());
+        assert!(Instant::now() < end, "it did not come in time\n{}", log());
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -1,15 +1,14 @@
 //! Many tenants, agents and clients at once.
 
 use crate::agents::jail;
-use crate::host::{Host, processes, wait};
+use crate::host::{Host, SOON, processes, wait};
 use crate::stand_in::Collection;
 use colibri_control::{Answer, Outcome, Request, StatusView};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const TENANTS: usize = 1000;
 const AGENTS: usize = 200;
-const SOON: Duration = Duration::from_secs(60);
 
 fn status(host: &Host) -> StatusView {
     match host.say(r#"{"verb":"status"}"#).unwrap() {

@@ -1,13 +1,10 @@
 //! Tenants and their secrets.
 
-use crate::host::{Host, wait};
+use crate::host::{Host, SOON, wait};
 use crate::stand_in::Collection;
 use colibri_control::{ErrorName, HookResult, Outcome, Reason, Status};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::time::Duration;
-
-const SOON: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_tenant_lives_from_register_to_unregister() {
@@ -107,7 +104,7 @@ fn a_conflicting_registration_says_what_stands_there() {
 
 #[test]
 fn each_failure_has_its_name_and_the_old_file_stays() {
-    let host = Host::with(&[("COLIBRI_DEADLINE", "2s")]);
+    let host = Host::new();
     host.secrets("web", &[("A", "1")]);
     host.register("web");
     host.hook("web", &host.root("web"));
@@ -120,6 +117,9 @@ fn each_failure_has_its_name_and_the_old_file_stays() {
         (Collection::Hangs, ErrorName::DeadlineExceeded),
     ] {
         host.has("web", collection);
+        if name == ErrorName::DeadlineExceeded {
+            host.update("web", r#"{"deadline":1}"#);
+        }
         let provision = host.provision("web");
         assert_eq!((provision.outcome, provision.error.unwrap().name), (Outcome::Failed, name));
         assert_eq!(host.show("web").last_error.unwrap().name, name);
@@ -129,11 +129,12 @@ fn each_failure_has_its_name_and_the_old_file_stays() {
 
 #[test]
 fn a_fetcher_that_hangs_is_replaced() {
-    let host = Host::with(&[("COLIBRI_DEADLINE", "1s")]);
+    let host = Host::new();
     host.has("web", Collection::Hangs);
-    host.register("web");
+    host.register_with("web", r#"{"deadline":1}"#);
     host.hook("web", &host.root("web"));
     host.secrets("web", &[("A", "1")]);
+    host.update("web", r#"{"deadline":null}"#);
     wait(SOON, || host.content("web").is_some(), || host.log());
     assert!(host.sessions() > 1);
 }
@@ -206,7 +207,7 @@ fn a_target_that_moves_leaves_no_file_behind() {
     host.secrets("web", &[("A", "1")]);
     host.register("web");
     host.hook("web", &host.root("web"));
-    host.say(r#"{"verb":"update-tenant","tenant":"web","changes":{"file":"other"}}"#).unwrap();
+    host.update("web", r#"{"file":"other"}"#);
     let moved = host.file("web").with_file_name("other");
     wait(SOON, || moved.exists(), || host.log());
     assert_eq!(host.content("web"), None);

@@ -269,6 +269,56 @@ pub struct StatusView {
     pub under_way: u32,
     /// Agents that run.
     pub agents: u32,
+    /// Tenants that are tried again by themselves, because something failed.
+    #[serde(default)]
+    pub retrying: u32,
+    /// What the daemon was set up with.
+    #[serde(default)]
+    pub setup: SetupView,
+}
+
+/// What the daemon was set up with: where things are, and no credential.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct SetupView {
+    /// The control socket.
+    pub socket: PathBuf,
+    /// The observers' socket, if there is one.
+    pub observe_socket: Option<PathBuf>,
+    /// The group that may use the control socket.
+    pub group: Option<String>,
+    /// The group that may look.
+    pub observers: Option<String>,
+    /// The tenants database.
+    pub database: PathBuf,
+    /// The sessions' private directory, the fetcher's user's.
+    pub session_dir: PathBuf,
+    /// The agents' logs.
+    pub log_dir: PathBuf,
+    /// The writer program.
+    pub writer: PathBuf,
+    /// The fetcher program.
+    pub fetcher: PathBuf,
+    /// The `bw` program.
+    pub bw: PathBuf,
+    /// The `node` that `bw` would find, if any.
+    pub node: Option<PathBuf>,
+    /// The bubblewrap program (Linux).
+    pub bwrap: PathBuf,
+    /// `PATH`, in which the fetcher looks for programs.
+    pub path: String,
+    /// The vault's URL; nothing for Bitwarden's cloud.
+    pub server: Option<String>,
+    /// The PEM file with the CA of the vault's certificate.
+    pub ca_file: Option<PathBuf>,
+    /// Whether the daemon was given credentials.
+    pub credentials: bool,
+    /// How long the vault session stays open without work.
+    pub session_idle: u64,
+    /// How long a provision may take where the tenant does not say.
+    pub deadline: u64,
+    /// The Prometheus textfile, if one is written.
+    pub metrics_file: Option<PathBuf>,
 }
 
 /// What `watch` shows.

@@ -16,7 +16,7 @@ mod tenant;
 
 pub use answer::{
     AgentState, AgentView, Answer, Diff, Event, Fault, HookResult, HookView, Outcome, Provision, Reason,
-    SessionView, SpawnView, StatusView, Step,
+    SessionView, SetupView, SpawnView, StatusView, Step,
 };
 pub use client::{Client, ClientError};
 pub use error::{ErrorName, Retry, UnknownName};

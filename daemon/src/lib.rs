@@ -64,9 +64,10 @@ impl Daemon {
         let config = Arc::new(config);
         let lock = lock(&config)?;
         prepare(&config)?;
-        let file = config.settings.state_dir.join("tenants.db");
+        let file = config.database();
         let store = Store::open(&file).with_context(|| format!("cannot open {}", file.display()))?;
         let events = Events::default();
+        let has_credentials = credentials.is_some();
         let session = Session::start(config.clone(), credentials, events.clone());
         let (changed, changes) = mpsc::unbounded_channel();
         let provisioner =
@@ -76,7 +77,8 @@ impl Daemon {
             Agents::start(config.clone(), store.clone(), events.clone(), provisioner.clone()).await?;
         let follower = tokio::spawn(agents.clone().follow(changes));
         let started = clock::now();
-        let service = Service { config, store, session, provisioner, agents, events, started };
+        let service =
+            Service { config, store, session, provisioner, agents, events, started, has_credentials };
         Ok(Self { service, follower, _lock: lock })
     }
 
@@ -92,11 +94,11 @@ impl Daemon {
     pub async fn serve(self) -> anyhow::Result<()> {
         let settings = &self.service.config.settings;
         let mut doors = tokio::task::JoinSet::new();
-        let control = settings.run_dir.join("control");
+        let control = settings.control_dir();
         let door = Door::open(&control, self.service.config.group, Rights::Change)?;
         doors.spawn(door.serve(self.service.clone()));
         if self.service.config.observers.is_some() {
-            let dir = settings.run_dir.join("observe");
+            let dir = settings.observe_dir();
             let door = Door::open(&dir, self.service.config.observers, Rights::Observe)?;
             doors.spawn(door.serve(self.service.clone()));
         }

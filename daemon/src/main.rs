@@ -1,7 +1,7 @@
 //! `colibrid`: hardens itself, moves the credentials out of sight, and serves.
 
 use clap::Parser;
-use colibri_daemon::settings::{Config, Settings};
+use colibri_daemon::settings::{Config, LogFormat, Settings};
 use colibri_daemon::{Daemon, credentials};
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::stat::{Mode, umask};
@@ -13,7 +13,7 @@ const DESCRIPTORS: rlim_t = 65536;
 
 fn main() -> ExitCode {
     let settings = Settings::parse();
-    log(settings.log_json);
+    log(settings.log_format);
     match run(settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -58,9 +58,12 @@ fn forbid_tracing() -> nix::Result<()> {
     Ok(())
 }
 
-fn log(json: bool) {
+fn log(format: LogFormat) {
     let filter = EnvFilter::try_from_env("COLIBRI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log =
         tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
-    if json { log.json().init() } else { log.with_ansi(false).init() }
+    match format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
 }

@@ -28,6 +28,9 @@ const SLOW: Duration = Duration::from_secs(10);
 /// After the system refused to accept, for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The socket's name in its directory.
+pub const SOCKET: &str = "colibrid.sock";
+
 /// What clients of a socket may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rights {
@@ -54,7 +57,7 @@ impl Door {
     /// The step that the system refused.
     pub fn open(dir: &Path, group: Option<u32>, rights: Rights) -> anyhow::Result<Self> {
         make_dir(dir, 0o700)?;
-        let path = dir.join("colibrid.sock");
+        let path = dir.join(SOCKET);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("cannot remove {}", path.display()));

@@ -11,7 +11,8 @@ use crate::settings::Config;
 use crate::store::{File, Store};
 use crate::tenant::{Target, Tenant, Turn, check};
 use colibri_control::{
-    Answer, ErrorName, Event, Fault, JailName, Reason, Request, Settings, Status, StatusView, TenantId,
+    Answer, ErrorName, Event, Fault, JailName, Reason, Request, Settings, SetupView, Status, StatusView,
+    TenantId,
 };
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,8 @@ pub struct Service {
     pub events: Events,
     /// When the daemon started.
     pub started: u64,
+    /// Whether it was given credentials.
+    pub has_credentials: bool,
 }
 
 type Answered = Result<Answer, Fault>;
@@ -291,6 +294,8 @@ impl Service {
             failing: count(&|tenant| tenant.error.is_some()),
             under_way: u32::try_from(self.provisioner.busy().await.len()).unwrap_or(u32::MAX),
             agents: self.agents.running(),
+            retrying: count(&|tenant| tenant.error.is_some() && tenant.next_try.is_some()),
+            setup: SetupView { credentials: self.has_credentials, ..self.config.view() },
         })))
     }
 }

@@ -1,12 +1,24 @@
 //! Settings from flags and environment, and what becomes of them once the
 //! system was asked: absolute programs, a canonical base, a user to drop to.
 
+use crate::clock::millis;
+use crate::server::SOCKET;
 use anyhow::{Context, bail};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+use colibri_control::SetupView;
 use colibri_order::Owner;
 use nix::unistd::{Group, User, getegid, geteuid};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object each.
+    Json,
+}
 
 /// Brings secrets from a vault into jails.
 #[derive(Clone, Debug, Parser)]
@@ -54,12 +66,27 @@ pub struct Settings {
     /// A group that may look, on a socket of its own, and change nothing.
     #[arg(long, env = "COLIBRI_OBSERVERS")]
     pub observers: Option<String>,
-    /// Log lines as JSON.
-    #[arg(long, env = "COLIBRI_LOG_JSON")]
-    pub log_json: bool,
+    /// How log lines are written: text or json.
+    #[arg(long, env = "COLIBRI_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// A file with figures for Prometheus, written anew again and again.
+    #[arg(long, env = "COLIBRI_METRICS_FILE")]
+    pub metrics_file: Option<PathBuf>,
     /// Go on where no sandbox is to be had; only outside root, for development.
     #[arg(long)]
     pub insecure_no_sandbox: bool,
+}
+
+impl Settings {
+    /// The directory of the control socket.
+    pub fn control_dir(&self) -> PathBuf {
+        self.run_dir.join("control")
+    }
+
+    /// The directory of the observers' socket.
+    pub fn observe_dir(&self) -> PathBuf {
+        self.run_dir.join("observe")
+    }
 }
 
 /// The user that the fetcher runs as.
@@ -137,9 +164,41 @@ impl Config {
         })
     }
 
+    /// The tenants database.
+    pub fn database(&self) -> PathBuf {
+        self.settings.state_dir.join("tenants.db")
+    }
+
     /// Where the sessions' private directories are made, by the fetcher's user.
     pub fn session_dir(&self) -> PathBuf {
         self.settings.run_dir.join("session")
+    }
+
+    /// All of it that an operator may look at. What it says of credentials is
+    /// for the caller to fill in.
+    pub fn view(&self) -> SetupView {
+        let settings = &self.settings;
+        SetupView {
+            socket: settings.control_dir().join(SOCKET),
+            observe_socket: self.observers.map(|_| settings.observe_dir().join(SOCKET)),
+            group: settings.group.clone(),
+            observers: settings.observers.clone(),
+            database: self.database(),
+            session_dir: self.session_dir(),
+            log_dir: settings.log_dir.clone(),
+            writer: self.writer.clone(),
+            fetcher: self.fetcher.clone(),
+            bw: self.bw.clone(),
+            node: find(Path::new("node"), &self.path),
+            bwrap: self.bwrap.clone(),
+            path: self.path.clone(),
+            server: settings.server.clone(),
+            ca_file: settings.ca_file.clone(),
+            credentials: false,
+            session_idle: millis(settings.session_idle),
+            deadline: millis(settings.deadline),
+            metrics_file: settings.metrics_file.clone(),
+        }
     }
 
     /// The name of the user that the fetcher runs as.

@@ -1,6 +1,7 @@
 //! The control socket and the daemon's own start and end.
 
 use crate::host::{Host, SOON, wait};
+use crate::stand_in::Collection;
 use colibri_control::{Answer, Client, ErrorName, Event, Request, SessionView};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -48,6 +49,28 @@ fn the_credentials_are_in_no_environment() {
     let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
     assert!(!line("Uid:").contains("\t0"), "{}", line("Uid:"));
     assert_eq!(line("Groups:").trim_end(), "Groups:");
+}
+
+#[test]
+fn status_tells_where_everything_is_and_no_credential() {
+    let host = Host::with(&[("BW_SERVER", "https://vault.example"), ("COLIBRI_DEADLINE", "45s")]);
+    host.has("web", Collection::Fails(ErrorName::VaultUnreachable));
+    host.register("web");
+    host.hook("web", &host.root("web"));
+    let answer = host.say(r#"{"verb":"status"}"#).unwrap();
+    assert!(!serde_json::to_string(&answer).unwrap().contains("canary"));
+    let Answer::Status(status) = answer else { panic!() };
+    assert_eq!((status.failing, status.retrying), (1, 1));
+    let setup = status.setup;
+    assert_eq!((setup.socket, setup.observe_socket), (host.socket(), None));
+    assert_eq!(setup.database, host.path("state/tenants.db"));
+    assert_eq!(setup.session_dir, host.path("run/session"));
+    for program in [&setup.writer, &setup.fetcher, &setup.bw] {
+        assert!(program.is_file(), "{}", program.display());
+    }
+    assert_eq!(setup.server.as_deref(), Some("https://vault.example"));
+    assert!(setup.credentials);
+    assert_eq!((setup.deadline, setup.session_idle), (45_000, 60_000));
 }
 
 #[test]

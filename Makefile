@@ -3,12 +3,17 @@
 
 CARGO = cargo
 BW = 2026.8.0
+PREFIX = /usr/local
 PRODUCT = -p colibri-writer -p colibri-fetcher -p colibri-daemon -p colibri-cli
 
 all: build
 
 build:
 	$(CARGO) build --release --locked $(PRODUCT)
+
+# What was built, and the service files of this system, below DESTDIR/PREFIX.
+install:
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" scripts/install
 
 # What the system lacks, through its package manager.
 setup:
@@ -52,4 +57,4 @@ clean:
 	$(CARGO) clean
 
 .NOTPARALLEL:
-.PHONY: all build setup bw readers demo test fmt lint freebsd-check deny clean
+.PHONY: all build install setup bw readers demo test fmt lint freebsd-check deny clean

@@ -217,6 +217,9 @@ fn difference(diff: &Diff) -> String {
         }
     }
     let _ = writeln!(text, "{} the same", diff.same);
+    if text.lines().count() == 1 && !diff.intact {
+        text.push_str("a provision would write the file anew: its owner, mode or spelling differs\n");
+    }
     text
 }
 

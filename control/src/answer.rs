@@ -209,6 +209,10 @@ pub struct Diff {
     pub changed: Vec<String>,
     /// In both, the same.
     pub same: u32,
+    /// Whether a provision would leave the file as it is: its owner, its mode
+    /// and the way it is written agree too.
+    #[serde(default)]
+    pub intact: bool,
 }
 
 words! {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tracing::Instrument;
 
 const MAX_LINE: u64 = 4096;
 
@@ -19,7 +20,7 @@ pub fn command(program: &std::path::Path) -> Command {
 
 /// Copies the lines of a child's standard error into the log.
 pub fn log(name: &'static str, pid: Option<u32>, stderr: impl AsyncRead + Unpin + Send + 'static) {
-    tokio::spawn(async move {
+    let copy = async move {
         let mut lines = BufReader::new(stderr);
         let mut line = Vec::new();
         loop {
@@ -33,7 +34,9 @@ pub fn log(name: &'static str, pid: Option<u32>, stderr: impl AsyncRead + Unpin 
                 }
             }
         }
-    });
+    };
+    // A writer's lines belong to the provision that it is for.
+    tokio::spawn(copy.in_current_span());
 }
 
 /// The fetcher's lines begin with their level; other lines are worth a look.

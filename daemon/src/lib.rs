@@ -14,6 +14,7 @@ pub mod events;
 mod frame;
 mod hook;
 pub mod jail;
+pub mod metrics;
 pub mod provision;
 mod retry;
 mod server;
@@ -29,6 +30,7 @@ pub use hook::provision_tenant_env;
 
 use crate::agent::Agents;
 use crate::events::Events;
+use crate::metrics::Metrics;
 use crate::provision::Provisioner;
 use crate::server::{Door, Rights, make_dir};
 use crate::service::Service;
@@ -42,13 +44,14 @@ use std::fs::{File, TryLockError};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 /// A daemon that is at work, without its sockets.
 #[derive(Debug)]
 pub struct Daemon {
     service: Service,
-    follower: JoinHandle<()>,
+    /// What goes on beside the requests.
+    tasks: JoinSet<()>,
     /// Held as long as the daemon lives: nobody else uses its state.
     _lock: File,
 }
@@ -70,16 +73,27 @@ impl Daemon {
         let has_credentials = credentials.is_some();
         let session = Session::start(config.clone(), credentials, events.clone());
         let (changed, changes) = mpsc::unbounded_channel();
-        let provisioner =
-            Provisioner::start(config.clone(), store.clone(), session.clone(), events.clone(), changed)
-                .await?;
+        let metrics = Metrics::new()?;
+        let provisioner = Provisioner::start(
+            config.clone(),
+            store.clone(),
+            session.clone(),
+            events.clone(),
+            changed,
+            metrics.clone(),
+        )
+        .await?;
         let agents =
             Agents::start(config.clone(), store.clone(), events.clone(), provisioner.clone()).await?;
-        let follower = tokio::spawn(agents.clone().follow(changes));
         let started = clock::now();
         let service =
             Service { config, store, session, provisioner, agents, events, started, has_credentials };
-        Ok(Self { service, follower, _lock: lock })
+        let mut tasks = JoinSet::new();
+        tasks.spawn(service.agents.clone().follow(changes));
+        if let Some(file) = service.config.settings.metrics_file.clone() {
+            tasks.spawn(metrics::keep(service.clone(), metrics, file));
+        }
+        Ok(Self { service, tasks, _lock: lock })
     }
 
     /// What requests are answered with.
@@ -93,7 +107,7 @@ impl Daemon {
     /// If a socket cannot be bound.
     pub async fn serve(self) -> anyhow::Result<()> {
         let settings = &self.service.config.settings;
-        let mut doors = tokio::task::JoinSet::new();
+        let mut doors = JoinSet::new();
         let control = settings.control_dir();
         let door = Door::open(&control, self.service.config.group, Rights::Change)?;
         doors.spawn(door.serve(self.service.clone()));
@@ -117,8 +131,8 @@ impl Daemon {
 
     /// Ends the session; work under way is done again by the next daemon, and
     /// agents go on.
-    pub async fn end(self) {
-        self.follower.abort();
+    pub async fn end(mut self) {
+        self.tasks.shutdown().await;
         self.service.session.close().await;
         // What a fetcher that had to be killed left has credentials in it.
         if let Err(error) = std::fs::remove_dir_all(self.service.config.session_dir()) {

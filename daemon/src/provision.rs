@@ -5,18 +5,21 @@ mod attempt;
 
 use crate::clock;
 use crate::events::Events;
+use crate::metrics::Metrics;
 use crate::retry;
 use crate::session::{Session, concerns_session};
 use crate::settings::Config;
-use crate::store::{Db, End, Store};
+use crate::store::{Db, End, Life, Store};
 use crate::tenant::Tenant;
-use colibri_control::{ErrorName, Event, Fault, Outcome, Provision, Reason, Status, TenantId};
+use colibri_control::{Diff, ErrorName, Event, Fault, Outcome, Provision, Reason, Status, TenantId};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span};
 
 /// Requests that the fetcher is handed at once; each holds descriptors.
 const AT_ONCE: usize = 64;
@@ -35,6 +38,7 @@ pub(crate) struct Tools {
     pub(crate) events: Events,
     /// Tenants whose content has changed and who want something done about it.
     pub(crate) changed: mpsc::UnboundedSender<TenantId>,
+    pub(crate) metrics: Metrics,
 }
 
 /// A handle to the provisioner.
@@ -56,10 +60,24 @@ pub enum Work {
 /// How a piece of work ended, or why it could not begin.
 pub type Ended = Result<Provision, Fault>;
 
+/// What a comparison found, or why there is none.
+pub type Compared = Result<Diff, Fault>;
+
+/// What shall be done, and who waits for it.
+enum Task {
+    File(Work, Vec<oneshot::Sender<Ended>>),
+    Compare(Vec<oneshot::Sender<Compared>>),
+}
+
 struct Job {
-    work: Work,
+    task: Task,
     since: Instant,
-    waiting: Vec<oneshot::Sender<Ended>>,
+}
+
+impl Job {
+    fn now(task: Task) -> Self {
+        Self { task, since: Instant::now() }
+    }
 }
 
 enum Message {
@@ -79,10 +97,11 @@ impl Provisioner {
         session: Session,
         events: Events,
         changed: mpsc::UnboundedSender<TenantId>,
+        metrics: Metrics,
     ) -> Result<Self, Fault> {
         let tenants = store.with(|db| db.tenants()).await?;
         let turns = Semaphore::new(AT_ONCE);
-        let tools = Arc::new(Tools { config, store, session, turns, events, changed });
+        let tools = Arc::new(Tools { config, store, session, turns, events, changed, metrics });
         let (jobs, received) = mpsc::unbounded_channel();
         let mut queue = Queue::new(tools.clone());
         for tenant in tenants {
@@ -91,8 +110,7 @@ impl Provisioner {
                 let _follows_later = queue.tools.changed.send(tenant.id.clone());
             }
             if tenant.removal_due {
-                let job = Job { work: Work::Remove, since: Instant::now(), waiting: Vec::new() };
-                queue.take(tenant.id, job);
+                queue.take(tenant.id, Job::now(Task::File(Work::Remove, Vec::new())));
             } else {
                 queue.schedule(tenant.id, tenant.next_try.filter(|_| kept_up));
             }
@@ -108,9 +126,23 @@ impl Provisioner {
     /// Why it could not begin. That it failed is in the provision.
     pub async fn run(&self, id: &TenantId, work: Work) -> Ended {
         let (answer, ended) = oneshot::channel();
-        let job = Job { work, since: Instant::now(), waiting: vec![answer] };
-        let _ending = self.jobs.send(Message::Job(id.clone(), job));
-        ended.await.unwrap_or_else(|_| Err(Fault::new(ErrorName::Busy, "the daemon is ending")))
+        self.queue(id, Task::File(work, vec![answer]));
+        ended.await.unwrap_or_else(|_| Err(ending()))
+    }
+
+    /// Compares a tenant's file with the vault, after what is under way for that
+    /// tenant; nothing is changed and nothing recorded.
+    ///
+    /// # Errors
+    /// Why there is nothing to compare.
+    pub async fn compare(&self, id: &TenantId) -> Compared {
+        let (answer, ended) = oneshot::channel();
+        self.queue(id, Task::Compare(vec![answer]));
+        ended.await.unwrap_or_else(|_| Err(ending()))
+    }
+
+    fn queue(&self, id: &TenantId, task: Task) {
+        let _ending = self.jobs.send(Message::Job(id.clone(), Job::now(task)));
     }
 
     /// Plans the next attempt, or that there is none.
@@ -130,15 +162,33 @@ impl Provisioner {
     }
 }
 
+fn ending() -> Fault {
+    Fault::new(ErrorName::Busy, "the daemon is ending")
+}
+
 struct Queue {
     tools: Arc<Tools>,
     /// Tenants at work, and what waits behind it.
     running: HashMap<TenantId, VecDeque<Job>>,
-    tasks: JoinSet<(TenantId, Option<Instant>, Again)>,
+    tasks: JoinSet<(TenantId, After)>,
     due: BTreeSet<(Instant, TenantId)>,
     due_of: HashMap<TenantId, Instant>,
     /// Tenants that missed their secrets because of the vault.
     missed: HashSet<TenantId>,
+}
+
+/// What follows from a task.
+struct After {
+    next: Next,
+    again: Again,
+}
+
+/// When the tenant's file is looked after next.
+enum Next {
+    /// As it was planned before.
+    Stays,
+    /// So long from now, or never.
+    In(Option<Duration>),
 }
 
 /// What an attempt says about the vault.
@@ -176,7 +226,7 @@ impl Queue {
                     None => return,
                 },
                 Some(ended) = self.tasks.join_next() => match ended {
-                    Ok((id, next, again)) => self.ended(id, next, again),
+                    Ok((id, after)) => self.ended(id, after),
                     Err(error) => tracing::error!("an attempt broke off: {error}"),
                 },
                 () = sleep_until(next) => self.start_due(),
@@ -204,45 +254,38 @@ impl Queue {
         while self.due.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, id)) = self.due.pop_first() else { return };
             self.due_of.remove(&id);
-            if !self.running.contains_key(&id) {
-                self.take(id, Job { work: Work::Put(Reason::Refresh), since: now, waiting: Vec::new() });
-            }
+            self.take(id, Job::now(Task::File(Work::Put(Reason::Refresh), Vec::new())));
         }
     }
 
     /// Starts a job, or puts it behind what is under way. Jobs of one kind that
     /// wait for the same tenant become one.
-    fn take(&mut self, id: TenantId, mut job: Job) {
-        match self.running.get_mut(&id) {
-            None => {
-                self.running.insert(id.clone(), VecDeque::new());
-                self.start(id, job);
-            }
-            Some(behind) => match behind.back_mut() {
-                Some(last) if last.work.same_kind(job.work) => {
-                    last.waiting.append(&mut job.waiting);
-                    last.work = job.work;
-                }
-                _ => behind.push_back(job),
-            },
-        }
+    fn take(&mut self, id: TenantId, job: Job) {
+        let Some(behind) = self.running.get_mut(&id) else {
+            self.running.insert(id.clone(), VecDeque::new());
+            return self.start(id, job);
+        };
+        let Job { task, since } = job;
+        let left = match behind.back_mut() {
+            Some(last) => last.task.join(task),
+            None => Some(task),
+        };
+        behind.extend(left.map(|task| Job { task, since }));
     }
 
     fn start(&mut self, id: TenantId, job: Job) {
-        self.schedule_at(id.clone(), None);
+        if matches!(job.task, Task::File(..)) {
+            self.schedule_at(id.clone(), None);
+        }
         let tools = self.tools.clone();
         self.tasks.spawn(async move {
-            let (ended, next, again) = run(&tools, &id, job.work, job.since).await;
-            for waiting in job.waiting {
-                let _gone = waiting.send(ended.clone());
-            }
-            let next = next.map(|delay| Instant::now() + delay);
-            (id, next, again)
+            let after = job.run(&tools, &id).await;
+            (id, after)
         });
     }
 
-    fn ended(&mut self, id: TenantId, next: Option<Instant>, again: Again) {
-        match again {
+    fn ended(&mut self, id: TenantId, after: After) {
+        match after.again {
             Again::Works => {
                 self.missed.remove(&id);
                 self.catch_up();
@@ -254,7 +297,9 @@ impl Queue {
             Some(job) => self.start(id, job),
             None => {
                 self.running.remove(&id);
-                self.schedule_at(id, next);
+                if let Next::In(delay) = after.next {
+                    self.schedule_at(id, delay.map(|delay| Instant::now() + delay));
+                }
             }
         }
     }
@@ -276,6 +321,68 @@ impl Work {
     }
 }
 
+impl Task {
+    /// Takes in a later task that one run serves too, or gives it back.
+    fn join(&mut self, later: Self) -> Option<Self> {
+        match (self, later) {
+            (Self::File(work, waiting), Self::File(newer, more)) if work.same_kind(newer) => {
+                *work = newer;
+                waiting.extend(more);
+                None
+            }
+            (Self::Compare(waiting), Self::Compare(more)) => {
+                waiting.extend(more);
+                None
+            }
+            (_, later) => Some(later),
+        }
+    }
+}
+
+impl Job {
+    /// Does it and answers everybody who waits for it.
+    async fn run(self, tools: &Tools, id: &TenantId) -> After {
+        match self.task {
+            Task::File(work, waiting) => {
+                // Its lines are told apart at every level that is logged.
+                let span = tracing::error_span!(
+                    "provision",
+                    tenant = %id,
+                    reason = Empty,
+                    outcome = Empty,
+                    keys = Empty,
+                    ms = Empty,
+                    steps = Empty,
+                );
+                let (ended, next, again) = run(tools, id, work, self.since).instrument(span).await;
+                for waiting in waiting {
+                    let _gone = waiting.send(ended.clone());
+                }
+                After { next: Next::In(next), again }
+            }
+            Task::Compare(waiting) => {
+                let span = tracing::error_span!("compare", tenant = %id);
+                let compared = compare(tools, id, self.since).instrument(span).await;
+                for waiting in waiting {
+                    let _gone = waiting.send(compared.clone());
+                }
+                After { next: Next::Stays, again: Again::Silent }
+            }
+        }
+    }
+}
+
+async fn compare(tools: &Tools, id: &TenantId, since: Instant) -> Compared {
+    let known = id.clone();
+    let tenant = tools.store.with(move |db| db.known(&known)).await?;
+    if tenant.status == Status::Destroyed {
+        let message = format!("{id} was destroyed and gets no secrets");
+        return Err(Fault::new(ErrorName::WrongState, message));
+    }
+    let deadline = since + tenant.deadline(tools.config.settings.deadline);
+    attempt::compare(tools, &tenant, deadline).await
+}
+
 async fn run(tools: &Tools, id: &TenantId, work: Work, since: Instant) -> (Ended, Option<Duration>, Again) {
     let outcome = match work {
         Work::Put(reason) => put(tools, id, reason, since).await,
@@ -284,11 +391,12 @@ async fn run(tools: &Tools, id: &TenantId, work: Work, since: Instant) -> (Ended
     match outcome {
         Ok((provision, next, again)) => {
             report(&provision);
+            tools.metrics.observe(&provision);
             tools.events.announce(Event::Provision(Box::new(provision.clone())));
             (Ok(provision), next, again)
         }
         Err(fault) => {
-            tracing::warn!(tenant = %id, "{fault}");
+            tracing::warn!("{fault}");
             let next = retry::delay(fault.name, 1, &mut rand::rng());
             (Err(fault), next, Again::Silent)
         }
@@ -315,7 +423,7 @@ async fn put(
         Some(fault) if next.is_some() && concerns_session(fault.name) => Again::Missed,
         Some(_) => Again::Silent,
     };
-    let provision = record(tools, &tenant, attempt, next).await?;
+    let (provision, next) = record(tools, &tenant, attempt, next).await?;
     Ok((provision, next, again))
 }
 
@@ -334,16 +442,20 @@ async fn record(
     tenant: &Tenant,
     attempt: attempt::Attempt,
     next: Option<Duration>,
-) -> Result<Provision, Fault> {
+) -> Result<(Provision, Option<Duration>), Fault> {
     let provision = attempt.provision;
     let written = provision.outcome == Outcome::Written;
     // The hook comes before the agent, so there is nobody yet to be told.
     let wanted = tenant.settings.on_change != colibri_control::OnChange::None;
     let action_due = written && wanted && provision.reason != Reason::Hook;
     let next_try = next.map(|delay| clock::now() + clock::millis(delay));
-    let end = End { provision, held: attempt.held, next_try, action_due };
+    let end = End { provision, began: tenant.status, held: attempt.held, next_try, action_due };
     let mut provision = end.provision.clone();
-    provision.number = tools.store.with(move |db| db.end(&end)).await?;
+    let (number, life) = tools.store.with(move |db| db.end(&end)).await?;
+    provision.number = number;
+    if life == Life::Halted {
+        return Ok((provision, None));
+    }
     if provision.error.is_none() && tenant.status != Status::Active {
         let event = Event::Tenant { tenant: tenant.id.clone(), status: Some(Status::Active) };
         tools.events.announce(event);
@@ -351,7 +463,7 @@ async fn record(
     if action_due {
         let _ending = tools.changed.send(tenant.id.clone());
     }
-    Ok(provision)
+    Ok((provision, next))
 }
 
 async fn remove(tools: &Tools, id: &TenantId, since: Instant) -> Result<Provision, Fault> {
@@ -364,10 +476,15 @@ async fn remove(tools: &Tools, id: &TenantId, since: Instant) -> Result<Provisio
     Ok(provision)
 }
 
+/// One line, in the provision's span, which holds its figures.
 fn report(provision: &Provision) {
-    let Provision { tenant, reason, outcome, keys, ms, warnings, .. } = provision;
+    let Provision { reason, outcome, keys, ms, steps, warnings, .. } = provision;
+    let steps: Vec<_> = steps.iter().map(|step| format!("{}={}", step.name, step.ms)).collect();
+    let span = Span::current();
+    span.record("reason", display(reason)).record("outcome", display(outcome));
+    span.record("keys", keys).record("ms", ms).record("steps", steps.join(" "));
     match &provision.error {
-        None => tracing::info!(%tenant, %reason, keys, ms, warnings = warnings.len(), "{outcome}"),
-        Some(fault) => tracing::warn!(%tenant, %reason, ms, "{fault}"),
+        None => tracing::info!(warnings = warnings.len(), "{outcome}"),
+        Some(fault) => tracing::warn!("{fault}"),
     }
 }

@@ -70,7 +70,10 @@ impl Service {
             }
             Request::StopAgent { jail, remove_secrets } => self.stop(jail, remove_secrets).await,
             Request::DestroyTenant { tenant } => self.destroy(tenant).await,
-            Request::Diff { .. } => Err(bad("diff is not there yet")),
+            Request::Diff { tenant } => {
+                let diff = self.provisioner.compare(&tenant).await?;
+                Ok(Answer::Diff(Box::new(diff)))
+            }
             Request::History { tenant, limit } => {
                 let history = self.store.with(move |db| db.history(tenant.as_ref(), limit)).await?;
                 Ok(Answer::Provisions(history))
@@ -294,7 +297,7 @@ impl Service {
             failing: count(&|tenant| tenant.error.is_some()),
             under_way: u32::try_from(self.provisioner.busy().await.len()).unwrap_or(u32::MAX),
             agents: self.agents.running(),
-            retrying: count(&|tenant| tenant.error.is_some() && tenant.next_try.is_some()),
+            retrying: count(&Tenant::waits_for_retry),
             setup: SetupView { credentials: self.has_credentials, ..self.config.view() },
         })))
     }

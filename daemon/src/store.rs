@@ -113,12 +113,23 @@ pub enum File {
 pub struct End {
     /// For the history; its number is given by the database.
     pub provision: Provision,
+    /// The tenant's status when it began.
+    pub began: Status,
     /// What the file now holds, if it was written or found right.
     pub held: Option<Held>,
     /// When to try or refresh next.
     pub next_try: Option<u64>,
     /// Whether an action waits for the change.
     pub action_due: bool,
+}
+
+/// What became of a tenant while it was provisioned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It is kept up.
+    GoesOn,
+    /// It was stopped meanwhile, and stays so.
+    Halted,
 }
 
 /// What a file holds.
@@ -236,28 +247,39 @@ impl Db {
                 _ if tenant.keeps_up() => {}
                 _ => return Err(StoreError::Status(id.clone(), tenant.status)),
             }
-            let sql = "UPDATE tenants SET next_try = ?2 WHERE name = ?1";
+            // Whoever asks for secrets now does not want them removed any more.
+            let sql = "UPDATE tenants SET next_try = ?2, removal_due = 0 WHERE name = ?1";
             db.prepare_cached(sql)?.execute(params![id.as_str(), now])?;
             Ok(tenant)
         })
     }
 
-    /// Records how a provision ended, and what that means for its tenant.
+    /// Records how a provision ended, and what that means for its tenant. One
+    /// that was stopped since the provision began is not woken by it.
     ///
     /// # Errors
     /// `NoTenant`, `Status`, or SQLite's; nothing is recorded then.
-    pub fn end(&mut self, end: &End) -> Result<u64> {
+    pub fn end(&mut self, end: &End) -> Result<(u64, Life)> {
         self.change(|db| {
             let id = &end.provision.tenant;
             let tenant = rows::tenant(db, id)?.ok_or_else(|| StoreError::NoTenant(id.clone()))?;
+            let halted =
+                tenant.removal_due || (tenant.status == Status::Stopped && end.began != tenant.status);
             match &end.held {
                 Some(held) => {
-                    step(db, &tenant, Turn::Provisioned)?;
+                    if !halted {
+                        step(db, &tenant, Turn::Provisioned)?;
+                    }
                     rows::succeeded(db, end, held)?;
                 }
                 None => rows::failed(db, end)?,
             }
-            Ok(rows::append(db, &end.provision, HISTORY)?)
+            if halted {
+                let sql = "UPDATE tenants SET next_try = NULL, action_due = 0 WHERE name = ?1";
+                db.prepare_cached(sql)?.execute([id.as_str()])?;
+            }
+            let number = rows::append(db, &end.provision, HISTORY)?;
+            Ok((number, if halted { Life::Halted } else { Life::GoesOn }))
         })
     }
 
@@ -375,13 +397,13 @@ mod tests {
         let (tenant, reason) = (id("web"), Reason::Hook);
         let (number, at, ms, keys, steps) = (0, 5, 2, 1, Vec::new());
         let provision = Provision { number, tenant, reason, at, ms, outcome, error, keys, steps, warnings };
-        End { provision, held, next_try: Some(9), action_due: false }
+        End { provision, began: Status::Provisioned, held, next_try: Some(9), action_due: false }
     }
 
     #[test]
     fn the_history_is_bounded_and_its_numbers_go_on() {
         let (_dir, mut db) = db();
-        let numbers: Vec<u64> = (0..HISTORY + 5).map(|_| db.end(&end(None, Vec::new())).unwrap()).collect();
+        let numbers: Vec<u64> = (0..HISTORY + 5).map(|_| db.end(&end(None, Vec::new())).unwrap().0).collect();
         let history = db.history(Some(&id("web")), 0).unwrap();
         assert_eq!(history.len(), HISTORY as usize);
         assert_eq!(Some(&history[0].number), numbers.last());
@@ -411,6 +433,23 @@ mod tests {
         assert_eq!(db.begin(&id("web"), Reason::Hook, 1).unwrap().status, Status::Active);
         db.end(&end(Some(ErrorName::VaultUnreachable), Vec::new())).unwrap();
         assert!(db.begin(&id("web"), Reason::Retry, 1).is_ok());
+    }
+
+    #[test]
+    fn a_tenant_that_was_stopped_meanwhile_is_not_woken_by_the_provision() {
+        let (_dir, mut db) = db();
+        db.end(&end(None, Vec::new())).unwrap();
+        db.begin(&id("web"), Reason::Refresh, 1).unwrap();
+        db.turn(&id("web"), Turn::Stopped, File::Goes).unwrap();
+        let late = End { began: Status::Active, ..end(None, Vec::new()) };
+        assert_eq!(db.end(&late).unwrap().1, Life::Halted);
+        let web = db.known(&id("web")).unwrap();
+        assert_eq!((web.status, web.next_try, web.removal_due), (Status::Stopped, None, true));
+        db.begin(&id("web"), Reason::Operator, 1).unwrap();
+        let asked = End { began: Status::Stopped, ..end(None, Vec::new()) };
+        assert_eq!(db.end(&asked).unwrap().1, Life::GoesOn);
+        let web = db.known(&id("web")).unwrap();
+        assert_eq!((web.status, web.removal_due), (Status::Active, false));
     }
 
     #[test]

@@ -204,6 +204,11 @@ impl Tenant {
         }
     }
 
+    /// Whether it failed and is tried again by itself.
+    pub const fn waits_for_retry(&self) -> bool {
+        self.error.is_some() && self.next_try.is_some()
+    }
+
     /// How long a provision may take.
     pub fn deadline(&self, default: Duration) -> Duration {
         self.settings.deadline.map_or(default, |seconds| Duration::from_secs(seconds.into()))

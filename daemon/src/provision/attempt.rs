@@ -7,9 +7,9 @@ use crate::session::{Ticket, Unserved};
 use crate::store::Held;
 use crate::tenant::{Target, Tenant};
 use crate::{clock, writer};
-use colibri_control::{ErrorName, Fault, Outcome, Provision, Reason, Step};
+use colibri_control::{Diff, ErrorName, Fault, Outcome, Provision, Reason, Step, TenantId};
 use colibri_fetcher::words::{Done, Failure, Fetch, Fetched};
-use colibri_ipc::{EnvKey, Report};
+use colibri_ipc::{Change, EnvKey, Report};
 use colibri_order::{Order, Verb};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -19,7 +19,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 /// The fetcher gives up this long before the daemon does.
 const MARGIN: Duration = Duration::from_millis(500);
 /// How long the fetcher may take to say that it is done, once the file is.
-const TAIL: Duration = Duration::from_secs(2);
+const TAIL: Duration = Duration::from_secs(5);
+/// What a socket should hold of a comparison that nobody reads.
+const BUFFER: usize = 1 << 20;
 /// Before a request is asked again because its session closed under it.
 const PAUSE: Duration = Duration::from_millis(20);
 const FETCH: &str = "fetch";
@@ -38,6 +40,9 @@ pub struct Attempt {
 
 /// What the writer did, and how many keys the file has.
 type Written = (Outcome, u32);
+
+/// What the writer said, and the fetcher, if it said anything.
+type Heard = (Report, Option<Result<Fetched, Failure>>);
 
 /// A record under construction.
 struct Record {
@@ -95,10 +100,47 @@ impl Record {
 /// Brings the tenant's secrets into its jail.
 pub async fn put(tools: &Tools, tenant: &Tenant, reason: Reason, deadline: Instant) -> Attempt {
     let mut record = Record::new(tenant, reason);
-    match fetch_and_write(tools, tenant, reason, deadline, &mut record).await {
+    let fetch = fetch(tenant, reason);
+    let heard = fetch_and_write(tools, tenant, (Verb::Put, fetch), deadline, &mut record).await;
+    match heard.and_then(written) {
         Ok((written, held)) => Attempt { provision: record.end(Ok(written)), held: Some(held) },
         Err(fault) => Attempt { provision: record.end(Err(fault)), held: None },
     }
+}
+
+/// Compares the tenant's file with what the vault has.
+pub async fn compare(tools: &Tools, tenant: &Tenant, deadline: Instant) -> Result<Diff, Fault> {
+    let mut record = Record::new(tenant, Reason::Operator);
+    // All that is there is to be seen: a small answer needs no second look.
+    let fetch = Fetch { known_keys: 0, ..fetch(tenant, Reason::Operator) };
+    let heard = fetch_and_write(tools, tenant, (Verb::Compare, fetch), deadline, &mut record).await;
+    difference(&tenant.id, heard?)
+}
+
+fn difference(id: &TenantId, heard: Heard) -> Result<Diff, Fault> {
+    let (added, removed, changed) = (Vec::new(), Vec::new(), Vec::new());
+    let mut diff = Diff { tenant: id.clone(), added, removed, changed, same: 0, intact: false };
+    match heard {
+        (Report::Compared { differences, same, intact }, _) => {
+            (diff.same, diff.intact) = (same, intact);
+            for (change, key) in differences {
+                let keys = match change {
+                    Change::Added => &mut diff.added,
+                    Change::Removed => &mut diff.removed,
+                    Change::Changed => &mut diff.changed,
+                };
+                keys.push(key.to_string());
+            }
+        }
+        // There is no directory yet: everything is new.
+        (Report::Absent, Some(Ok(fetched))) => diff.added = keys(fetched),
+        (Report::Absent, _) => {
+            let message = "there is no directory to compare with yet, and too much that would be new";
+            return Err(Fault::new(ErrorName::WriteFailed, message));
+        }
+        _ => return Err(unasked()),
+    }
+    Ok(diff)
 }
 
 /// Unlinks the tenant's file.
@@ -118,7 +160,7 @@ async fn unlink(tools: &Tools, tenant: &Tenant, deadline: Instant) -> Result<Out
     match writer::run(&tools.config.writer, &order, None, deadline).await? {
         Report::Removed => Ok(Outcome::Removed),
         Report::Absent => Ok(Outcome::Absent),
-        _ => Err(Fault::new(ErrorName::ProtocolViolation, "the writer answered what was not asked")),
+        _ => Err(unasked()),
     }
 }
 
@@ -139,18 +181,23 @@ async fn order(tools: &Tools, tenant: &Tenant, verb: Verb, deadline: Instant) ->
 async fn fetch_and_write(
     tools: &Tools,
     tenant: &Tenant,
-    reason: Reason,
+    (verb, fetch): (Verb, Fetch),
     deadline: Instant,
     record: &mut Record,
-) -> Result<(Written, Held), Fault> {
-    let order = order(tools, tenant, Verb::Put, deadline).await?;
+) -> Result<Heard, Fault> {
+    let order = order(tools, tenant, verb, deadline).await?;
     record.step("contain");
     let turn = timeout_at(deadline, tools.turns.acquire()).await;
     let _turn = turn.map_err(|_| late("no turn came before the deadline"))?;
     record.step("queue");
     while Instant::now() < deadline {
         let (ours, theirs) = UnixStream::pair().map_err(|error| unwritten(&error))?;
-        let fetch = fetch(tenant, reason, deadline);
+        if verb == Verb::Compare {
+            // See `serve`: the kernel takes what it can.
+            let _as_it_is = rustix::net::sockopt::set_socket_send_buffer_size(&theirs, BUFFER);
+        }
+        let rest = deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
+        let fetch = Fetch { deadline_ms: clock::millis(rest), ..fetch.clone() };
         let ticket = match tools.session.fetch(fetch, theirs.into()).await {
             Ok(ticket) => ticket,
             Err(_) => return Err(late("the daemon is ending")),
@@ -164,8 +211,7 @@ async fn fetch_and_write(
     Err(late("each session closed before it came to the request"))
 }
 
-fn fetch(tenant: &Tenant, reason: Reason, deadline: Instant) -> Fetch {
-    let rest = deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
+fn fetch(tenant: &Tenant, reason: Reason) -> Fetch {
     let waited = |since: u64| {
         reason == Reason::Operator || clock::now().saturating_sub(since) >= clock::millis(crate::retry::SLOW)
     };
@@ -176,7 +222,7 @@ fn fetch(tenant: &Tenant, reason: Reason, deadline: Instant) -> Fetch {
         known_keys: u32::try_from(tenant.keys.len()).unwrap_or(u32::MAX),
         confirm_shrunken: tenant.shrunken_since.is_some_and(waited),
         rules: tenant.rules(),
-        deadline_ms: clock::millis(rest),
+        deadline_ms: 0,
     }
 }
 
@@ -188,7 +234,7 @@ async fn serve(
     pair: OwnedFd,
     deadline: Instant,
     record: &mut Record,
-) -> Result<(Written, Held), Option<Fault>> {
+) -> Result<Heard, Option<Fault>> {
     let Ticket { id, ready, mut done } = ticket;
     let is_ready = match timeout_at(deadline, ready).await {
         Ok(is_ready) => is_ready.is_ok(),
@@ -201,9 +247,14 @@ async fn serve(
     if !is_ready {
         return Err(Some(unready(done, deadline, record).await?));
     }
+    // A writer that finds no directory to compare with reads nothing: the
+    // fetcher's words go into the socket all the same, so that it can be done.
+    let held_open = (order.verb == Verb::Compare).then(|| pair.try_clone()).transpose();
+    let held_open = held_open.map_err(|error| Some(unwritten(&error)))?;
     let written = writer::run(&tools.config.writer, order, Some(pair), deadline + MARGIN).await;
     record.step("write");
     let fetched = timeout_at(Instant::now() + TAIL, &mut done).await.ok().and_then(Result::ok);
+    drop(held_open);
     if fetched.is_none() {
         tools.session.overdue(id);
     }
@@ -236,16 +287,14 @@ fn judge(
     written: Result<Report, Fault>,
     fetched: Option<Result<Done, Unserved>>,
     record: &mut Record,
-) -> Result<(Written, Held), Fault> {
+) -> Result<Heard, Fault> {
     let done = fetched.and_then(Result::ok);
     if let Some(done) = &done {
         record.heard(done);
     }
     let outcome = done.map(|done| done.outcome);
     match (written, outcome) {
-        (Ok(Report::Written { keys }), outcome) => Ok(((Outcome::Written, keys), held(outcome))),
-        (Ok(Report::Unchanged { keys }), outcome) => Ok(((Outcome::Unchanged, keys), held(outcome))),
-        (Ok(_), _) => Err(Fault::new(ErrorName::ProtocolViolation, "the writer answered what was not asked")),
+        (Ok(report), outcome) => Ok((report, outcome)),
         (Err(fault), Some(Err(failure))) if fault.name == ErrorName::ProtocolViolation => {
             Err(Fault::new(failure.name, plain(&failure.message)))
         }
@@ -253,17 +302,33 @@ fn judge(
     }
 }
 
+fn written((report, outcome): Heard) -> Result<(Written, Held), Fault> {
+    match report {
+        Report::Written { keys } => Ok(((Outcome::Written, keys), held(outcome))),
+        Report::Unchanged { keys } => Ok(((Outcome::Unchanged, keys), held(outcome))),
+        _ => Err(unasked()),
+    }
+}
+
 /// Without the fetcher's word the file is in place all the same; the names of
 /// its keys then stay as they were known.
 fn held(outcome: Option<Result<Fetched, Failure>>) -> Held {
     let Some(Ok(fetched)) = outcome else { return Held::default() };
-    let keys = fetched.keys.into_iter().filter(|key| EnvKey::try_from(key.clone()).is_ok()).collect();
-    Held { keys: Some(keys), collection_id: Some(plain(&fetched.collection_id)) }
+    let collection_id = Some(plain(&fetched.collection_id));
+    Held { keys: Some(keys(fetched)), collection_id }
+}
+
+fn keys(fetched: Fetched) -> Vec<String> {
+    fetched.keys.into_iter().filter(|key| EnvKey::try_from(key.clone()).is_ok()).collect()
 }
 
 /// A text from the fetcher, which may be hostile, as one bounded line.
 fn plain(text: &str) -> String {
     text.chars().take(MAX_WARNING).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn unasked() -> Fault {
+    Fault::new(ErrorName::ProtocolViolation, "the writer answered what was not asked")
 }
 
 fn late(message: &str) -> Fault {

@@ -82,7 +82,7 @@ pub fn tenants(db: &Connection) -> Result<Vec<Tenant>> {
 
 pub fn succeeded(db: &Connection, end: &End, held: &Held) -> Result<()> {
     let sql = "UPDATE tenants SET keys = coalesce(?2, keys), collection_id = coalesce(?3, collection_id), last_success = ?4,
-        next_try = ?5, action_due = max(action_due, ?6), removal_due = 0, error = NULL, failures = 0, shrunken_since = NULL
+        next_try = ?5, action_due = max(action_due, ?6), error = NULL, failures = 0, shrunken_since = NULL
         WHERE name = ?1";
     let provision = &end.provision;
     let at = provision.at.saturating_add(provision.ms);

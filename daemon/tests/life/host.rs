@@ -80,6 +80,7 @@ impl Host {
             ("COLIBRI_RUN_DIR", "run"),
             ("COLIBRI_LOG_DIR", "log"),
             ("COLIBRI_LIBEXEC", "libexec"),
+            ("COLIBRI_METRICS_FILE", "colibri.prom"),
         ] {
             command.env(name, self.path(dir));
         }

@@ -16,3 +16,5 @@ mod load;
 mod stand_in;
 #[cfg(test)]
 mod tenants;
+#[cfg(test)]
+mod watching;

@@ -2,13 +2,15 @@
 //! Part of the writer's trusted base: it does no I/O, and a value is never
 //! interpreted, only quoted or refused.
 
+mod difference;
 mod reserved;
 
-use colibri_ipc::{EnvKey, Pair};
+use colibri_ipc::EnvKey;
 use colibri_order::Format;
 use std::fmt::Write;
-use zeroize::Zeroizing;
+use std::ops::Range;
 
+pub use difference::{differences, pairs};
 pub use reserved::is_reserved;
 
 /// The comment line of the formats that have comments. It has no time stamp, so
@@ -31,11 +33,22 @@ pub struct NotCarried {
     pub able: Vec<&'static str>,
 }
 
-/// A file being rendered; zeroed when dropped.
+/// A file being rendered.
 #[derive(Debug)]
 pub struct Document {
     format: Format,
-    text: Zeroizing<String>,
+    text: Text,
+    parts: Vec<(EnvKey, Range<usize>)>,
+}
+
+/// What was rendered so far: no `Display`, and `Debug` tells its length only.
+#[derive(Default)]
+struct Text(String);
+
+impl std::fmt::Debug for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Text({} bytes)", self.0.len())
+    }
 }
 
 impl Document {
@@ -46,58 +59,71 @@ impl Document {
             Format::Json => "{",
             Format::Dir => "",
         };
-        Self { format, text: Zeroizing::new(start.to_owned()) }
+        Self { format, text: Text(start.to_owned()), parts: Vec::new() }
     }
 
     /// Adds one pair; the caller sees to order and bounds.
     ///
     /// # Errors
     /// When the format cannot carry the value; nothing was added.
-    pub fn push(&mut self, pair: &Pair) -> Result<(), NotCarried> {
-        let (key, value) = (&pair.key, pair.value.expose());
-        if let Some(why) = obstacle(self.format, key, value) {
-            let able = |format: &&Format| obstacle(**format, key, value).is_none();
+    pub fn push(&mut self, key: EnvKey, value: &str) -> Result<(), NotCarried> {
+        if let Some(why) = obstacle(self.format, &key, value) {
+            let able = |format: &&Format| obstacle(**format, &key, value).is_none();
             let able = Format::ALL.iter().filter(able).map(|format| format.as_str()).collect();
-            return Err(NotCarried { key: key.clone(), format: self.format, why, able });
+            return Err(NotCarried { key, format: self.format, why, able });
         }
-        let text = &mut *self.text;
-        match self.format {
-            Format::Env | Format::Dotenv => {
-                text.extend([key.as_str(), "="]);
-                quote(text, value);
-                text.push('\n');
-            }
-            Format::Docker => text.extend([key.as_str(), "=", value, "\n"]),
-            Format::Json => {
-                let separator = if text.len() > 1 { ",\n  \"" } else { "\n  \"" };
-                text.push_str(separator);
-                text.extend([key.as_str(), "\": \""]);
-                escape(text, value);
-                text.push('"');
-            }
+        let text = &mut self.text.0;
+        let (before, after) = match self.format {
+            Format::Env | Format::Dotenv | Format::Docker => (["", key.as_str(), "="], "\n"),
+            Format::Json if self.parts.is_empty() => (["\n  \"", key.as_str(), "\": \""], "\""),
+            Format::Json => ([",\n  \"", key.as_str(), "\": \""], "\""),
             // A file of its own holds the value and nothing else.
-            Format::Dir => text.push_str(value),
+            Format::Dir => ([""; 3], ""),
+        };
+        text.extend(before);
+        let start = text.len();
+        match self.format {
+            Format::Env | Format::Dotenv => quote(text, value),
+            Format::Docker | Format::Dir => text.push_str(value),
+            Format::Json => escape(text, value),
         }
+        self.parts.push((key, start..text.len()));
+        text.push_str(after);
         Ok(())
     }
 
+    /// The format.
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Each key with its value as it is written, in the order of their coming.
+    pub fn parts(&self) -> impl DoubleEndedIterator<Item = (&EnvKey, &str)> {
+        self.parts.iter().map(|(key, range)| (key, &self.text.0[range.clone()]))
+    }
+
+    /// Number of pairs.
+    pub const fn keys(&self) -> usize {
+        self.parts.len()
+    }
+
     /// Bytes so far.
-    pub fn len(&self) -> usize {
-        self.text.len()
+    pub fn size(&self) -> usize {
+        self.text.0.len()
     }
 
-    /// Whether it holds no byte, not even a header.
-    pub fn is_empty(&self) -> bool {
-        self.text.is_empty()
+    /// The file's text; whole only when it is finished.
+    pub fn text(&self) -> &str {
+        &self.text.0
     }
 
-    /// The file's bytes.
-    pub fn finish(mut self) -> Zeroizing<String> {
+    /// Says that all pairs have come.
+    #[must_use]
+    pub fn finish(mut self) -> Self {
         if self.format == Format::Json {
-            let end = if self.text.len() > 1 { "\n}\n" } else { "}\n" };
-            self.text.push_str(end);
+            self.text.0.push_str(if self.parts.is_empty() { "}\n" } else { "\n}\n" });
         }
-        self.text
+        self
     }
 }
 
@@ -134,50 +160,54 @@ fn obstacle_env(value: &str) -> Option<&'static str> {
 /// else double quotes: the one way that sh and systemd read alike. zsh takes
 /// `=ls`, in front or after a colon, for the path of ls.
 fn quote(text: &mut String, value: &str) {
-    let harmless = |c: char| c.is_ascii_alphanumeric() || "_./:=@%+,-".contains(c);
-    let path_of = value.starts_with('=') || value.contains(":=");
-    if value.chars().all(harmless) && !path_of {
+    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"_./:=@%+,-".contains(&byte);
+    if value.bytes().all(harmless) && !value.starts_with('=') && !value.contains(":=") {
         text.push_str(value);
     } else if !value.contains('\'') {
         text.extend(["'", value, "'"]);
     } else {
         text.push('"');
-        for c in value.chars() {
-            if "\\\"$`".contains(c) {
-                text.push('\\');
-            }
-            text.push(c);
-        }
+        replace(
+            text,
+            value,
+            |byte| matches!(byte, b'\\' | b'"' | b'$' | b'`'),
+            |text, c| text.extend(['\\', c]),
+        );
         text.push('"');
     }
 }
 
 fn escape(text: &mut String, value: &str) {
-    for c in value.chars() {
-        match c {
-            '"' | '\\' => text.extend(['\\', c]),
-            // Writing to a string cannot fail.
-            c if c < ' ' || c == '\u{7f}' => drop(write!(text, "\\u{:04x}", u32::from(c))),
-            c => text.push(c),
-        }
+    let special = |byte: u8| byte < b' ' || matches!(byte, b'"' | b'\\' | 0x7f);
+    replace(text, value, special, |text, c| match c {
+        '"' | '\\' => text.extend(['\\', c]),
+        // Writing to a string cannot fail.
+        c => drop(write!(text, "\\u{:04x}", u32::from(c))),
+    });
+}
+
+/// Copies `value`; in place of each special character, all of which are ASCII,
+/// stands what `put` puts.
+fn replace(text: &mut String, value: &str, special: impl Fn(u8) -> bool, put: impl Fn(&mut String, char)) {
+    let mut rest = value;
+    while let Some(at) = rest.bytes().position(&special) {
+        text.push_str(&rest[..at]);
+        put(text, char::from(rest.as_bytes()[at]));
+        rest = &rest[at + 1..];
     }
+    text.push_str(rest);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use colibri_ipc::Secret;
-
-    fn pair(key: &str, value: &str) -> Pair {
-        Pair { key: EnvKey::try_from(key.to_owned()).unwrap(), value: Secret::new(value.to_owned()) }
-    }
 
     fn render(format: Format, pairs: &[(&str, &str)]) -> Result<String, NotCarried> {
         let mut document = Document::new(format);
         for (key, value) in pairs {
-            document.push(&pair(key, value))?;
+            document.push(EnvKey::try_from((*key).to_owned()).unwrap(), value)?;
         }
-        Ok(document.finish().to_string())
+        Ok(document.finish().text().to_owned())
     }
 
     fn body(format: Format, value: &str) -> String {

@@ -4,7 +4,7 @@
 #![no_main]
 
 use colibri_envfile::{Document, HEADER};
-use colibri_ipc::{EnvKey, Pair, Secret};
+use colibri_ipc::EnvKey;
 use colibri_order::Format;
 
 #[path = "../src/readers.rs"]
@@ -21,19 +21,19 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     // A byte that no value carries parts the values.
     for (number, value) in text.split('\u{1e}').enumerate() {
         let key = format!("K{number}");
-        let before = document.len();
-        let pair = Pair { key: EnvKey::try_from(key.clone()).unwrap(), value: Secret::new(value.to_owned()) };
-        match document.push(&pair) {
+        let before = document.size();
+        match document.push(EnvKey::try_from(key.clone()).unwrap(), value) {
             Ok(()) => sent.push((key, value.to_owned())),
             Err(refused) => {
-                assert_eq!(document.len(), before, "a refused pair left something");
+                assert_eq!(document.size(), before, "a refused pair left something");
                 assert!(format != Format::Json || value.contains('\0'), "{refused}");
             }
         }
     }
-    let file = document.finish();
+    let document = document.finish();
+    let file = document.text();
     let read = match format {
-        Format::Json => readers::json(&file),
+        Format::Json => readers::json(file),
         Format::Docker => readers::docker(file.strip_prefix(HEADER).unwrap()),
         _ => readers::shell(file.strip_prefix(HEADER).unwrap()),
     };

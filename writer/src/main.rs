@@ -2,15 +2,14 @@
 //! socket, standard output the report to the daemon, standard error the log;
 //! the arguments are the order.
 
+use colibri_envfile::differences;
 use colibri_ipc::{Failure, Report, encode, send};
 use colibri_order::{Order, Verb};
-use colibri_writer::Error;
-use colibri_writer::harden::harden;
+use colibri_sandbox::{Error, Leftovers, confine, harden, open_target};
 use colibri_writer::receive::receive;
-use colibri_writer::sandbox::confine;
 use colibri_writer::store::{Put, Store};
-use colibri_writer::target::{clean, open_target, temporary};
 use std::io::{Read, Write, stdin, stdout};
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -25,25 +24,29 @@ fn run() -> Result<Report, Error> {
         .map_err(|error| Error::new(Failure::ProtocolViolation, error.to_string()))?;
     harden(order.seconds)?;
     let Some(target) = open_target(&order)? else { return Ok(Report::Absent) };
-    clean(&target.dir)?;
-    let temporary = temporary();
-    let confined = confine(target, &order)?;
-    let store = Store::open(&confined, order.owner, &temporary);
+    let leftovers = Leftovers::list(&target.dir, order.file.as_os_str())?;
+    let confined = confine(target.dir, target.owner, &order, leftovers.directories())?;
+    let store = Store::open(&confined, &order, leftovers);
     match order.verb {
-        Verb::Put => {
-            tell(&Report::Ready)?;
-            put(&order, &store)
-        }
-        Verb::Compare => Err(Error::new(Failure::ProtocolViolation, "compare is not built yet")),
-        Verb::Remove if store.remove(order.file.as_os_str())? => Ok(Report::Removed),
+        Verb::Remove if store.remove()? => Ok(Report::Removed),
         Verb::Remove => Ok(Report::Absent),
+        Verb::Put | Verb::Compare => serve(&order, &store),
     }
 }
 
-fn put(order: &Order, store: &Store<'_>) -> Result<Report, Error> {
-    let committed = receive(&mut Socket, order.format, &order.allow)?;
-    let keys = committed.keys;
-    match store.put(order.file.as_os_str(), committed.file.as_bytes())? {
+fn serve(order: &Order, store: &Store<'_>) -> Result<Report, Error> {
+    if order.verb == Verb::Put {
+        store.clean()?;
+    }
+    tell(&Report::Ready)?;
+    // Never dropped: the process ends, and its memory goes to nobody else.
+    let document = ManuallyDrop::new(receive(&mut Socket, order.format, &order.allow)?);
+    let keys = u32::try_from(document.keys()).unwrap_or(u32::MAX);
+    if order.verb == Verb::Compare {
+        let (differences, same) = differences(store.pairs()?, &document);
+        return Ok(Report::Compared { differences, same, intact: store.holds(&document) });
+    }
+    match store.put(&document)? {
         Put::Written => Ok(Report::Written { keys }),
         Put::Unchanged => Ok(Report::Unchanged { keys }),
     }

@@ -1,98 +1,64 @@
 //! The writer's loop: frames from the fetcher, each checked, into the bytes of
 //! a file. It knows no path and no descriptor but the stream it reads.
 
-use crate::Error;
 use colibri_envfile::{Document, is_reserved};
 use colibri_ipc::Failure::{LimitExceeded, ProtocolViolation, ReservedKey, ValueNotCarried};
 use colibri_ipc::{
-    EnvKey, FrameError, MAX_FRAME, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, Pair, ToWriter, decode, recv,
+    EnvKey, FrameError, FromFetcher, MAX_FRAME, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, decode, recv_into,
 };
 use colibri_order::Format;
+use colibri_sandbox::Error;
 use std::io::Read;
-use zeroize::Zeroizing;
 
 /// Largest file, in bytes: values may double when they are quoted.
 pub const MAX_FILE: usize = 3 * 1024 * 1024;
-
-/// What the fetcher committed.
-#[derive(Debug)]
-pub struct Committed {
-    /// The file.
-    pub file: Zeroizing<String>,
-    /// Number of pairs.
-    pub keys: u32,
-}
 
 /// Reads pairs until the commit.
 ///
 /// # Errors
 /// Whatever is not ascending pairs within the bounds and one commit with their
 /// number; nothing after the commit is read.
-pub fn receive(from: &mut impl Read, format: Format, allow: &[EnvKey]) -> Result<Committed, Error> {
-    if format == Format::Dir {
-        return Err(Error::new(ValueNotCarried, "the format dir is not built yet"));
-    }
-    let mut pairs = Pairs { allow, last: None, count: 0, total: 0 };
-    let mut document = Document::new(format);
+pub fn receive(from: &mut impl Read, format: Format, allow: &[EnvKey]) -> Result<Document, Error> {
+    let (mut document, mut total) = (Document::new(format), 0);
+    let mut frame = Vec::with_capacity(MAX_FRAME);
     loop {
-        match next(from)? {
-            ToWriter::Pair(pair) => {
-                pairs.check(&pair)?;
-                document.push(&pair).map_err(|refused| Error::new(ValueNotCarried, refused.to_string()))?;
-                if document.len() > MAX_FILE {
-                    return Err(Error::new(LimitExceeded, "the file would be too large"));
-                }
-                pairs.last = Some(pair.key);
+        let (key, value) = match next(from, &mut frame)? {
+            FromFetcher::Pair(pair) => (pair.key, pair.value.expose()),
+            FromFetcher::Commit(count) if usize::try_from(count) == Ok(document.keys()) => {
+                return Ok(document.finish());
             }
-            ToWriter::Commit(count) if count == pairs.count => {
-                return Ok(Committed { file: document.finish(), keys: count });
-            }
-            ToWriter::Commit(_) => return Err(violation("the commit does not count the pairs that came")),
+            FromFetcher::Commit(_) => return Err(violation("the commit does not count the pairs that came")),
+        };
+        total += key.as_str().len() + value.len();
+        if document.parts().next_back().is_some_and(|(last, _)| *last >= key) {
+            return Err(violation("keys do not ascend"));
+        }
+        if value.len() > MAX_VALUE {
+            return Err(Error::new(LimitExceeded, format!("the value of {key} is longer than 64 KiB")));
+        }
+        if document.keys() == MAX_PAIRS || total > MAX_TOTAL {
+            return Err(Error::new(LimitExceeded, "more than 1,024 pairs or 1 MiB in all"));
+        }
+        if is_reserved(&key) && !allow.contains(&key) {
+            return Err(Error::new(ReservedKey, format!("{key} would take over its reader")));
+        }
+        document.push(key, value).map_err(|refused| Error::new(ValueNotCarried, refused.to_string()))?;
+        if document.size() > MAX_FILE {
+            return Err(Error::new(LimitExceeded, "the file would be too large"));
         }
     }
 }
 
-fn next(from: &mut impl Read) -> Result<ToWriter, Error> {
-    let frame = recv(from, MAX_FRAME).map_err(|error| match error {
+fn next<'a>(from: &mut impl Read, frame: &'a mut Vec<u8>) -> Result<FromFetcher<'a>, Error> {
+    let frame = recv_into(from, MAX_FRAME, frame).map_err(|error| match error {
         FrameError::TooLong(_) => Error::new(LimitExceeded, "a frame is over its bound"),
         FrameError::Truncated => violation("the fetcher ended inside a frame"),
         FrameError::Io(_) => violation("cannot read from the fetcher"),
     })?;
     let frame = frame.ok_or_else(|| violation("the fetcher ended without a commit"))?;
-    decode(&frame).map_err(|_| violation("a frame is no message"))
+    decode(frame).map_err(|_| violation("a frame is no message"))
 }
 
 fn violation(step: &'static str) -> Error {
     Error::new(ProtocolViolation, step)
-}
-
-struct Pairs<'a> {
-    allow: &'a [EnvKey],
-    last: Option<EnvKey>,
-    count: u32,
-    total: usize,
-}
-
-impl Pairs<'_> {
-    fn check(&mut self, pair: &Pair) -> Result<(), Error> {
-        let size = pair.value.expose().len();
-        self.count += 1;
-        self.total += pair.key.as_str().len() + size;
-        if self.last.as_ref().is_some_and(|last| *last >= pair.key) {
-            return Err(violation("keys do not ascend"));
-        }
-        if size > MAX_VALUE {
-            return Err(Error::new(
-                LimitExceeded,
-                format!("the value of {} is longer than 64 KiB", pair.key),
-            ));
-        }
-        if self.count as usize > MAX_PAIRS || self.total > MAX_TOTAL {
-            return Err(Error::new(LimitExceeded, "more than 1,024 pairs or 1 MiB in all"));
-        }
-        if is_reserved(&pair.key) && !self.allow.contains(&pair.key) {
-            return Err(Error::new(ReservedKey, format!("{} would take over its reader", pair.key)));
-        }
-        Ok(())
-    }
 }

@@ -1,15 +1,17 @@
-//! The target directory of a confined writer: put a file, remove a file. Every
-//! name is a single component, and no link is followed.
+//! The target directory of a confined writer: put, compare, remove. Every name
+//! is a single component, and no link is followed.
 
-use crate::Error;
-use crate::sandbox::Confined;
-use crate::target::own;
-use colibri_order::Owner;
+use crate::receive::MAX_FILE;
+use colibri_envfile::Document;
+use colibri_ipc::EnvKey;
+use colibri_order::{Format, Order, Verb};
+use colibri_sandbox::{Confined, DIRECTORY, Error, Leftovers, own};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::unistd::{UnlinkatFlags, fsync, read, unlinkat, write};
-use std::ffi::OsStr;
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, fsync, read, symlinkat, unlinkat, write};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 
 const MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
@@ -23,9 +25,9 @@ const READ: OFlag = OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONB
 /// Whether anything was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
-    /// A new file is in place and durable.
+    /// The new content is in place and durable.
     Written,
-    /// The file was just this already.
+    /// The content was just this already.
     Unchanged,
 }
 
@@ -33,91 +35,211 @@ pub enum Put {
 #[derive(Debug)]
 pub struct Store<'a> {
     dir: &'a OwnedFd,
-    owner: Owner,
-    temporary: &'a OsStr,
+    order: &'a Order,
+    leftovers: Leftovers,
 }
 
 impl<'a> Store<'a> {
-    /// The store of the confined directory; `temporary` is a name of no file.
-    pub const fn open(confined: &'a Confined, owner: Owner, temporary: &'a OsStr) -> Self {
-        Self { dir: confined.dir(), owner, temporary }
+    /// The store of the confined directory, as it was listed.
+    pub const fn open(confined: &'a Confined, order: &'a Order, leftovers: Leftovers) -> Self {
+        Self { dir: confined.dir(), order, leftovers }
     }
 
-    /// Makes `name` a file of 0600 with this content, durable, in one step for
-    /// whoever reads it.
+    /// Removes the temporary files of killed writers.
     ///
     /// # Errors
-    /// The step that failed; the old file is as it was and no temporary is left.
-    pub fn put(&self, name: &OsStr, content: &[u8]) -> Result<Put, Error> {
-        if self.holds(name, content) {
+    /// When one cannot be unlinked.
+    pub fn clean(&self) -> Result<(), Error> {
+        for leftover in self.leftovers.all.iter().filter(|leftover| leftover.files.is_none()) {
+            match unlinkat(self.dir, leftover.name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+                Err(Errno::ENOENT) => {}
+                gone => gone.map_err(Error::write("cannot unlink a temporary file that was left over"))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the file just this content and 0600, durable, in one step for
+    /// whoever reads it. A directory of files is built aside, and a link to it
+    /// is what changes in that step.
+    ///
+    /// # Errors
+    /// The step that failed; the old content is as it was and no temporary left.
+    pub fn put(&self, document: &Document) -> Result<Put, Error> {
+        if self.holds(document) {
+            self.sweep();
             return Ok(Put::Unchanged);
         }
-        let file = openat(self.dir, self.temporary, CREATE, MODE)
-            .map_err(Error::write("cannot create the temporary file"))?;
-        self.fill(&file, content).and_then(|()| self.replace(name)).inspect_err(|_| {
+        let (temporary, tree) = (self.leftovers.temporary.as_os_str(), self.leftovers.tree.as_os_str());
+        let made = match document.format() {
+            Format::Dir => self.build(document).and_then(|()| {
+                symlinkat(tree, self.dir, temporary).map_err(Error::write("cannot link the new directory"))
+            }),
+            _ => self.create(self.dir, temporary, document.text()),
+        };
+        made.and_then(|()| self.replace()).inspect_err(|_| {
             // The first failure is the one to tell; the next run removes what stays.
-            let _ = unlinkat(self.dir, self.temporary, UnlinkatFlags::NoRemoveDir);
+            let _ = unlinkat(self.dir, temporary, UnlinkatFlags::NoRemoveDir);
+            self.raze(tree, document.parts().map(|(key, _)| OsStr::new(key.as_str())));
         })?;
-        fsync(self.dir).map_err(Error::write("cannot sync the target directory"))?;
+        fsync(self.dir)
+            .map_err(Error::write("cannot sync the target directory, which has the new content"))?;
+        self.sweep();
         Ok(Put::Written)
     }
 
-    /// Unlinks `name`; false if there is none.
+    /// Unlinks the file; false if there is none.
     ///
     /// # Errors
     /// The step that failed.
-    pub fn remove(&self, name: &OsStr) -> Result<bool, Error> {
-        match unlinkat(self.dir, name, UnlinkatFlags::NoRemoveDir) {
-            Err(Errno::ENOENT) => return Ok(false),
-            removed => removed.map_err(Error::write("cannot unlink the file"))?,
-        }
+    pub fn remove(&self) -> Result<bool, Error> {
+        self.clean()?;
+        let removed = match unlinkat(self.dir, self.order.file.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+            Err(Errno::ENOENT) => false,
+            removed => removed.map(|()| true).map_err(Error::write("cannot unlink the file"))?,
+        };
+        self.sweep();
         fsync(self.dir).map_err(Error::write("cannot sync the target directory"))?;
-        Ok(true)
+        Ok(removed)
     }
 
-    fn fill(&self, file: &OwnedFd, mut content: &[u8]) -> Result<(), Error> {
-        own(file, self.owner, "cannot give the temporary file its owner")?;
-        while !content.is_empty() {
-            match write(file, content) {
+    /// What each key has in the file as it is, read as far as it goes.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn pairs(&self) -> Result<BTreeMap<EnvKey, Vec<u8>>, Error> {
+        let unread = Error::write("cannot read the file to compare with");
+        if self.order.format != Format::Dir {
+            let text = content(self.dir, self.order.file.as_os_str()).map_err(unread)?;
+            let text = String::from_utf8_lossy(&text);
+            let pairs = colibri_envfile::pairs(self.order.format, &text).into_iter();
+            return Ok(pairs.map(|(key, value)| (key, value.into())).collect());
+        }
+        let Some((tree, files)) = self.leftovers.current() else { return Ok(BTreeMap::new()) };
+        let tree = openat(self.dir, tree, DIRECTORY, Mode::empty()).map_err(&unread)?;
+        let keys = files.iter().filter_map(|name| EnvKey::try_from(name.to_str()?.to_owned()).ok());
+        keys.map(|key| content(&tree, OsStr::new(key.as_str())).map(|value| (key, value)).map_err(&unread))
+            .collect()
+    }
+
+    /// Whether a put would change nothing. A doubt is a no.
+    pub fn holds(&self, document: &Document) -> bool {
+        if document.format() != Format::Dir {
+            return self.is(self.dir, self.order.file.as_os_str(), document.text());
+        }
+        let Some((name, files)) = self.leftovers.current() else { return false };
+        let whole = |tree: OwnedFd| {
+            self.is_ours(&tree, SFlag::S_IFDIR, Mode::S_IRWXU)
+                && document.parts().all(|(key, value)| self.is(&tree, OsStr::new(key.as_str()), value))
+        };
+        files.len() == document.keys() && openat(self.dir, name, DIRECTORY, Mode::empty()).is_ok_and(whole)
+    }
+
+    /// Whether `name` is just the file that would be made.
+    fn is(&self, dir: &OwnedFd, name: &OsStr, text: &str) -> bool {
+        let mut rest = text.as_bytes();
+        let same = |part: &[u8]| rest.strip_prefix(part).map(|left| rest = left).is_some();
+        regular(dir, name)
+            && openat(dir, name, READ, Mode::empty())
+                .is_ok_and(|file| self.is_ours(&file, SFlag::S_IFREG, MODE) && read_to(&file, same).is_ok())
+            && rest.is_empty()
+    }
+
+    fn is_ours(&self, open: &OwnedFd, kind: SFlag, mode: Mode) -> bool {
+        fstat(open).is_ok_and(|state| {
+            state.st_mode == kind.bits() | mode.bits()
+                && (state.st_uid, state.st_gid) == (self.order.owner.uid, self.order.owner.gid)
+                && (state.st_nlink == 1 || kind == SFlag::S_IFDIR)
+        })
+    }
+
+    fn create(&self, dir: &OwnedFd, name: &OsStr, text: &str) -> Result<(), Error> {
+        let file =
+            openat(dir, name, CREATE, MODE).map_err(Error::write("cannot create the temporary file"))?;
+        own(&file, self.order.owner, "cannot give the temporary file its owner")?;
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            match write(&file, rest) {
                 Err(Errno::EINTR) => {}
-                written => {
-                    let written = written.map_err(Error::write("cannot write the temporary file"))?;
-                    content = &content[written..];
-                }
+                count => rest = &rest[count.map_err(Error::write("cannot write the temporary file"))?..],
             }
         }
-        fsync(file).map_err(Error::write("cannot sync the temporary file"))
+        fsync(&file).map_err(Error::write("cannot sync the temporary file"))
     }
 
-    fn replace(&self, name: &OsStr) -> Result<(), Error> {
-        renameat(self.dir, self.temporary, self.dir, name)
+    /// Makes the directory of files, durable before anything leads to it.
+    fn build(&self, document: &Document) -> Result<(), Error> {
+        let name = self.leftovers.tree.as_os_str();
+        mkdirat(self.dir, name, Mode::S_IRWXU).map_err(Error::write("cannot make the new directory"))?;
+        let tree = openat(self.dir, name, DIRECTORY, Mode::empty())
+            .map_err(Error::write("cannot open the new directory"))?;
+        own(&tree, self.order.owner, "cannot give the new directory its owner")?;
+        for (key, value) in document.parts() {
+            self.create(&tree, OsStr::new(key.as_str()), value)?;
+        }
+        for made in [&tree, self.dir] {
+            fsync(made).map_err(Error::write("cannot sync the new directory"))?;
+        }
+        Ok(())
+    }
+
+    fn replace(&self) -> Result<(), Error> {
+        renameat(self.dir, self.leftovers.temporary.as_os_str(), self.dir, self.order.file.as_os_str())
             .map_err(Error::write("cannot rename the temporary file over the file"))
     }
 
-    /// Whether `name` is just what a put would make. A doubt is a no.
-    fn holds(&self, name: &OsStr, content: &[u8]) -> bool {
-        let same = |state: FileStat| self.is_ours(&state, content.len());
-        // Looked at before it is opened: opening a device can have effects.
-        fstatat(self.dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(same)
-            && openat(self.dir, name, READ, Mode::empty())
-                .is_ok_and(|file| fstat(&file).is_ok_and(same) && equal(&file, content).unwrap_or(false))
+    /// Removes directories of files that no reader can still be in; all, when
+    /// nothing leads to one any more.
+    fn sweep(&self) {
+        let put = self.order.verb == Verb::Put && self.order.format == Format::Dir;
+        let current = self.leftovers.current().map(|(name, _)| name);
+        for leftover in &self.leftovers.all {
+            if let Some(files) = &leftover.files
+                && !(put && (leftover.kept || current == Some(&leftover.name)))
+            {
+                self.raze(&leftover.name, files.iter().map(OsString::as_os_str));
+            }
+        }
     }
 
-    fn is_ours(&self, state: &FileStat, size: usize) -> bool {
-        state.st_mode == SFlag::S_IFREG.bits() | MODE.bits()
-            && (state.st_uid, state.st_gid) == (self.owner.uid, self.owner.gid)
-            && state.st_nlink == 1
-            && usize::try_from(state.st_size) == Ok(size)
+    /// Removes a directory of files as far as it goes: what somebody else put
+    /// there is not ours.
+    fn raze<'b>(&self, name: &OsStr, files: impl Iterator<Item = &'b OsStr>) {
+        if let Ok(tree) = openat(self.dir, name, DIRECTORY, Mode::empty()) {
+            for file in files {
+                let _ = unlinkat(&tree, file, UnlinkatFlags::NoRemoveDir);
+            }
+            let _ = unlinkat(self.dir, name, UnlinkatFlags::RemoveDir);
+        }
     }
 }
 
-fn equal(file: &OwnedFd, mut content: &[u8]) -> nix::Result<bool> {
-    let mut chunk = [0; 4096];
+/// Looked at before it is opened: opening a device can have effects.
+fn regular(dir: &OwnedFd, name: &OsStr) -> bool {
+    fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+        .is_ok_and(|state| state.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits())
+}
+
+/// The whole file; nothing, if it is no regular one.
+fn content(dir: &OwnedFd, name: &OsStr) -> nix::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    if regular(dir, name) {
+        read_to(&openat(dir, name, READ, Mode::empty())?, |part| {
+            content.extend_from_slice(part);
+            content.len() <= MAX_FILE
+        })?;
+    }
+    Ok(content)
+}
+
+/// Reads to the end, or until `take` has had enough, which is an error.
+fn read_to(file: &OwnedFd, mut take: impl FnMut(&[u8]) -> bool) -> nix::Result<()> {
+    let mut part = [0; 16 * 1024];
     loop {
-        match read(file, &mut chunk) {
-            Ok(0) => return Ok(content.is_empty()),
-            Ok(count) if content.starts_with(&chunk[..count]) => content = &content[count..],
-            Ok(_) => return Ok(false),
+        match read(file, &mut part) {
+            Ok(0) => return Ok(()),
+            Ok(count) if take(&part[..count]) => {}
+            Ok(_) => return Err(Errno::EFBIG),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }

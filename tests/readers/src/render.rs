@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use colibri_envfile::{Document, NotCarried};
-use colibri_ipc::{EnvKey, Pair, Secret};
+use colibri_ipc::EnvKey;
 use colibri_order::Format;
 
 /// The file of these pairs, in their order.
@@ -12,9 +12,9 @@ use colibri_order::Format;
 pub fn render(format: Format, pairs: &[(EnvKey, &str)]) -> Result<String, NotCarried> {
     let mut document = Document::new(format);
     for (key, value) in pairs {
-        document.push(&Pair { key: key.clone(), value: Secret::new((*value).to_owned()) })?;
+        document.push(key.clone(), value)?;
     }
-    Ok(document.finish().to_string())
+    Ok(document.finish().text().to_owned())
 }
 
 /// A key that is nobody else's.

@@ -67,10 +67,10 @@ proptest! {
     fn a_refused_value_adds_nothing(format in format(), value in value()) {
         let refused = render(format, &[(key(0).unwrap(), &value)]).is_err();
         let mut document = Document::new(format);
-        let before = document.len();
-        let pair = colibri_ipc::Pair { key: key(0).unwrap(), value: colibri_ipc::Secret::new(value) };
-        prop_assert_eq!(document.push(&pair).is_err(), refused);
-        prop_assert_eq!(document.len() == before, refused || pair.value.expose().is_empty() && format == Format::Dir);
+        let before = document.size();
+        prop_assert_eq!(document.push(key(0).unwrap(), &value).is_err(), refused);
+        prop_assert_eq!(document.size() == before, refused || value.is_empty() && format == Format::Dir);
+        prop_assert_eq!(document.keys() == 0, refused);
     }
 
     #[test]

@@ -101,6 +101,21 @@ impl Jail {
         names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
+    /// Everything in the jail, with what changes when it is touched.
+    pub fn snapshot(&self) -> Vec<(PathBuf, u64, u32, i64, i64)> {
+        let mut found = Vec::new();
+        let mut dirs = vec![self.root()];
+        while let Some(dir) = dirs.pop() {
+            for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+                let state = fs::symlink_metadata(&path).unwrap();
+                found.push((path.clone(), state.ino(), state.mode(), state.mtime(), state.mtime_nsec()));
+                dirs.extend(state.is_dir().then_some(path));
+            }
+        }
+        found.sort();
+        found
+    }
+
     /// The file is just this, and as a file of secrets has to be.
     pub fn holds(&self, lines: &str) {
         let state = fs::symlink_metadata(self.file()).unwrap();

@@ -1,6 +1,8 @@
 //! The real colibri-writer on a real socketpair.
 
 #[cfg(test)]
+mod compare;
+#[cfg(test)]
 mod confinement;
 #[cfg(test)]
 mod hostile;
@@ -12,3 +14,5 @@ mod orders;
 mod ordinary;
 #[cfg(test)]
 mod targets;
+#[cfg(test)]
+mod trees;

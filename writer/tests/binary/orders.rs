@@ -84,7 +84,7 @@ fn an_order_that_lacks_or_garbles_an_argument_touches_nothing() {
     }
     for (place, bad, words) in [
         (1, "base", "argument base"),
-        (2, "jail/../..", "argument dir"),
+        (2, "jail/../..", "argument root"),
         (3, "../outside", "argument dir"),
         (3, "/etc", "argument dir"),
         (4, "..", "argument file"),

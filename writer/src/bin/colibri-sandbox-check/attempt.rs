@@ -5,6 +5,7 @@
 use crate::place::Owners;
 use crate::rows::{Row, Rows};
 use crate::trial::{self, Outcome, Sandbox};
+use colibri_order::Format;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat, renameat};
 use nix::sys::ptrace::traceme;
@@ -168,8 +169,8 @@ pub fn run(what: &str, held: &Held<'_>) -> String {
 pub fn table(owners: Owners, sandbox: Sandbox, rows: &mut Rows) -> io::Result<bool> {
     for attempt in ATTEMPTS {
         let expected = attempt.expected[platform::COLUMN];
-        let got = trial::make(owners, sandbox, attempt.what)?;
-        let without = trial::make(owners, Sandbox::None, attempt.what)?;
+        let got = trial::make(owners, Format::Env, sandbox, attempt.what)?;
+        let without = trial::make(owners, Format::Env, Sandbox::None, attempt.what)?;
         let row = Row {
             what: attempt.what,
             expected,

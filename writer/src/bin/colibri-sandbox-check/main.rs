@@ -9,6 +9,7 @@ mod place;
 mod rows;
 mod trial;
 
+use colibri_order::Format;
 use rows::{Rows, Style};
 use std::io;
 use std::process::ExitCode;
@@ -54,7 +55,11 @@ fn disinherit() {
 fn check(sandbox: Sandbox, mut rows: Rows) -> io::Result<bool> {
     for (owners, what) in place::owners() {
         rows.case(what)?;
-        if !attempt::table(owners, sandbox, &mut rows)? || !control::table(owners, &mut rows)? {
+        let held = attempt::table(owners, sandbox, &mut rows)?
+            && [Format::Env, Format::Dir].iter().try_fold(true, |held, format| {
+                Ok::<_, io::Error>(held && control::table(owners, *format, &mut rows)?)
+            })?;
+        if !held {
             rows.end("FAILED: the last row is not as expected")?;
             return Ok(false);
         }

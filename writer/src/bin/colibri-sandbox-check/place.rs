@@ -8,9 +8,13 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// What stands in the file that nothing may touch.
 const CANARY: &str = "nothing may touch this\n";
+
+/// What a killed writer left.
+pub const LEFT: &str = ".colibri-2.tmp";
 
 /// The directories of one series of attempts; removed when dropped.
 #[derive(Debug)]
@@ -39,20 +43,16 @@ pub fn owners() -> Vec<(Owners, &'static str)> {
 /// Owners of the target directory and of the file.
 #[derive(Clone, Copy, Debug)]
 pub struct Owners {
-    dir: Owner,
-    file: Owner,
-}
-
-impl Owners {
-    /// Whether the file's owner is the directory's.
-    pub fn same(self) -> bool {
-        self.dir == self.file
-    }
+    /// The directory's.
+    pub dir: Owner,
+    /// The file's.
+    pub file: Owner,
 }
 
 impl Place {
-    /// Makes the directories.
-    pub fn new(owners: Owners) -> io::Result<Self> {
+    /// Makes the directories; for a directory of files there is one already, and
+    /// one that a killed writer left.
+    pub fn new(owners: Owners, format: Format) -> io::Result<Self> {
         let top = std::env::temp_dir().join(format!("colibri-sandbox-check.{}", std::process::id()));
         DirBuilder::new().mode(0o700).create(&top)?;
         let place = Self { base: fs::canonicalize(top)?, owner: owners.file };
@@ -64,11 +64,25 @@ impl Place {
         for path in [place.dir(), place.dir().join("own"), place.beside()] {
             chown(path, Some(owners.dir.uid), Some(owners.dir.gid))?;
         }
+        if format == Format::Dir {
+            symlink(".colibri-1.tmp", place.dir().join("env"))?;
+            for name in [".colibri-1.tmp", LEFT] {
+                let tree = place.dir().join(name);
+                DirBuilder::new().mode(0o700).create(&tree)?;
+                fs::write(tree.join("A"), "1")?;
+                // Of the two, what was left is the younger.
+                let age = if name == LEFT { SystemTime::now() } else { SystemTime::UNIX_EPOCH };
+                fs::File::open(&tree)?.set_modified(age)?;
+                for path in [tree.join("A"), tree] {
+                    chown(path, Some(owners.file.uid), Some(owners.file.gid))?;
+                }
+            }
+        }
         Ok(place)
     }
 
     /// The same place, seen by a process that tries something there.
-    pub fn order(base: &Path, owner: Owner) -> Option<Order> {
+    pub fn order(base: &Path, owner: Owner, format: Format) -> Option<Order> {
         Some(Order {
             verb: Verb::Put,
             base: base.into(),
@@ -76,7 +90,7 @@ impl Place {
             dir: RelPath::try_from(Path::new("target")).ok()?,
             file: FileName::try_from(OsStr::new("env")).ok()?,
             owner,
-            format: Format::Env,
+            format,
             seconds: 60,
             medium: Medium::Any,
             allow: Vec::new(),

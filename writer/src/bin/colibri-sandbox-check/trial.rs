@@ -5,11 +5,8 @@
 use crate::attempt::{self, Held};
 use crate::control;
 use crate::place::{Owners, Place};
-use colibri_order::Owner;
-use colibri_writer::Error;
-use colibri_writer::harden::harden;
-use colibri_writer::sandbox::{RIGHTS, confine_with};
-use colibri_writer::target::{clean, open_target, temporary};
+use colibri_order::{Format, Order, Owner};
+use colibri_sandbox::{Error, Leftovers, RIGHTS, Right, confine_with, harden, open_target};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
 use std::ffi::OsString;
@@ -19,7 +16,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
 /// How many arguments a trial is started with.
-pub const ARGUMENTS: usize = 4;
+pub const ARGUMENTS: usize = 5;
 /// The word for a trial that ended without saying how.
 pub const SILENT: &str = "ended";
 
@@ -62,10 +59,11 @@ pub struct Outcome {
 }
 
 /// Makes a fresh place, and one trial in it.
-pub fn make(owners: Owners, sandbox: Sandbox, what: &str) -> io::Result<Outcome> {
-    let place = Place::new(owners)?;
+pub fn make(owners: Owners, format: Format, sandbox: Sandbox, what: &str) -> io::Result<Outcome> {
+    let place = Place::new(owners, format)?;
     let output = Command::new(std::env::current_exe()?)
         .args([what, &sandbox.word(), &format!("{}:{}", place.owner.uid, place.owner.gid)])
+        .arg(format.as_str())
         .arg(place.base())
         .env_clear()
         .stdin(Stdio::null())
@@ -86,12 +84,9 @@ fn ending(status: ExitStatus, said: String) -> String {
     }
 }
 
-/// The other side: `what sandbox uid:gid base`.
+/// The other side: `what sandbox uid:gid format base`.
 pub fn run(args: &[OsString]) -> ExitCode {
-    let [what, sandbox, owner, base] = args else {
-        return ExitCode::FAILURE;
-    };
-    match attempt_in(what.to_str(), sandbox.to_str(), owner.to_str(), Path::new(base)) {
+    match attempt_in(args) {
         Some(Ok(word)) => println!("{word}"),
         Some(Err(error)) => eprintln!("cannot begin: {}", error.line()),
         None => eprintln!("cannot begin: no such trial"),
@@ -99,19 +94,16 @@ pub fn run(args: &[OsString]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn attempt_in(
-    what: Option<&str>,
-    sandbox: Option<&str>,
-    owner: Option<&str>,
-    base: &Path,
-) -> Option<Result<String, Error>> {
-    let (what, sandbox) = (what?, Sandbox::parse(sandbox?)?);
-    let order = Place::order(base, Owner::parse(owner?)?)?;
+fn attempt_in(args: &[OsString]) -> Option<Result<String, Error>> {
+    let [what, sandbox, owner, format, base] = args else { return None };
+    let (what, sandbox, base) = (what.to_str()?, Sandbox::parse(sandbox.to_str()?)?, Path::new(base));
+    let format = Format::parse(format.to_str()?)?;
+    let order = Place::order(base, Owner::parse(owner.to_str()?)?, format)?;
     Some(begin(what, sandbox, &order, base))
 }
 
 /// What the writer's `main` does before it serves.
-fn begin(what: &str, sandbox: Sandbox, order: &colibri_order::Order, base: &Path) -> Result<String, Error> {
+fn begin(what: &str, sandbox: Sandbox, order: &Order, base: &Path) -> Result<String, Error> {
     let parent = getppid();
     let outside = base.join("jail/beside");
     if let Sandbox::None = sandbox {
@@ -120,15 +112,16 @@ fn begin(what: &str, sandbox: Sandbox, order: &colibri_order::Order, base: &Path
     }
     harden(order.seconds)?;
     let Some(target) = open_target(order)? else { return Ok("no target".into()) };
-    clean(&target.dir)?;
-    let temporary = temporary();
+    let leftovers = Leftovers::list(&target.dir, order.file.as_os_str())?;
     let dropped = match sandbox {
         Sandbox::Without(right) => RIGHTS.get(right),
         Sandbox::Whole | Sandbox::None => None,
     };
-    let confined = confine_with(target, order, &|right| Some(right) != dropped)?;
+    let found = leftovers.directories();
+    let keep = |right: &Right| right.1.is(order, found) && Some(right) != dropped;
+    let confined = confine_with(target.dir, target.owner, order, &keep)?;
     if what == control::WORK {
-        return Ok(control::work(&confined, order, &temporary));
+        return Ok(control::work(&confined, order, leftovers));
     }
     Ok(attempt::run(what, &Held { dir: confined.dir(), outside, parent: Pid::from_raw(parent.as_raw()) }))
 }

@@ -1,8 +1,8 @@
 //! Linux: Landlock around the target directory, a seccomp allow-list, and no
-//! capability but the one that gives a file away.
+//! capability but the one to write in a directory of another user's.
 
-use crate::Error;
-use caps::{CapSet, Capability, CapsHashSet};
+use crate::{Error, For};
+use caps::{CapSet, Capability};
 use colibri_ipc::Failure::SandboxUnavailable;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
@@ -18,9 +18,13 @@ use seccompiler::{
 };
 use std::os::fd::OwnedFd;
 
-/// One thing that the confined writer may do.
+/// One thing that the confined writer may do, and for which orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Right {
+pub struct Right(pub Grant, pub For);
+
+/// What is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
     /// In the target directory.
     File(AccessFs),
     /// Any of these system calls, if its arguments are as the rule says.
@@ -43,67 +47,74 @@ pub enum Rule {
 /// Everything that the confined writer may do, and why.
 pub const RIGHTS: &[Right] = &[
     // The new file.
-    Right::File(AccessFs::MakeReg),
-    Right::File(AccessFs::WriteFile),
+    file(AccessFs::MakeReg, For::Put),
+    file(AccessFs::WriteFile, For::Put),
     // The comparison with the old one.
-    Right::File(AccessFs::ReadFile),
+    file(AccessFs::ReadFile, For::All),
     // The old name, at rename; the temporary, after a failure; the verb remove.
-    Right::File(AccessFs::RemoveFile),
+    file(AccessFs::RemoveFile, For::Change),
+    // A new directory of files, the link to it, and what came before.
+    file(AccessFs::MakeDir, For::PutDir),
+    file(AccessFs::MakeSym, For::PutDir),
+    file(AccessFs::ReadDir, For::Dir),
+    file(AccessFs::RemoveDir, For::RemoveDir),
     // The fetcher's frames and the old file.
-    Right::Call("read", &[libc::SYS_read], Rule::Any),
+    call("read", &[libc::SYS_read], Rule::Any, For::All),
     // The new file, the report and the log.
-    Right::Call("write", &[libc::SYS_write], Rule::Any),
-    Right::Call("openat", &[libc::SYS_openat], Rule::Beneath),
-    Right::Call("close", &[libc::SYS_close], Rule::Any),
+    call("write", &[libc::SYS_write], Rule::Any, For::All),
+    call("openat", &[libc::SYS_openat], Rule::Beneath, For::All),
+    call("close", &[libc::SYS_close], Rule::Any, For::All),
     // Rust's debug builds make sure of a descriptor before they close it.
-    Right::Call("fcntl", &[libc::SYS_fcntl], Rule::GetFd),
+    call("fcntl", &[libc::SYS_fcntl], Rule::GetFd, For::All),
     // Type, links, owner and size of the old file; glibc has three ways to ask.
-    Right::Call("stat", &[libc::SYS_newfstatat, libc::SYS_fstat, libc::SYS_statx], Rule::Any),
-    // Who gets the file, when it is not the one that this process became.
-    Right::Call("fchown", &[libc::SYS_fchown], Rule::Any),
-    Right::Call("fsync", &[libc::SYS_fsync], Rule::Any),
-    Right::Call("rename", &[libc::SYS_renameat, libc::SYS_renameat2], Rule::Beneath),
-    Right::Call("unlinkat", &[libc::SYS_unlinkat], Rule::Beneath),
+    call("stat", &[libc::SYS_newfstatat, libc::SYS_fstat, libc::SYS_statx], Rule::Any, For::All),
+    // The file's group, where the directory hands on its own.
+    call("fchown", &[libc::SYS_fchown], Rule::Any, For::Put),
+    call("fsync", &[libc::SYS_fsync], Rule::Any, For::Change),
+    call("rename", &[libc::SYS_renameat, libc::SYS_renameat2], Rule::Beneath, For::Put),
+    call("unlinkat", &[libc::SYS_unlinkat], Rule::Beneath, For::Change),
+    call("mkdirat", &[libc::SYS_mkdirat], Rule::Beneath, For::PutDir),
+    // Landlock lets the link be made beneath only; it is never followed.
+    call("symlinkat", &[libc::SYS_symlinkat], Rule::Any, For::PutDir),
     // Memory for what is rendered; none of it can be executed.
-    Right::Call("mmap", &[libc::SYS_mmap], Rule::NoExec),
-    Right::Call("memory", &[libc::SYS_brk, libc::SYS_munmap, libc::SYS_mremap], Rule::Any),
+    call("mmap", &[libc::SYS_mmap], Rule::NoExec, For::All),
+    call("memory", &[libc::SYS_brk, libc::SYS_munmap, libc::SYS_mremap], Rule::Any, For::All),
     // The end: Rust's runtime frees its signal stack.
-    Right::Call("exit", &[libc::SYS_exit_group, libc::SYS_sigaltstack], Rule::Any),
+    call("exit", &[libc::SYS_exit_group, libc::SYS_sigaltstack], Rule::Any, For::All),
 ];
 
-/// The user to become: the directory's owner needs no capability to write there.
-pub fn user_for(owner: Uid, _same: bool) -> u32 {
-    owner.as_raw()
+const fn file(access: AccessFs, orders: For) -> Right {
+    Right(Grant::File(access), orders)
 }
 
-/// Becomes that user, with no capability but, where the file goes to another
-/// user, to give it away and to compare it.
-pub fn set_ids(uid: Uid, gid: Gid, same: bool) -> Result<(), Error> {
-    let refused = Error::system(SandboxUnavailable, "cannot change the user");
-    let mut needed = CapsHashSet::new();
-    if !same {
-        needed.extend([Capability::CAP_CHOWN, Capability::CAP_DAC_READ_SEARCH]);
-    }
-    let dropped = |_| Error::new(SandboxUnavailable, "cannot drop capabilities");
+const fn call(name: &'static str, numbers: &'static [i64], rule: Rule, orders: For) -> Right {
+    Right(Grant::Call(name, numbers, rule), orders)
+}
+
+/// Becomes the file's owner, so that a file is that user's from birth, without
+/// a capability but, in a directory of somebody else's, the one to write there.
+pub fn step_down(user: Uid, group: Gid, own_dir: bool) -> Result<(), Error> {
+    let refused = Error::system(SandboxUnavailable, "cannot give up root");
+    let dropped = |_| Error::refused("cannot drop capabilities");
+    let needed = if own_dir { None } else { Some(Capability::CAP_DAC_OVERRIDE) };
     caps::clear(None, CapSet::Bounding).map_err(dropped)?;
-    set_keepcaps(!same).map_err(&refused)?;
-    setresgid(gid, gid, gid).map_err(&refused)?;
-    setresuid(uid, uid, uid).map_err(&refused)?;
+    set_keepcaps(!own_dir).map_err(&refused)?;
+    setresgid(group, group, group).map_err(&refused)?;
+    setresuid(user, user, user).map_err(&refused)?;
     for set in [CapSet::Effective, CapSet::Inheritable] {
         caps::clear(None, set).map_err(dropped)?;
     }
     for set in [CapSet::Permitted, CapSet::Effective] {
-        caps::set(None, set, &needed).map_err(dropped)?;
+        caps::set(None, set, &needed.into_iter().collect()).map_err(dropped)?;
     }
     Ok(())
 }
 
 /// Confines this process to `dir`.
 pub fn enclose(dir: &OwnedFd, keep: &dyn Fn(&Right) -> bool) -> Result<(), Error> {
-    restrict_files(dir, keep).map_err(|_| Error::new(SandboxUnavailable, "cannot set up Landlock"))?;
-    let filter =
-        filter(keep).map_err(|_| Error::new(SandboxUnavailable, "cannot build the seccomp filter"))?;
-    apply_filter(&filter).map_err(|_| Error::new(SandboxUnavailable, "cannot apply the seccomp filter"))
+    restrict_files(dir, keep).map_err(|_| Error::refused("cannot set up Landlock"))?;
+    let filter = filter(keep).map_err(|_| Error::refused("cannot build the seccomp filter"))?;
+    apply_filter(&filter).map_err(|_| Error::refused("cannot apply the seccomp filter"))
 }
 
 /// The first ABI already forbids every file outside `dir`, and is required. What
@@ -112,8 +123,8 @@ pub fn enclose(dir: &OwnedFd, keep: &dyn Fn(&Right) -> bool) -> Result<(), Error
 /// ioctl (5), signals and abstract sockets (6).
 fn restrict_files(dir: &OwnedFd, keep: &dyn Fn(&Right) -> bool) -> Result<(), Box<dyn std::error::Error>> {
     let mut granted = landlock::BitFlags::empty();
-    for right in RIGHTS.iter().filter(|right| keep(right)) {
-        if let Right::File(access) = right {
+    for Right(grant, _) in RIGHTS.iter().filter(|right| keep(right)) {
+        if let Grant::File(access) = grant {
             granted |= *access;
         }
     }
@@ -135,8 +146,8 @@ fn restrict_files(dir: &OwnedFd, keep: &dyn Fn(&Right) -> bool) -> Result<(), Bo
 
 fn filter(keep: &dyn Fn(&Right) -> bool) -> Result<BpfProgram, seccompiler::Error> {
     let mut calls = std::collections::BTreeMap::new();
-    for right in RIGHTS.iter().filter(|right| keep(right)) {
-        if let Right::Call(_, numbers, rule) = right {
+    for Right(grant, _) in RIGHTS.iter().filter(|right| keep(right)) {
+        if let Grant::Call(_, numbers, rule) = grant {
             for number in *numbers {
                 calls.insert(*number, rules(*rule)?);
             }

@@ -30,8 +30,8 @@ pub fn alone() -> Result<(), Error> {
     match open {
         // Two dots, three of ours, and the listing itself.
         Ok(6) => Ok(()),
-        Ok(_) => Err(Error::new(SandboxUnavailable, "there are inherited descriptors")),
-        Err(_) => Err(Error::new(SandboxUnavailable, "cannot list the inherited descriptors")),
+        Ok(_) => Err(Error::refused("there are inherited descriptors")),
+        Err(_) => Err(Error::refused("cannot list the inherited descriptors")),
     }
 }
 
@@ -53,7 +53,7 @@ pub fn die_with_parent() -> Result<(), Error> {
     prctl::set_pdeathsig(Signal::SIGKILL)
         .map_err(Error::system(SandboxUnavailable, "cannot die with the parent"))?;
     if getppid() != parent {
-        return Err(Error::new(SandboxUnavailable, "the parent is gone"));
+        return Err(Error::refused("the parent is gone"));
     }
     Ok(())
 }

@@ -4,22 +4,20 @@
 
 use crate::Error;
 use colibri_ipc::Failure::{TargetEscapesRoot, WriteFailed};
-use colibri_order::{Medium, Order, Owner, TEMPORARY, Verb};
-use nix::dir::Dir;
+use colibri_order::{Medium, Order, Owner, Verb};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, unlinkat};
-use std::ffi::{OsStr, OsString};
-use std::hash::{BuildHasher, Hasher, RandomState};
+use nix::unistd::{Gid, Uid, fchown, fsync};
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 
 #[cfg_attr(target_os = "freebsd", path = "target/freebsd.rs")]
 #[cfg_attr(target_os = "linux", path = "target/linux.rs")]
 mod platform;
 
-const DIRECTORY: OFlag =
+/// How every directory is opened.
+pub const DIRECTORY: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 /// Write permission for anybody but the owner.
 const OTHERS_WRITE: Mode = Mode::S_IWGRP.union(Mode::S_IWOTH);
@@ -34,8 +32,8 @@ pub struct Target {
 }
 
 /// Opens the order's target directory and makes it if it is missing: 0700, and
-/// the file's owner's; missing directories above it 0755. To remove a file,
-/// nothing is made, and `None` means that the directory is not there.
+/// the file's owner's; missing directories above it 0755. Only a put
+/// makes any; `None` means that the directory is not there.
 ///
 /// # Errors
 /// `TargetEscapesRoot` when the jail root is not there as a directory without
@@ -53,7 +51,7 @@ pub fn open_target(order: &Order) -> Result<Option<Target>, Error> {
     let mut names = order.dir.names().peekable();
     while let Some(name) = names.next() {
         at = match openat(&at, name, DIRECTORY, Mode::empty()) {
-            Err(Errno::ENOENT) if order.verb == Verb::Remove => return Ok(None),
+            Err(Errno::ENOENT) if order.verb != Verb::Put => return Ok(None),
             Err(Errno::ENOENT) => {
                 if !memory_checked {
                     platform::require_memory(&at)?;
@@ -118,39 +116,4 @@ fn checked(dir: OwnedFd, owner: Owner) -> Result<Target, Error> {
         return Err(Error::new(WriteFailed, step));
     }
     Ok(Target { dir, owner: Uid::from_raw(state.st_uid) })
-}
-
-/// Most entries of the target directory that are looked at.
-const MAX_ENTRIES: usize = 65_536;
-
-/// Removes temporaries that a killed writer left. Done before confinement, so
-/// that the confined writer need not list anything.
-///
-/// # Errors
-/// When the directory cannot be listed, or a leftover cannot be unlinked.
-pub fn clean(dir: &OwnedFd) -> Result<(), Error> {
-    let unlisted = Error::write("cannot list the target directory");
-    let mut listing = Dir::openat(dir, ".", DIRECTORY, Mode::empty()).map_err(&unlisted)?;
-    for entry in listing.iter().take(MAX_ENTRIES) {
-        let entry = entry.map_err(&unlisted)?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if is_temporary(name) {
-            match unlinkat(dir, name, UnlinkatFlags::NoRemoveDir) {
-                Err(Errno::ENOENT) => {}
-                gone => gone.map_err(Error::write("cannot unlink a temporary file that was left over"))?,
-            }
-        }
-    }
-    Ok(())
-}
-
-fn is_temporary(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(TEMPORARY.0.as_bytes()) && name.as_bytes().ends_with(TEMPORARY.1.as_bytes())
-}
-
-/// A name for a temporary that no other writer has.
-pub fn temporary() -> OsString {
-    // The standard library's hashers are seeded at random.
-    let random = RandomState::new().build_hasher().finish();
-    format!("{}{random:016x}{}", TEMPORARY.0, TEMPORARY.1).into()
 }

@@ -1,7 +1,6 @@
 //! FreeBSD's part of hardening.
 
 use crate::Error;
-use colibri_ipc::Failure::SandboxUnavailable;
 use nix::sys::mman::MlockAllFlags;
 use nix::sys::resource::{Resource, rlim_t};
 use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
@@ -28,7 +27,7 @@ pub const fn alone() -> Result<(), Error> {
 /// When the system refuses.
 pub fn hide() -> Result<(), Error> {
     set_dumpable_behavior(None, DumpableBehavior::NotDumpable)
-        .map_err(|_| Error::new(SandboxUnavailable, "cannot become untraceable"))
+        .map_err(|_| Error::refused("cannot become untraceable"))
 }
 
 /// Ends this process when its parent ends.
@@ -37,5 +36,5 @@ pub fn hide() -> Result<(), Error> {
 /// When the system refuses.
 pub fn die_with_parent() -> Result<(), Error> {
     set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|_| Error::new(SandboxUnavailable, "cannot die with the parent"))
+        .map_err(|_| Error::refused("cannot die with the parent"))
 }

@@ -19,6 +19,11 @@ impl Error {
         Self { kind, step: step.into(), source: None }
     }
 
+    /// There is no sandbox, so nothing may be read.
+    pub(crate) const fn refused(step: &'static str) -> Self {
+        Self { kind: Failure::SandboxUnavailable, step: Cow::Borrowed(step), source: None }
+    }
+
     /// Makes an error of what the system said to a step of the write.
     pub fn write(step: &'static str) -> impl Fn(Errno) -> Self {
         Self::system(Failure::WriteFailed, step)

@@ -2,7 +2,7 @@
 
 use crate::stand_in::{Collection, DIR, Vault};
 use colibri_control::{
-    Answer, Client, ClientError, ErrorName, Fault, HookView, Provision, Request, TenantView,
+    Answer, Client, ClientError, Diff, ErrorName, Fault, HookView, Provision, Request, TenantView,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -215,6 +215,20 @@ impl Host {
     pub fn provision(&self, name: &str) -> Provision {
         match self.say(&format!(r#"{{"verb":"provision","tenant":"{name}"}}"#)).unwrap() {
             Answer::Provisions(mut provisions) => provisions.remove(0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn diff(&self, name: &str) -> Result<Diff, Fault> {
+        match self.say(&format!(r#"{{"verb":"diff","tenant":"{name}"}}"#))? {
+            Answer::Diff(diff) => Ok(*diff),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn history(&self, name: &str) -> Vec<Provision> {
+        match self.say(&format!(r#"{{"verb":"history","tenant":"{name}"}}"#)).unwrap() {
+            Answer::Provisions(provisions) => provisions,
             other => panic!("{other:?}"),
         }
     }

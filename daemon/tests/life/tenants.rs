@@ -202,6 +202,68 @@ fn a_refresh_puts_back_what_was_altered_and_fetches_what_changed() {
 }
 
 #[test]
+fn a_difference_is_told_by_keys_and_changes_nothing() {
+    let host = Host::new();
+    host.secrets("web", &[("A", "1"), ("B", "2"), ("C", "3")]);
+    let before = host.register("web");
+    let new = host.diff("web").unwrap();
+    assert_eq!((new.added, new.same, new.intact), (keys(&["A", "B", "C"]), 0, false));
+    assert_eq!(fs::read_dir(host.root("web")).unwrap().count(), 0);
+    assert_eq!((host.show("web"), host.history("web")), (before, Vec::new()));
+
+    host.hook("web", &host.root("web"));
+    let (before, history, content) = (host.show("web"), host.history("web"), host.content("web"));
+    let agreed = host.diff("web").unwrap();
+    assert_eq!((agreed.same, agreed.intact), (3, true));
+    host.secrets("web", &[("A", "1"), ("B", "canary"), ("D", "4")]);
+    let diff = host.diff("web").unwrap();
+    assert_eq!(diff.added, keys(&["D"]));
+    assert_eq!(diff.removed, keys(&["C"]));
+    assert_eq!(diff.changed, keys(&["B"]));
+    assert_eq!((diff.same, diff.intact), (1, false));
+    // All but one are gone: nothing that a provision would believe at once.
+    host.secrets("web", &[("A", "1")]);
+    assert_eq!(host.diff("web").unwrap().removed, keys(&["B", "C"]));
+    assert_eq!((host.show("web"), host.history("web")), (before, history));
+    assert_eq!(host.content("web"), content);
+
+    host.has("web", Collection::Fails(ErrorName::VaultLocked));
+    assert_eq!(host.diff("web").unwrap_err().name, ErrorName::VaultLocked);
+    assert_eq!(host.show("web").last_error, None);
+    host.say(r#"{"verb":"destroy-tenant","tenant":"web"}"#).unwrap();
+    assert_eq!(host.diff("web").unwrap_err().name, ErrorName::WrongState);
+    assert_eq!(host.diff("none").unwrap_err().name, ErrorName::TenantNotFound);
+}
+
+#[test]
+fn drift_is_seen_before_it_is_put_back() {
+    let host = Host::new();
+    host.secrets("web", &[("A", "1"), ("B", "2")]);
+    host.register("web");
+    host.hook("web", &host.root("web"));
+    let mend = |spoil: &dyn Fn()| {
+        spoil();
+        let diff = host.diff("web").unwrap();
+        assert!(!diff.intact, "{diff:?}");
+        assert_eq!(host.provision("web").outcome, Outcome::Written);
+        assert!(host.diff("web").unwrap().intact);
+        (diff.added, diff.removed, diff.changed)
+    };
+    let file = host.file("web");
+    let none = keys(&[]);
+    let opened = || fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(mend(&opened), (none.clone(), none.clone(), none.clone()));
+    let altered = || fs::write(&file, "A=9\nX=1\n").unwrap();
+    assert_eq!(mend(&altered), (keys(&["B"]), keys(&["X"]), keys(&["A"])));
+    let gone = || fs::remove_file(&file).unwrap();
+    assert_eq!(mend(&gone), (keys(&["A", "B"]), none.clone(), none.clone()));
+}
+
+fn keys(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
 fn a_target_that_moves_leaves_no_file_behind() {
     let host = Host::new();
     host.secrets("web", &[("A", "1")]);

@@ -1,7 +1,7 @@
 //! What a put would change: the pairs of a file as it is, against those of one
 //! that is rendered. A file that somebody edited is read as far as it goes.
 
-use crate::Document;
+use crate::{Document, write_value};
 use colibri_ipc::{Change, EnvKey};
 use colibri_order::Format;
 use std::collections::BTreeMap;
@@ -12,10 +12,13 @@ pub fn differences(
     document: &Document,
 ) -> (Vec<(Change, EnvKey)>, u32) {
     let (mut found, mut same) = (Vec::new(), 0);
-    for (key, value) in document.parts() {
+    let mut written = String::new();
+    for (key, value) in document.pairs() {
+        written.clear();
+        write_value(document.format(), &mut written, value);
         match file.remove(key) {
             None => found.push((Change::Added, key.clone())),
-            Some(held) if held.as_ref() == value.as_bytes() => same += 1,
+            Some(held) if held.as_ref() == written.as_bytes() => same += 1,
             Some(_) => found.push((Change::Changed, key.clone())),
         }
     }
@@ -80,7 +83,7 @@ mod tests {
         for (name, value) in pairs {
             document.push(key(name), value).unwrap();
         }
-        document.finish()
+        document
     }
 
     #[test]
@@ -95,7 +98,8 @@ mod tests {
             (Format::Dotenv, &[("A", "a b\nC=1")]),
         ] {
             let document = document(format, pairs);
-            let found = super::pairs(format, document.text());
+            let text = crate::tests::whole(&document);
+            let found = super::pairs(format, &text);
             assert_eq!(found.len(), pairs.len(), "{format:?}");
             let (differences, same) = differences(found, &document);
             assert_eq!((differences, same as usize), (vec![], pairs.len()), "{format:?}");

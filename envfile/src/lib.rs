@@ -16,6 +16,8 @@ pub use reserved::is_reserved;
 /// The comment line of the formats that have comments. It has no time stamp, so
 /// that equal secrets make equal files.
 pub const HEADER: &str = "# Written by colibri from the vault. Edits are lost.\n";
+/// How much is rendered at a time, in bytes, as long as no value is longer.
+const PIECE: usize = 32 * 1024;
 /// Longest line that docker and podman read, in bytes.
 const DOCKER_LINE: usize = 64 * 1024 - 1;
 
@@ -33,33 +35,18 @@ pub struct NotCarried {
     pub able: Vec<&'static str>,
 }
 
-/// A file being rendered.
-#[derive(Debug)]
+/// Pairs that a format can carry, to be rendered a piece at a time: a file may be
+/// several times as large as its values.
 pub struct Document {
     format: Format,
-    text: Text,
+    values: String,
     parts: Vec<(EnvKey, Range<usize>)>,
-}
-
-/// What was rendered so far: no `Display`, and `Debug` tells its length only.
-#[derive(Default)]
-struct Text(String);
-
-impl std::fmt::Debug for Text {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Text({} bytes)", self.0.len())
-    }
 }
 
 impl Document {
     /// An empty file of that format.
-    pub fn new(format: Format) -> Self {
-        let start = match format {
-            Format::Env | Format::Dotenv | Format::Docker => HEADER,
-            Format::Json => "{",
-            Format::Dir => "",
-        };
-        Self { format, text: Text(start.to_owned()), parts: Vec::new() }
+    pub const fn new(format: Format) -> Self {
+        Self { format, values: String::new(), parts: Vec::new() }
     }
 
     /// Adds one pair; the caller sees to order and bounds.
@@ -72,23 +59,9 @@ impl Document {
             let able = Format::ALL.iter().filter(able).map(|format| format.as_str()).collect();
             return Err(NotCarried { key, format: self.format, why, able });
         }
-        let text = &mut self.text.0;
-        let (before, after) = match self.format {
-            Format::Env | Format::Dotenv | Format::Docker => (["", key.as_str(), "="], "\n"),
-            Format::Json if self.parts.is_empty() => (["\n  \"", key.as_str(), "\": \""], "\""),
-            Format::Json => ([",\n  \"", key.as_str(), "\": \""], "\""),
-            // A file of its own holds the value and nothing else.
-            Format::Dir => ([""; 3], ""),
-        };
-        text.extend(before);
-        let start = text.len();
-        match self.format {
-            Format::Env | Format::Dotenv => quote(text, value),
-            Format::Docker | Format::Dir => text.push_str(value),
-            Format::Json => escape(text, value),
-        }
-        self.parts.push((key, start..text.len()));
-        text.push_str(after);
+        let start = self.values.len();
+        self.values.push_str(value);
+        self.parts.push((key, start..self.values.len()));
         Ok(())
     }
 
@@ -97,33 +70,56 @@ impl Document {
         self.format
     }
 
-    /// Each key with its value as it is written, in the order of their coming.
-    pub fn parts(&self) -> impl DoubleEndedIterator<Item = (&EnvKey, &str)> {
-        self.parts.iter().map(|(key, range)| (key, &self.text.0[range.clone()]))
-    }
-
     /// Number of pairs.
     pub const fn keys(&self) -> usize {
         self.parts.len()
     }
 
-    /// Bytes so far.
-    pub fn size(&self) -> usize {
-        self.text.0.len()
+    /// The pairs, in the order of their coming.
+    pub fn pairs(&self) -> impl DoubleEndedIterator<Item = (&EnvKey, &str)> {
+        self.parts.iter().map(|(key, range)| (key, &self.values[range.clone()]))
     }
 
-    /// The file's text; whole only when it is finished.
-    pub fn text(&self) -> &str {
-        &self.text.0
-    }
-
-    /// Says that all pairs have come.
-    #[must_use]
-    pub fn finish(mut self) -> Self {
-        if self.format == Format::Json {
-            self.text.0.push_str(if self.parts.is_empty() { "}\n" } else { "\n}\n" });
+    /// Hands on the file's text, some pairs at a time. A directory of files has
+    /// none: its values are written as they are.
+    ///
+    /// # Errors
+    /// The first of `put`'s.
+    pub fn render<E>(&self, mut put: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+        let (start, before, between, after, end) = match self.format {
+            Format::Env | Format::Dotenv | Format::Docker => (HEADER, "", "=", "\n", ""),
+            Format::Json => ("{", "\n  \"", "\": \"", "\"", "\n}\n"),
+            Format::Dir => return Ok(()),
+        };
+        let mut text = String::with_capacity(2 * PIECE);
+        text.push_str(start);
+        for (place, (key, value)) in self.pairs().enumerate() {
+            let comma = if place > 0 && self.format == Format::Json { "," } else { "" };
+            text.extend([comma, before, key.as_str(), between]);
+            write_value(self.format, &mut text, value);
+            text.push_str(after);
+            if text.len() >= PIECE {
+                put(&text)?;
+                text.clear();
+            }
         }
-        self
+        text.push_str(if self.keys() == 0 { end.trim_start() } else { end });
+        put(&text)
+    }
+}
+
+impl std::fmt::Debug for Document {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Document({} pairs)", self.keys())
+    }
+}
+
+/// The value as it stands in a file of that format.
+fn write_value(format: Format, text: &mut String, value: &str) {
+    match format {
+        Format::Env | Format::Dotenv => quote(text, value),
+        Format::Docker | Format::Dir => text.push_str(value),
+        Format::Json => escape(text, value),
     }
 }
 
@@ -199,7 +195,7 @@ fn replace(text: &mut String, value: &str, special: impl Fn(u8) -> bool, put: im
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn render(format: Format, pairs: &[(&str, &str)]) -> Result<String, NotCarried> {
@@ -207,7 +203,34 @@ mod tests {
         for (key, value) in pairs {
             document.push(EnvKey::try_from((*key).to_owned()).unwrap(), value)?;
         }
-        Ok(document.finish().text().to_owned())
+        Ok(whole(&document))
+    }
+
+    pub fn whole(document: &Document) -> String {
+        let mut text = String::new();
+        let all: Result<(), ()> = document.render(|piece| {
+            text.push_str(piece);
+            Ok(())
+        });
+        all.unwrap();
+        text
+    }
+
+    #[test]
+    fn the_pieces_are_the_whole() {
+        let mut document = Document::new(Format::Env);
+        let value = "v".repeat(PIECE / 3);
+        let keys = ["A", "B", "C", "D"].map(|name| EnvKey::try_from(name.to_owned()).unwrap());
+        keys.iter().for_each(|key| document.push(key.clone(), &value).unwrap());
+        let mut pieces = 0;
+        let counted: Result<(), ()> = document.render(|_| {
+            pieces += 1;
+            Ok(())
+        });
+        assert_eq!((counted, pieces), (Ok(()), 2));
+        let lines = keys.iter().map(|key| format!("{key}={value}\n"));
+        assert_eq!(whole(&document), format!("{HEADER}{}", lines.collect::<String>()));
+        assert!(!format!("{document:?}").contains("vv"));
     }
 
     fn body(format: Format, value: &str) -> String {

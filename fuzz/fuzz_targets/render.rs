@@ -21,17 +21,16 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     // A byte that no value carries parts the values.
     for (number, value) in text.split('\u{1e}').enumerate() {
         let key = format!("K{number}");
-        let before = document.size();
+        let before = document.keys();
         match document.push(EnvKey::try_from(key.clone()).unwrap(), value) {
             Ok(()) => sent.push((key, value.to_owned())),
             Err(refused) => {
-                assert_eq!(document.size(), before, "a refused pair left something");
+                assert_eq!(document.keys(), before, "a refused pair left something");
                 assert!(format != Format::Json || value.contains('\0'), "{refused}");
             }
         }
     }
-    let document = document.finish();
-    let file = document.text();
+    let file = &*text(&document);
     let read = match format {
         Format::Json => readers::json(file),
         Format::Docker => readers::docker(file.strip_prefix(HEADER).unwrap()),
@@ -39,3 +38,12 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     };
     assert_eq!(read.as_ref(), Some(&sent));
 });
+
+fn text(document: &Document) -> String {
+    let mut text = String::new();
+    let Ok(()) = document.render(|piece| {
+        text.push_str(piece);
+        Ok::<_, std::convert::Infallible>(())
+    });
+    text
+}

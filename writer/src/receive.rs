@@ -10,9 +10,6 @@ use colibri_order::Format;
 use colibri_sandbox::Error;
 use std::io::Read;
 
-/// Largest file, in bytes: values may double when they are quoted.
-pub const MAX_FILE: usize = 3 * 1024 * 1024;
-
 /// Reads pairs until the commit.
 ///
 /// # Errors
@@ -25,12 +22,12 @@ pub fn receive(from: &mut impl Read, format: Format, allow: &[EnvKey]) -> Result
         let (key, value) = match next(from, &mut frame)? {
             FromFetcher::Pair(pair) => (pair.key, pair.value.expose()),
             FromFetcher::Commit(count) if usize::try_from(count) == Ok(document.keys()) => {
-                return Ok(document.finish());
+                return Ok(document);
             }
             FromFetcher::Commit(_) => return Err(violation("the commit does not count the pairs that came")),
         };
         total += key.as_str().len() + value.len();
-        if document.parts().next_back().is_some_and(|(last, _)| *last >= key) {
+        if document.pairs().next_back().is_some_and(|(last, _)| *last >= key) {
             return Err(violation("keys do not ascend"));
         }
         if value.len() > MAX_VALUE {
@@ -43,9 +40,6 @@ pub fn receive(from: &mut impl Read, format: Format, allow: &[EnvKey]) -> Result
             return Err(Error::new(ReservedKey, format!("{key} would take over its reader")));
         }
         document.push(key, value).map_err(|refused| Error::new(ValueNotCarried, refused.to_string()))?;
-        if document.size() > MAX_FILE {
-            return Err(Error::new(LimitExceeded, "the file would be too large"));
-        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The target directory of a confined writer: put, compare, remove. Every name
 //! is a single component, and no link is followed.
 
-use crate::receive::MAX_FILE;
 use colibri_envfile::Document;
 use colibri_ipc::EnvKey;
 use colibri_order::{Format, Order, Verb};
@@ -21,6 +20,9 @@ const CREATE: OFlag = OFlag::O_WRONLY
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_CLOEXEC);
 const READ: OFlag = OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
+
+/// Largest file that is read to be compared with, in bytes; ours stay below.
+const MAX_COMPARED: usize = 8 * 1024 * 1024;
 
 /// Whether anything was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,12 +77,12 @@ impl<'a> Store<'a> {
             Format::Dir => self.build(document).and_then(|()| {
                 symlinkat(tree, self.dir, temporary).map_err(Error::write("cannot link the new directory"))
             }),
-            _ => self.create(self.dir, temporary, document.text()),
+            _ => self.create(self.dir, temporary, |file| document.render(|piece| fill(file, piece))),
         };
         made.and_then(|()| self.replace()).inspect_err(|_| {
             // The first failure is the one to tell; the next run removes what stays.
             let _ = unlinkat(self.dir, temporary, UnlinkatFlags::NoRemoveDir);
-            self.raze(tree, document.parts().map(|(key, _)| OsStr::new(key.as_str())));
+            self.raze(tree, document.pairs().map(|(key, _)| OsStr::new(key.as_str())));
         })?;
         fsync(self.dir)
             .map_err(Error::write("cannot sync the target directory, which has the new content"))?;
@@ -125,24 +127,25 @@ impl<'a> Store<'a> {
     /// Whether a put would change nothing. A doubt is a no.
     pub fn holds(&self, document: &Document) -> bool {
         if document.format() != Format::Dir {
-            return self.is(self.dir, self.order.file.as_os_str(), document.text());
+            let name = self.order.file.as_os_str();
+            return self.is(self.dir, name, |file| document.render(|piece| continues(file, piece)));
         }
         let Some((name, files)) = self.leftovers.current() else { return false };
         let whole = |tree: OwnedFd| {
             self.is_ours(&tree, SFlag::S_IFDIR, Mode::S_IRWXU)
-                && document.parts().all(|(key, value)| self.is(&tree, OsStr::new(key.as_str()), value))
+                && document.pairs().all(|(key, value)| {
+                    self.is(&tree, OsStr::new(key.as_str()), |file| continues(file, value))
+                })
         };
         files.len() == document.keys() && openat(self.dir, name, DIRECTORY, Mode::empty()).is_ok_and(whole)
     }
 
     /// Whether `name` is just the file that would be made.
-    fn is(&self, dir: &OwnedFd, name: &OsStr, text: &str) -> bool {
-        let mut rest = text.as_bytes();
-        let same = |part: &[u8]| rest.strip_prefix(part).map(|left| rest = left).is_some();
-        regular(dir, name)
-            && openat(dir, name, READ, Mode::empty())
-                .is_ok_and(|file| self.is_ours(&file, SFlag::S_IFREG, MODE) && read_to(&file, same).is_ok())
-            && rest.is_empty()
+    fn is(&self, dir: &OwnedFd, name: &OsStr, same: impl FnOnce(&OwnedFd) -> nix::Result<()>) -> bool {
+        let all = |file: OwnedFd| {
+            self.is_ours(&file, SFlag::S_IFREG, MODE) && same(&file).is_ok() && read(&file, &mut [0]) == Ok(0)
+        };
+        regular(dir, name) && openat(dir, name, READ, Mode::empty()).is_ok_and(all)
     }
 
     fn is_ours(&self, open: &OwnedFd, kind: SFlag, mode: Mode) -> bool {
@@ -153,17 +156,16 @@ impl<'a> Store<'a> {
         })
     }
 
-    fn create(&self, dir: &OwnedFd, name: &OsStr, text: &str) -> Result<(), Error> {
+    fn create(
+        &self,
+        dir: &OwnedFd,
+        name: &OsStr,
+        fill: impl FnOnce(&OwnedFd) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let file =
             openat(dir, name, CREATE, MODE).map_err(Error::write("cannot create the temporary file"))?;
         own(&file, self.order.owner, "cannot give the temporary file its owner")?;
-        let mut rest = text.as_bytes();
-        while !rest.is_empty() {
-            match write(&file, rest) {
-                Err(Errno::EINTR) => {}
-                count => rest = &rest[count.map_err(Error::write("cannot write the temporary file"))?..],
-            }
-        }
+        fill(&file)?;
         fsync(&file).map_err(Error::write("cannot sync the temporary file"))
     }
 
@@ -174,8 +176,8 @@ impl<'a> Store<'a> {
         let tree = openat(self.dir, name, DIRECTORY, Mode::empty())
             .map_err(Error::write("cannot open the new directory"))?;
         own(&tree, self.order.owner, "cannot give the new directory its owner")?;
-        for (key, value) in document.parts() {
-            self.create(&tree, OsStr::new(key.as_str()), value)?;
+        for (key, value) in document.pairs() {
+            self.create(&tree, OsStr::new(key.as_str()), |file| fill(file, value))?;
         }
         for made in [&tree, self.dir] {
             fsync(made).map_err(Error::write("cannot sync the new directory"))?;
@@ -220,26 +222,44 @@ fn regular(dir: &OwnedFd, name: &OsStr) -> bool {
         .is_ok_and(|state| state.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits())
 }
 
-/// The whole file; nothing, if it is no regular one.
-fn content(dir: &OwnedFd, name: &OsStr) -> nix::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    if regular(dir, name) {
-        read_to(&openat(dir, name, READ, Mode::empty())?, |part| {
-            content.extend_from_slice(part);
-            content.len() <= MAX_FILE
-        })?;
+fn fill(file: &OwnedFd, text: &str) -> Result<(), Error> {
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match write(file, rest) {
+            Err(Errno::EINTR) => {}
+            count => rest = &rest[count.map_err(Error::write("cannot write the temporary file"))?..],
+        }
     }
-    Ok(content)
+    Ok(())
 }
 
-/// Reads to the end, or until `take` has had enough, which is an error.
-fn read_to(file: &OwnedFd, mut take: impl FnMut(&[u8]) -> bool) -> nix::Result<()> {
-    let mut part = [0; 16 * 1024];
+/// Whether the file goes on with that text; anything else is an error.
+fn continues(file: &OwnedFd, text: &str) -> nix::Result<()> {
+    let (mut rest, mut part) = (text.as_bytes(), [0; 16 * 1024]);
+    while !rest.is_empty() {
+        let most = rest.len().min(part.len());
+        match read(file, &mut part[..most]) {
+            Ok(count) if count > 0 && rest.starts_with(&part[..count]) => rest = &rest[count..],
+            Ok(_) => return Err(Errno::EILSEQ),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// The whole file; nothing, if it is no regular one.
+fn content(dir: &OwnedFd, name: &OsStr) -> nix::Result<Vec<u8>> {
+    let (mut content, mut part) = (Vec::new(), [0; 16 * 1024]);
+    if !regular(dir, name) {
+        return Ok(content);
+    }
+    let file = openat(dir, name, READ, Mode::empty())?;
     loop {
-        match read(file, &mut part) {
-            Ok(0) => return Ok(()),
-            Ok(count) if take(&part[..count]) => {}
-            Ok(_) => return Err(Errno::EFBIG),
+        match read(&file, &mut part) {
+            Ok(0) => return Ok(content),
+            Ok(_) if content.len() > MAX_COMPARED => return Err(Errno::EFBIG),
+            Ok(count) => content.extend_from_slice(&part[..count]),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }

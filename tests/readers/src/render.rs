@@ -14,7 +14,17 @@ pub fn render(format: Format, pairs: &[(EnvKey, &str)]) -> Result<String, NotCar
     for (key, value) in pairs {
         document.push(key.clone(), value)?;
     }
-    Ok(document.finish().text().to_owned())
+    Ok(text(&document))
+}
+
+/// The whole text.
+pub fn text(document: &Document) -> String {
+    let mut text = String::new();
+    let Ok(()) = document.render(|piece| {
+        text.push_str(piece);
+        Ok::<_, std::convert::Infallible>(())
+    });
+    text
 }
 
 /// A key that is nobody else's.

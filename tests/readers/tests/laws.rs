@@ -67,9 +67,7 @@ proptest! {
     fn a_refused_value_adds_nothing(format in format(), value in value()) {
         let refused = render(format, &[(key(0).unwrap(), &value)]).is_err();
         let mut document = Document::new(format);
-        let before = document.size();
         prop_assert_eq!(document.push(key(0).unwrap(), &value).is_err(), refused);
-        prop_assert_eq!(document.size() == before, refused || value.is_empty() && format == Format::Dir);
         prop_assert_eq!(document.keys() == 0, refused);
     }
 

@@ -40,7 +40,7 @@ fn document(format: Format) -> Result<Document, Error> {
         let key = EnvKey::try_from(format!("K{number}")).map_err(|_| wrong("no key"))?;
         document.push(key, &"x".repeat(MAX_VALUE)).map_err(|_| wrong("not rendered"))?;
     }
-    Ok(document.finish())
+    Ok(document)
 }
 
 fn wrong(what: &'static str) -> Error {

@@ -155,12 +155,20 @@ impl Outcome {
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn start(mut command: Command) -> Result<(Child, UnixStream)> {
+pub fn start(command: Command) -> Result<(Child, UnixStream)> {
+    start_with(command, Stdio::piped())
+}
+
+/// The same with the report to go there.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start_with(mut command: Command, report: Stdio) -> Result<(Child, UnixStream)> {
     // Whoever runs the tests may leave descriptors open; the writer refuses any.
     close_fds::set_fds_cloexec(3, &[]);
     let (ours, theirs) = UnixStream::pair()?;
     command.env_clear().stdin(Stdio::from(OwnedFd::from(theirs)));
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let child = command.stdout(report).stderr(Stdio::piped()).spawn()?;
     Ok((child, ours))
 }
 

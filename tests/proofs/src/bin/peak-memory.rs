@@ -1,14 +1,16 @@
-//! Prints the writer's peak resident memory in KiB, taken from /proc while it
-//! still waits for the commit: after no pair, after 1 MiB of plain values, and
-//! after 1 MiB of values that double when they are quoted.
+//! Prints the writer's peak resident memory in KiB, taken from /proc when its
+//! file is in place and its report finds no room: for no pair, for 1 MiB of plain
+//! values, and for 1 MiB of values that double when they are quoted.
 
 use anyhow::{Context, Result};
 use colibri_ipc::{MAX_TOTAL, MAX_VALUE, Report};
 use colibri_order::{Owner, Verb};
-use colibri_proofs::{Jail, frames, start, writer};
-use nix::sys::socket::{setsockopt, sockopt::SndBuf};
+use colibri_proofs::{Jail, frames, start_with, writer};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::unistd::{getegid, geteuid};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 fn main() -> Result<()> {
     let values = ["".to_owned(), "v".repeat(MAX_VALUE - 8), "'".to_owned() + &"$".repeat(MAX_VALUE - 9)];
@@ -20,21 +22,25 @@ fn main() -> Result<()> {
 
 fn peak(value: &str) -> Result<u64> {
     let jail = Jail::new("etc/colibri", Owner { uid: geteuid().as_raw(), gid: getegid().as_raw() })?;
-    let (mut child, mut socket) = start(writer(&jail.order(Verb::Put)?)?)?;
-    // With no room in the socket, what was sent was also read.
-    setsockopt(&socket, SndBuf, &1)?;
-    let mut report = child.stdout.take().context("no report")?;
+    let (mut report, mut full) = std::io::pipe()?;
+    let (mut child, mut socket) = start_with(writer(&jail.order(Verb::Put)?)?, full.try_clone()?.into())?;
     let ready = colibri_ipc::recv(&mut report, colibri_ipc::MAX_REPORT)?.context("the writer ended")?;
     let ready: Report = colibri_ipc::decode(&ready)?;
     anyhow::ensure!(ready == Report::Ready, "the writer was not ready: {ready:?}");
+    let room = fcntl(&full, FcntlArg::F_SETPIPE_SZ(4096))?;
+    full.write_all(&vec![0; usize::try_from(room)?])?;
+    drop(full);
     let keys: Vec<String> =
         (0..if value.is_empty() { 0 } else { MAX_TOTAL / MAX_VALUE }).map(|n| format!("K{n:03}")).collect();
     let pairs: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), value)).collect();
-    let wire = frames(&pairs)?;
-    // All but the commit and a last byte before it.
-    socket.write_all(&wire[..wire.len() - 12])?;
+    socket.write_all(&frames(&pairs)?)?;
+    let end = Instant::now() + Duration::from_secs(60);
+    while !jail.file().exists() {
+        anyhow::ensure!(Instant::now() < end, "no file came");
+        sleep(Duration::from_millis(1));
+    }
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
-    socket.write_all(&wire[wire.len() - 12..])?;
+    report.read_to_end(&mut Vec::new())?;
     anyhow::ensure!(child.wait()?.success(), "the writer failed");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)

@@ -114,7 +114,7 @@ impl Host {
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.daemon = Some(command.spawn().context("cannot start colibrid")?);
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + PATIENCE;
         while Client::connect(&self.socket()).is_err() {
             let ended = self.daemon.as_mut().context("no daemon")?.try_wait()?;
             if ended.is_some() || Instant::now() > until {
@@ -141,6 +141,23 @@ impl Host {
             settings.push(("COLIBRI_FETCHER_USER".into(), user.into()));
         }
         settings
+    }
+
+    /// Ends the daemon as init would and starts it again; agents go on.
+    ///
+    /// # Errors
+    /// When it does not end well, or does not answer again.
+    pub fn restart(&mut self) -> Result<()> {
+        let mut daemon = self.daemon.take().context("no daemon")?;
+        let pid = nix::unistd::Pid::from_raw(daemon.id().try_into()?);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
+        let ended = self.wait_for("an end", || daemon.try_wait().ok().flatten());
+        if ended.is_err() {
+            daemon.kill()?;
+        }
+        let status = ended?;
+        ensure!(status.success(), "colibrid ended with {status}:\n{}", self.log());
+        self.start()
     }
 
     /// The control socket.
@@ -237,7 +254,7 @@ impl Host {
         let children = process::descendants(daemon.id());
         let pid = nix::unistd::Pid::from_raw(daemon.id().try_into()?);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + PATIENCE;
         while daemon.try_wait()?.is_none() {
             if Instant::now() > until {
                 daemon.kill()?;

@@ -53,8 +53,24 @@ freebsd-check:
 deny:
 	@scripts/deny
 
+# The Debian package, target/debian/colibri.deb.
+deb: build
+	@scripts/deb
+
+# Service files, rc script and port, tried without their systems.
+packaging-check: build
+	@scripts/setup lint
+	@scripts/packaging-check
+
+# The Debian package in a clean Debian, by the quick start.
+package-check: deb
+	@scripts/setup package
+	$(CARGO) build --release --locked -p colibri-test-vault
+	@scripts/package-check
+
 clean:
 	$(CARGO) clean
 
 .NOTPARALLEL:
-.PHONY: all build install setup bw readers demo test fmt lint freebsd-check deny clean
+.PHONY: all build install setup bw readers demo test fmt lint freebsd-check deny deb \
+    packaging-check package-check clean

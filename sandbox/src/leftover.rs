@@ -61,7 +61,10 @@ impl Leftovers {
             let made = replaced.replace(leftover.made);
             leftover.kept = places.next().is_some() && made.is_some_and(young);
         }
-        let current = readlinkat(dir, name).ok();
+        let current = match readlinkat(dir, name) {
+            Err(Errno::ENOENT | Errno::EINVAL) => None,
+            link => Some(link.map_err(Error::write("cannot read the link to the current directory"))?),
+        };
         Ok(Self { all, temporary: unused("file"), tree: unused("tree"), current })
     }
 

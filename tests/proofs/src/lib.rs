@@ -21,6 +21,8 @@ pub struct Jail {
     top: TempDir,
     /// Who shall own the file.
     pub owner: Owner,
+    /// How it is written.
+    pub format: Format,
     dir: &'static str,
 }
 
@@ -31,7 +33,7 @@ impl Jail {
     /// When the directories cannot be made.
     pub fn new(dir: &'static str, owner: Owner) -> Result<Self> {
         let top = tempfile::tempdir()?;
-        let jail = Self { top, owner, dir };
+        let jail = Self { top, owner, format: Format::Env, dir };
         fs::set_permissions(jail.top.path(), fs::Permissions::from_mode(0o755))?;
         fs::create_dir_all(jail.root())?;
         fs::create_dir_all(jail.outside())?;
@@ -75,7 +77,7 @@ impl Jail {
             dir: RelPath::try_from(Path::new(self.dir))?,
             file: FileName::try_from(OsStr::new("env"))?,
             owner: self.owner,
-            format: Format::Env,
+            format: self.format,
             seconds: 60,
             medium: Medium::Any,
             allow: Vec::new(),

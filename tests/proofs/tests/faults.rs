@@ -8,7 +8,7 @@
 
 use anyhow::{Context, Result, ensure};
 use colibri_ipc::Report;
-use colibri_order::Verb;
+use colibri_order::{Format, Verb};
 use colibri_proofs::{Jail, Outcome, frames, other_owner, run, writer};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -39,6 +39,8 @@ const ERRORS: &[(&str, &[&str])] = &[
     ("renameat", &["EIO", "ENOSPC", "EINTR", "EDQUOT"]),
     ("unlinkat", &["EIO", "ENOSPC", "EINTR", "EDQUOT"]),
     ("getdents64", &["EIO", "EINTR"]),
+    ("symlinkat", &["EIO", "ENOSPC", "EINTR", "EDQUOT"]),
+    ("readlinkat", &["EIO"]),
     ("fstatfs", &["EIO", "EINTR"]),
     ("close", &["EIO", "ENOSPC", "EINTR", "EDQUOT"]),
 ];
@@ -51,6 +53,9 @@ enum Case {
     LeftOver,
     Same,
     Remove,
+    FirstTree,
+    ReplaceTree,
+    RemoveTree,
 }
 
 /// One call of the successful run.
@@ -65,17 +70,34 @@ struct Call {
 }
 
 impl Case {
-    const ALL: [Self; 5] = [Self::First, Self::Replace, Self::LeftOver, Self::Same, Self::Remove];
+    const ALL: [Self; 8] = [
+        Self::First,
+        Self::Replace,
+        Self::LeftOver,
+        Self::Same,
+        Self::Remove,
+        Self::FirstTree,
+        Self::ReplaceTree,
+        Self::RemoveTree,
+    ];
 
     fn verb(self) -> Verb {
-        if self == Self::Remove { Verb::Remove } else { Verb::Put }
+        if matches!(self, Self::Remove | Self::RemoveTree) { Verb::Remove } else { Verb::Put }
+    }
+
+    fn format(self) -> Format {
+        match self {
+            Self::FirstTree | Self::ReplaceTree | Self::RemoveTree => Format::Dir,
+            _ => Format::Env,
+        }
     }
 
     /// A jail just before the run.
     fn jail(self) -> Result<Jail> {
-        let jail = Jail::new("etc/colibri", other_owner())?;
+        let mut jail = Jail::new("etc/colibri", other_owner())?;
+        jail.format = self.format();
         fs::write(jail.outside().join("sentinel"), "outside")?;
-        if self != Self::First {
+        if !matches!(self, Self::First | Self::FirstTree) {
             fs::create_dir_all(jail.dir())?;
             put(&jail, if self == Self::Same { NEW } else { OLD })?;
         }
@@ -99,14 +121,29 @@ fn put(jail: &Jail, value: &str) -> Result<()> {
 /// The value in the file; `None` without a file, an error for anything else
 /// than a whole file of 0600 and the right owner.
 fn found(jail: &Jail) -> Result<Option<String>> {
-    let Ok(state) = fs::symlink_metadata(jail.file()) else { return Ok(None) };
-    ensure!(state.mode() == 0o100_600, "mode {:o}", state.mode());
+    if fs::symlink_metadata(jail.file()).is_err() {
+        return Ok(None);
+    }
+    let text = if jail.format == Format::Dir {
+        owned(jail, &jail.dir().join(fs::read_link(jail.file())?), 0o040_700)?;
+        ensure!(names(&jail.file())? == ["K"], "not a whole directory");
+        owned(jail, &jail.file().join("K"), 0o100_600)?;
+        fs::read_to_string(jail.file().join("K"))?
+    } else {
+        owned(jail, &jail.file(), 0o100_600)?;
+        let text = fs::read_to_string(jail.file())?;
+        let line = text.strip_prefix("# Written by colibri from the vault. Edits are lost.\nK=");
+        line.and_then(|line| line.strip_suffix('\n')).context("not a whole file")?.to_owned()
+    };
+    ensure!([OLD, NEW].contains(&&*text), "another content");
+    Ok(Some(text))
+}
+
+fn owned(jail: &Jail, path: &Path, mode: u32) -> Result<()> {
+    let state = fs::symlink_metadata(path)?;
+    ensure!(state.mode() == mode, "mode {:o}", state.mode());
     ensure!((state.uid(), state.gid()) == (jail.owner.uid, jail.owner.gid), "wrong owner");
-    let text = fs::read_to_string(jail.file())?;
-    let line = text.strip_prefix("# Written by colibri from the vault. Edits are lost.\nK=");
-    let value = line.and_then(|line| line.strip_suffix('\n')).context("not a whole file")?;
-    ensure!([OLD, NEW].contains(&value), "another content");
-    Ok(Some(value.to_owned()))
+    Ok(())
 }
 
 fn names(dir: &Path) -> Result<Vec<OsString>> {
@@ -117,11 +154,11 @@ fn names(dir: &Path) -> Result<Vec<OsString>> {
 fn holds(case: Case, jail: &Jail, outcome: &Outcome, killed: bool, call: &Call) -> Result<()> {
     let value = found(jail)?;
     let before = match case {
-        Case::First => None,
+        Case::First | Case::FirstTree => None,
         Case::Same => Some(NEW),
         _ => Some(OLD),
     };
-    let after = if case == Case::Remove { None } else { Some(NEW) };
+    let after = if case.verb() == Verb::Remove { None } else { Some(NEW) };
     let value = value.as_deref();
     ensure!(value == before || value == after, "neither as before nor as ordered: {value:?}");
     if outcome.done() {
@@ -147,7 +184,12 @@ fn holds(case: Case, jail: &Jail, outcome: &Outcome, killed: bool, call: &Call) 
         "something new"
     );
     put(jail, NEW)?;
-    ensure!(names(&jail.dir())? == ["env"], "the next run left something: {:?}", names(&jail.dir())?);
+    let mut left = names(&jail.dir())?;
+    left.retain(|name| name != "env");
+    // What the name leads to, and what readers may still be in.
+    let trees = left.iter().all(|name| names(&jail.dir().join(name)).is_ok_and(|names| names == ["K"]));
+    let few = left.len() <= if case.format() == Format::Dir { 3 } else { 0 };
+    ensure!(trees && few, "the next run left something: {left:?}");
     ensure!(found(jail)?.as_deref() == Some(NEW), "the next run did not write");
     Ok(())
 }

@@ -13,7 +13,14 @@ use std::process::{Command, ExitStatus};
 
 fn number(name: &str) -> Result<u64> {
     let numbers = [("read", 0), ("write", 1), ("close", 3), ("fsync", 74), ("fchown", 93), ("openat", 257)];
-    let more = [("newfstatat", 262), ("fstat", 5), ("unlinkat", 263), ("renameat", 264)];
+    let more = [
+        ("newfstatat", 262),
+        ("fstat", 5),
+        ("mkdirat", 258),
+        ("unlinkat", 263),
+        ("renameat", 264),
+        ("symlinkat", 266),
+    ];
     let found = numbers.iter().chain(&more).find(|(known, _)| *known == name);
     Ok(found.with_context(|| format!("{name} has no number"))?.1)
 }
@@ -56,7 +63,10 @@ fn trace(pid: Pid, call: u64, nth: usize, error: Errno) -> Result<ExitStatus> {
                     seen += 1;
                     spoilt = seen == nth;
                     if spoilt {
-                        registers.rdi = u64::from(u32::MAX);
+                        // symlinkat's descriptor is its second argument.
+                        let symlinkat = call == number("symlinkat")?;
+                        let descriptor = if symlinkat { &mut registers.rsi } else { &mut registers.rdi };
+                        *descriptor = u64::from(u32::MAX);
                         ptrace::setregs(pid, registers)?;
                     }
                 } else if !entering && spoilt {

@@ -72,8 +72,14 @@ impl Client {
         let id = self.next_id;
         self.next_id += 1;
         let line = Call { id, request }.to_line().map_err(|_| ClientError::NotUtf8)?;
-        self.stream.get_mut().write_all(&line).map_err(ClientError::Broken)?;
-        let reply = self.recv()?;
+        let reply = match self.stream.get_mut().write_all(&line) {
+            Ok(()) => self.recv()?,
+            // A daemon that hangs up at once has said why.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.recv().map_err(|_| ClientError::Broken(error))?
+            }
+            Err(error) => return Err(ClientError::Broken(error)),
+        };
         match reply.content {
             // A line that could not be read to its id is refused under 0.
             Content::Error(fault) if reply.id == id || reply.id == 0 => Err(fault.into()),
@@ -103,5 +109,32 @@ impl Client {
             Some(b'\n') => serde_json::from_slice(&line).map_err(|_| ClientError::Protocol),
             Some(_) => Err(ClientError::Protocol),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Content, ErrorName};
+
+    fn client(stream: UnixStream) -> Client {
+        Client { stream: BufReader::new(stream), next_id: 1 }
+    }
+
+    #[test]
+    fn a_refusal_is_heard_though_the_daemon_has_hung_up() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let fault = Fault::new(ErrorName::NotAllowed, "not for you");
+        theirs.write_all(&Reply::new(0, Content::Error(fault.clone())).to_line().unwrap()).unwrap();
+        drop(theirs);
+        let refused = client(ours).call(Request::Status {}).unwrap_err();
+        assert!(matches!(&refused, ClientError::Refused(heard) if *heard == fault), "{refused:?}");
+    }
+
+    #[test]
+    fn a_daemon_that_says_nothing_is_broken() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs);
+        assert!(matches!(client(ours).call(Request::Status {}), Err(ClientError::Broken(_))));
     }
 }

@@ -156,10 +156,10 @@ impl Client {
 
     async fn serve(mut self, service: &Service, rights: Rights) {
         loop {
-            let line = match timeout(IDLE, self.line()).await {
-                Ok(Ok(Some(line))) => line,
-                Ok(Ok(None)) => return self.refuse(ErrorName::BadRequest, "the line is too long").await,
-                Ok(Err(())) | Err(_) => return,
+            let line = match self.line().await {
+                Ok(Some(line)) => line,
+                Ok(None) => return self.refuse(ErrorName::BadRequest, "the line is too long").await,
+                Err(()) => return,
             };
             let sent = match Call::from_line(&line) {
                 Ok(Call { id, request }) if rights == Rights::Observe && !request.observes() => {
@@ -182,14 +182,15 @@ impl Client {
         }
     }
 
-    /// One line; `None` if it is over its bound, an error at the end.
+    /// One line; `None` if it is over its bound, an error at the end or if it
+    /// does not come in time.
     async fn line(&mut self) -> Result<Option<Vec<u8>>, ()> {
         let mut line = Vec::new();
         let mut bounded = (&mut self.from).take(MAX_REQUEST as u64);
-        match bounded.read_until(b'\n', &mut line).await {
-            Ok(_) if line.last() == Some(&b'\n') => Ok(Some(line)),
-            Ok(MAX_REQUEST) => Ok(None),
-            Ok(_) | Err(_) => Err(()),
+        match timeout(IDLE, bounded.read_until(b'\n', &mut line)).await {
+            Ok(Ok(_)) if line.last() == Some(&b'\n') => Ok(Some(line)),
+            Ok(Ok(MAX_REQUEST)) => Ok(None),
+            Ok(Ok(_) | Err(_)) | Err(_) => Err(()),
         }
     }
 
@@ -212,5 +213,43 @@ impl Client {
                 _ = self.from.read(&mut byte) => return,
             };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    /// With a clock that goes on by itself when there is nothing to do.
+    fn run(test: impl Future<Output = ()>) {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().start_paused(true).build().unwrap().block_on(test);
+    }
+
+    #[test]
+    fn a_client_that_says_nothing_or_never_ends_its_line_is_given_up() {
+        run(async {
+            for said in ["", "{\"v\":1,"] {
+                let (mut theirs, ours) = UnixStream::pair().unwrap();
+                theirs.write_all(said.as_bytes()).await.unwrap();
+                let since = Instant::now();
+                assert_eq!(Client::new(ours).line().await, Err(()));
+                assert!(since.elapsed() >= IDLE);
+            }
+        });
+    }
+
+    #[test]
+    fn a_client_that_does_not_take_its_answer_is_given_up() {
+        run(async {
+            let (theirs, ours) = UnixStream::pair().unwrap();
+            let mut client = Client::new(ours);
+            let fault = Fault::new(ErrorName::BadRequest, "x".repeat(1 << 20));
+            let since = Instant::now();
+            assert!(client.send(1, Content::Error(fault)).await.is_err());
+            assert!(since.elapsed() >= SLOW);
+            drop(theirs);
+        });
     }
 }

@@ -16,7 +16,7 @@ mod hook;
 pub mod jail;
 pub mod metrics;
 pub mod provision;
-mod retry;
+pub mod retry;
 mod server;
 pub mod service;
 pub mod session;

@@ -30,7 +30,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             }
         }
     }
-    let file = &*text(&document);
+    let file = &*whole(&document);
     let read = match format {
         Format::Json => readers::json(file),
         Format::Docker => readers::docker(file.strip_prefix(HEADER).unwrap()),
@@ -39,7 +39,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     assert_eq!(read.as_ref(), Some(&sent));
 });
 
-fn text(document: &Document) -> String {
+fn whole(document: &Document) -> String {
     let mut text = String::new();
     let Ok(()) = document.render(|piece| {
         text.push_str(piece);

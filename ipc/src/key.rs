@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A checked name: `[A-Z_][A-Z0-9_]*`, 1 to 128 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "&str", into = "String")]
 pub struct EnvKey(String);
 
 /// Why a text is no key.
@@ -42,6 +42,15 @@ impl TryFrom<String> for EnvKey {
             return Err(KeyError::Alphabet);
         }
         Ok(Self(name))
+    }
+}
+
+/// How a key is decoded: a length that is announced takes no memory.
+impl TryFrom<&str> for EnvKey {
+    type Error = KeyError;
+
+    fn try_from(name: &str) -> Result<Self, KeyError> {
+        Self::try_from(name.to_owned())
     }
 }
 

@@ -352,7 +352,7 @@ mod tests {
         let outcome = Simulation::new(&small(), 3).run();
         assert!(outcome.limited > 0);
         assert_eq!(outcome.served.len(), 100);
-        assert_eq!(outcome.logins, 20);
+        assert!((20..=40).contains(&outcome.logins), "{}", outcome.logins);
     }
 
     #[test]

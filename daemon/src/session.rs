@@ -238,6 +238,7 @@ impl Keeper {
             idle_ms: crate::clock::millis(settings.session_idle),
             bwrap: Some(self.config.bwrap.clone()),
             insecure_no_sandbox: settings.insecure_no_sandbox,
+            any_bw_version: settings.any_bw_version,
             credentials: credentials.ok_or_else(missing)?,
         })
     }

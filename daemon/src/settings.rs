@@ -45,6 +45,9 @@ pub struct Settings {
     /// The Bitwarden command line.
     #[arg(long, env = "COLIBRI_BW")]
     pub bw: Option<PathBuf>,
+    /// Run a bw that is older than those that were tested.
+    #[arg(long, env = "COLIBRI_ANY_BW_VERSION")]
+    pub any_bw_version: bool,
     /// The bubblewrap program (Linux).
     #[arg(long, env = "COLIBRI_BWRAP", default_value = "bwrap")]
     pub bwrap: PathBuf,

@@ -4,6 +4,7 @@
 mod answer;
 mod belief;
 mod cage;
+mod check;
 mod classify;
 mod confine;
 mod item;
@@ -17,6 +18,7 @@ mod serve;
 mod server;
 mod session;
 mod steps;
+mod version;
 mod warden;
 mod warnings;
 mod wire;
@@ -25,15 +27,19 @@ mod workdir;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Runs the fetcher, or with the argument `warden` what is in its cage.
+/// Runs the fetcher; with the argument `warden` what is in its cage, and with
+/// `check` what looks at `bw`.
 ///
 /// # Errors
 /// One line that says what could not be done.
 pub fn run() -> anyhow::Result<()> {
-    let warden = std::env::args_os().nth(1).is_some_and(|word| word == cage::WARDEN);
+    let word = std::env::args_os().nth(1).unwrap_or_default();
+    if word == check::CHECK {
+        return check::run();
+    }
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    if warden {
+    if word == cage::WARDEN {
         return runtime.block_on(warden::run());
     }
     confine::hide();

@@ -33,6 +33,8 @@ pub struct Program {
     pub readable: Vec<PathBuf>,
     /// Its version, where the package says it.
     pub version: Option<String>,
+    /// That package's directory.
+    pub package: Option<PathBuf>,
 }
 
 impl Program {
@@ -49,9 +51,10 @@ impl Program {
             SYSTEM.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
         readable.extend(argv.first().cloned());
         readable.push(package.unwrap_or(&script).to_owned());
-        let version = script.ancestors().find_map(version);
+        let known = script.ancestors().find_map(|dir| Some((dir.to_owned(), version(dir)?)));
+        let (package, version) = known.unzip();
         argv.push(script);
-        Ok(Self { argv, readable, version })
+        Ok(Self { argv, readable, version, package })
     }
 }
 

@@ -7,6 +7,7 @@ use crate::program::Program;
 use crate::server::Server;
 use crate::session::{Session, Span, within};
 use crate::steps::Steps;
+use crate::version;
 use crate::wire::{Inbox, Wire};
 use crate::words::{Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, SessionState, ToFetcher, Vault};
 use crate::workdir::WorkDir;
@@ -66,6 +67,9 @@ async fn prepare(
 ) -> Result<(Session, Keeper), Failure> {
     let server = Server::parse(vault.server.as_deref())?;
     let program = Program::find(&vault.bw)?;
+    if let Some(version) = &program.version {
+        version::admit(version, vault.any_bw_version)?;
+    }
     let (cage, keeper) = Cage::open(&vault, &server, &program, dir.path()).await?;
     match confine::fetcher(dir.path(), server.port()) {
         Err(error) if vault.insecure_no_sandbox => tracing::warn!(%error, "the fetcher is not confined"),

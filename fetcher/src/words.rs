@@ -41,6 +41,8 @@ pub struct Vault {
     pub bwrap: Option<PathBuf>,
     /// Run `bw` without a cage where none is to be had, instead of refusing.
     pub insecure_no_sandbox: bool,
+    /// Run a `bw` that is older than those that were tested.
+    pub any_bw_version: bool,
     /// The machine account.
     pub credentials: Credentials,
 }

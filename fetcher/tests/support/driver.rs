@@ -61,6 +61,7 @@ impl Place {
             idle_ms: 60_000,
             bwrap: None,
             insecure_no_sandbox: false,
+            any_bw_version: false,
             credentials: Credentials {
                 client_id: Secret::new(known.client_id),
                 client_secret: Secret::new(known.client_secret),

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use colibri_ipc::{MAX_TOTAL, MAX_VALUE, Report};
 use colibri_order::{Owner, Verb};
 use colibri_proofs::{Jail, frames, start_with, writer};
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{getegid, geteuid};
 use std::io::{Read, Write};
 use std::thread::sleep;
@@ -27,8 +27,10 @@ fn peak(value: &str) -> Result<u64> {
     let ready = colibri_ipc::recv(&mut report, colibri_ipc::MAX_REPORT)?.context("the writer ended")?;
     let ready: Report = colibri_ipc::decode(&ready)?;
     anyhow::ensure!(ready == Report::Ready, "the writer was not ready: {ready:?}");
-    let room = fcntl(&full, FcntlArg::F_SETPIPE_SZ(4096))?;
-    full.write_all(&vec![0; usize::try_from(room)?])?;
+    // The flag is the writer's too, which does not write yet.
+    fcntl(&full, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    while full.write(&[0]).is_ok() {}
+    fcntl(&full, FcntlArg::F_SETFL(OFlag::empty()))?;
     drop(full);
     let keys: Vec<String> =
         (0..if value.is_empty() { 0 } else { MAX_TOTAL / MAX_VALUE }).map(|n| format!("K{n:03}")).collect();

@@ -42,9 +42,15 @@ use colibri_fetcher::words::Credentials;
 use nix::unistd::{Gid, Uid, chown};
 use std::fs::{File, TryLockError};
 use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+
+/// A child that a killed daemon was just starting holds its lock until it has
+/// become its program.
+const LEAVING: Duration = Duration::from_secs(2);
 
 /// A daemon that is at work, without its sockets.
 #[derive(Debug)]
@@ -146,10 +152,14 @@ fn lock(config: &Config) -> anyhow::Result<File> {
     make_dir(dir, 0o700)?;
     let path = dir.join("lock");
     let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("another colibrid runs with {}", dir.display()),
-        Err(TryLockError::Error(error)) => Err(error).context("cannot lock the state directory"),
+    let end = Instant::now() + LEAVING;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => sleep(LEAVING / 20),
+            Err(TryLockError::WouldBlock) => bail!("another colibrid runs with {}", dir.display()),
+            Err(TryLockError::Error(error)) => return Err(error).context("cannot lock the state directory"),
+        }
     }
 }
 

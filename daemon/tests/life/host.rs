@@ -97,7 +97,15 @@ impl Host {
     pub fn start(&mut self) {
         let log = fs::OpenOptions::new().append(true).create(true).open(self.path("daemon.log")).unwrap();
         self.daemon = Some(self.command().stderr(log).spawn().unwrap());
-        wait(SOON, || Client::connect(&self.socket()).is_ok(), || self.log());
+        wait(SOON, || self.answers(), || self.log());
+    }
+
+    /// Whether it is our daemon that answers: what one that was killed had just
+    /// begun to start holds its socket for a moment longer.
+    fn answers(&self) -> bool {
+        let Ok(mut client) = Client::connect(&self.socket()) else { return false };
+        let status = client.call(Request::Status {});
+        matches!(status, Ok(Answer::Status(status)) if status.pid == self.pid())
     }
 
     pub fn socket(&self) -> PathBuf {

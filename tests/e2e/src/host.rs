@@ -115,7 +115,7 @@ impl Host {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.daemon = Some(command.spawn().context("cannot start colibrid")?);
         let until = Instant::now() + PATIENCE;
-        while Client::connect(&self.socket()).is_err() {
+        while !self.answers() {
             let ended = self.daemon.as_mut().context("no daemon")?.try_wait()?;
             if ended.is_some() || Instant::now() > until {
                 bail!("colibrid does not answer ({ended:?}):\n{}", self.log());
@@ -123,6 +123,14 @@ impl Host {
             thread::sleep(Duration::from_millis(10));
         }
         Ok(())
+    }
+
+    /// Whether it is our daemon that answers: what one that was killed had just
+    /// begun to start holds its socket for a moment longer.
+    fn answers(&self) -> bool {
+        let Ok(mut client) = Client::connect(&self.socket()) else { return false };
+        let status = client.call(Request::Status {});
+        matches!(status, Ok(Answer::Status(status)) if self.pid().is_ok_and(|pid| pid == status.pid))
     }
 
     fn defaults(&self) -> Vec<(String, String)> {

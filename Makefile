@@ -68,9 +68,24 @@ package-check: deb
 	$(CARGO) build --release --locked -p colibri-test-vault
 	@scripts/package-check
 
+# The pages in docs/ as a book, target/book; their links alone.
+book:
+	@scripts/book
+
+links:
+	@scripts/book --links
+
+# What the product is made of, target/sbom.
+sbom:
+	@scripts/sbom
+
+# Two builds of the writer in different directories, compared.
+reproducible:
+	@scripts/reproducible
+
 clean:
 	$(CARGO) clean
 
 .NOTPARALLEL:
 .PHONY: all build install setup bw readers demo test fmt lint freebsd-check deny deb \
-    packaging-check package-check clean
+    packaging-check package-check book links sbom reproducible clean

@@ -8,7 +8,7 @@ use crate::settings::{Config, FetcherUser};
 use crate::{child, frame};
 use colibri_control::{ErrorName, Event, Fault, SessionView};
 use colibri_fetcher::words::{
-    Credentials, Done, Failure, Fetch, FromFetcher, MAX_WORD, SessionState, ToFetcher, Vault,
+    Bounds, Credentials, Done, Failure, Fetch, FromFetcher, MAX_WORD, SessionState, ToFetcher, Vault,
 };
 use colibri_ipc::Secret;
 use std::collections::HashMap;
@@ -239,6 +239,7 @@ impl Keeper {
             bwrap: Some(self.config.bwrap.clone()),
             insecure_no_sandbox: settings.insecure_no_sandbox,
             any_bw_version: settings.any_bw_version,
+            bounds: Bounds::default(),
             credentials: credentials.ok_or_else(missing)?,
         })
     }

@@ -1,6 +1,7 @@
 //! Where `bw` runs: a process container with the warden in it, made once for
 //! a session, with one way out, the relay.
 
+use crate::memory;
 use crate::program::Program;
 use crate::relay::{self, Trouble};
 use crate::server::Server;
@@ -44,6 +45,7 @@ pub struct Cage {
     trouble: Trouble,
     argv: Vec<PathBuf>,
     env: Vec<(&'static str, String)>,
+    top: Option<u32>,
     run: u64,
 }
 
@@ -92,7 +94,8 @@ impl Cage {
         })?;
         let trouble = relay::open(listener.into(), server.clone()).map_err(|error| unavailable(&error))?;
         let env = environment(vault, program, dir);
-        Ok((Self { wire, inbox, trouble, argv: program.argv.clone(), env, run: 0 }, keeper))
+        let (argv, top) = (program.argv.clone(), keeper.0.id());
+        Ok((Self { wire, inbox, trouble, argv, env, top, run: 0 }, keeper))
     }
 
     /// Runs one command to its end; `secrets` are in its environment.
@@ -149,6 +152,11 @@ impl Cage {
     /// Why the vault could not be reached, if it could not, since last asked.
     pub fn trouble(&self) -> Option<String> {
         relay::take(&self.trouble)
+    }
+
+    /// The memory of all that is in it, in KiB, where the system says it.
+    pub async fn memory(&self) -> Option<u64> {
+        memory::of(self.top?).await
     }
 
     async fn start(

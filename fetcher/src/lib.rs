@@ -8,6 +8,7 @@ mod check;
 mod classify;
 mod confine;
 mod item;
+mod memory;
 mod naming;
 mod note;
 mod pairs;

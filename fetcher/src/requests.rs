@@ -7,7 +7,6 @@ use crate::program::Program;
 use crate::server::Server;
 use crate::session::{Session, Span, within};
 use crate::steps::Steps;
-use crate::version;
 use crate::wire::{Inbox, Wire};
 use crate::words::{Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, SessionState, ToFetcher, Vault};
 use crate::workdir::WorkDir;
@@ -67,9 +66,6 @@ async fn prepare(
 ) -> Result<(Session, Keeper), Failure> {
     let server = Server::parse(vault.server.as_deref())?;
     let program = Program::find(&vault.bw)?;
-    if let Some(version) = &program.version {
-        version::admit(version, vault.any_bw_version)?;
-    }
     let (cage, keeper) = Cage::open(&vault, &server, &program, dir.path()).await?;
     match confine::fetcher(dir.path(), server.port()) {
         Err(error) if vault.insecure_no_sandbox => tracing::warn!(%error, "the fetcher is not confined"),
@@ -77,7 +73,7 @@ async fn prepare(
         Ok(()) => {}
     }
     let told = vault.server.is_some().then_some(server);
-    Ok((Session::new(cage, dir, told, vault.credentials, program.version, states), keeper))
+    Ok((Session::new(cage, dir, told, vault, program.version, states), keeper))
 }
 
 async fn serve(

@@ -31,6 +31,8 @@ pub struct Serve {
     sender: SendRequest<Full<Bytes>>,
     output: Option<JoinHandle<String>>,
     requests: u32,
+    /// The memory of the cage when it was first looked at, in KiB.
+    pub first_memory: Option<u64>,
 }
 
 impl Serve {
@@ -47,7 +49,7 @@ impl Serve {
                 tracing::debug!(%error, "the connection to bw serve ended");
             }
         });
-        Ok(Self { sender, output: Some(output), requests: 0 })
+        Ok(Self { sender, output: Some(output), requests: 0, first_memory: None })
     }
 
     /// How many requests it was sent.

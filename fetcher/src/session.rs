@@ -9,7 +9,8 @@ use crate::pairs::{self, Built};
 use crate::serve::{self, Serve};
 use crate::server::Server;
 use crate::steps::Steps;
-use crate::words::{Credentials, Failure, Fetch, SessionState};
+use crate::version;
+use crate::words::{Failure, Fetch, SessionState, Vault};
 use crate::workdir::WorkDir;
 use colibri_control::ErrorName::{
     BadCredentials, BwCrashed, BwUnusable, ClientTooOld, CollectionNotFound, RateLimited, ServerMismatch,
@@ -24,9 +25,6 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep, timeout_at};
 use zeroize::Zeroizing;
 
-/// `bw serve` leaks 10 to 24 KB a request; after this many a new one is
-/// started, without a new login.
-const MAX_REQUESTS: u32 = 2000;
 /// How often a list is asked for until two answers in a row agree.
 const MAX_LISTS: u32 = 6;
 /// Between an empty list and the question whether it is true.
@@ -43,7 +41,7 @@ pub struct Session {
     cage: Cage,
     dir: Arc<WorkDir>,
     server: Option<Server>,
-    credentials: Credentials,
+    vault: Vault,
     version: String,
     state: SessionState,
     states: UnboundedSender<SessionState>,
@@ -88,7 +86,7 @@ impl Session {
         cage: Cage,
         dir: Arc<WorkDir>,
         server: Option<Server>,
-        credentials: Credentials,
+        vault: Vault,
         version: Option<String>,
         states: UnboundedSender<SessionState>,
     ) -> Self {
@@ -96,7 +94,7 @@ impl Session {
             cage,
             dir,
             server,
-            credentials,
+            vault,
             version: version.unwrap_or_default(),
             state: SessionState::LoggedOut,
             states,
@@ -177,8 +175,7 @@ impl Session {
 
     /// Goes on from wherever the session is until it is unlocked.
     async fn open(&mut self, span: Span, steps: &mut Steps) -> Result<(), Failure> {
-        if self.serve.as_ref().is_some_and(|serve| serve.requests() > MAX_REQUESTS) {
-            tracing::info!("bw serve has answered enough requests: replacing it");
+        if self.worn_out().await {
             self.fall_back(SessionState::LoggedIn).await?;
         }
         let refused = self.refused.as_ref();
@@ -204,6 +201,21 @@ impl Session {
         }
     }
 
+    /// Whether `bw serve` has leaked, or may have leaked, enough.
+    async fn worn_out(&mut self) -> bool {
+        let Some(serve) = &mut self.serve else { return false };
+        let (bounds, requests) = (self.vault.bounds, serve.requests());
+        let growth = self.cage.memory().await.map(|memory| {
+            let first = *serve.first_memory.get_or_insert(memory);
+            memory.saturating_sub(first)
+        });
+        let worn_out = requests >= bounds.requests || growth.is_some_and(|growth| growth >= bounds.growth);
+        if worn_out {
+            tracing::info!(requests, growth_kib = growth, "bw serve is worn out: replacing it");
+        }
+        worn_out
+    }
+
     async fn log_in(&mut self, deadline: Instant) -> Result<(), Failure> {
         self.dir.clear().map_err(|error| {
             Failure::new(BwUnusable, format!("cannot empty bw's private directory: {error}"))
@@ -212,6 +224,7 @@ impl Session {
             let output = self.cage.run(&["--version"], Vec::new(), deadline).await?;
             self.version = output.text.trim().chars().take(32).collect();
         }
+        version::admit(&self.version, self.vault.any_bw_version)?;
         if let Some(server) = &self.server {
             let url = server.url().to_owned();
             let output =
@@ -220,8 +233,8 @@ impl Session {
         }
         let secret = |name: &str, value: &Secret| (name.to_owned(), Secret::new(value.expose().to_owned()));
         let credentials = vec![
-            secret("BW_CLIENTID", &self.credentials.client_id),
-            secret("BW_CLIENTSECRET", &self.credentials.client_secret),
+            secret("BW_CLIENTID", &self.vault.credentials.client_id),
+            secret("BW_CLIENTSECRET", &self.vault.credentials.client_secret),
         ];
         let output = self.cage.run(&["--response", "login", "--apikey"], credentials, deadline).await?;
         self.verdict(&output).map_err(|failure| match failure.name {
@@ -253,7 +266,7 @@ impl Session {
         struct Unlock<'a> {
             password: &'a str,
         }
-        let password = self.credentials.password.expose();
+        let password = self.vault.credentials.password.expose();
         let mut body = Zeroizing::new(Vec::with_capacity(password.len() * 6 + 32));
         serde_json::to_writer(&mut *body, &Unlock { password })
             .map_err(|_| Failure::new(BadCredentials, "the password cannot be sent"))?;

@@ -43,8 +43,27 @@ pub struct Vault {
     pub insecure_no_sandbox: bool,
     /// Run a `bw` that is older than those that were tested.
     pub any_bw_version: bool,
+    /// When `bw serve` is replaced.
+    pub bounds: Bounds,
     /// The machine account.
     pub credentials: Credentials,
+}
+
+/// `bw serve` leaks 10 to 24 KB a request: at one of these it is ended, and a
+/// new one started without a new login.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Requests to one `bw serve`.
+    pub requests: u32,
+    /// Memory that it may take in addition to what it held after its first
+    /// request, which depends on the vault; in KiB.
+    pub growth: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { requests: 2000, growth: 256 * 1024 }
+    }
 }
 
 /// The machine account's credentials.

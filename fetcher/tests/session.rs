@@ -5,7 +5,7 @@
 mod driver;
 
 use colibri_control::ErrorName::{self, BadCredentials, CollectionNotFound, VaultTimeout, VaultUnreachable};
-use colibri_fetcher::words::{Fetch, SessionState};
+use colibri_fetcher::words::{Bounds, Fetch, SessionState};
 use colibri_ipc::Secret;
 use colibri_test_vault::{Fixture, Route, Transport, Vault};
 use driver::{Fetcher, Place, fleet, name, request};
@@ -172,6 +172,27 @@ fn an_expired_token_and_a_crash_are_put_right_without_anybody() {
     assert!(fetcher.fetch(request(3, "jail-0000")).1.is_some());
     assert_eq!(vault.logins(), logins, "a new bw serve needs no login");
     assert!(fetcher.close().success());
+}
+
+#[test]
+fn a_bw_serve_that_is_worn_out_is_replaced_without_a_login() {
+    let never = Bounds { requests: u32::MAX, growth: u64::MAX };
+    for bounds in [Bounds { requests: 10, ..never }, Bounds { growth: 0, ..never }] {
+        let place = Place::new();
+        let vault = fleet(&place);
+        let settings = colibri_fetcher::words::Vault { bounds, ..place.vault(&vault) };
+        let mut fetcher = Fetcher::start(&place, settings);
+        let mut served_by = std::collections::BTreeSet::new();
+        for id in 1..=3 {
+            let (done, pairs) = fetcher.fetch(request(id, "jail-0001"));
+            assert_eq!(pairs.unwrap().len(), 2, "{done:?}");
+            let serve = place.processes().into_iter().filter(|(_, command)| command.contains(" serve "));
+            served_by.extend(serve.map(|(pid, _)| pid));
+        }
+        assert!(served_by.len() > 1, "{bounds:?}: {served_by:?}");
+        assert_eq!(vault.logins(), 1, "{bounds:?}");
+        assert!(fetcher.close().success());
+    }
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub fn fetcher(dir: &Path, vault: u16) -> Result<(), Unconfined> {
             .add_rules(path_beneath_rules([dir], empty))?
             .add_rules(path_beneath_rules(dir.parent(), AccessFs::RemoveDir))?
             .add_rules(path_beneath_rules(RESOLVER, read))?
+            // How much memory bw holds; what needs ptrace stays closed.
+            .add_rules(path_beneath_rules(["/proc"], AccessFs::ReadFile))?
             .add_rule(NetPort::new(vault, AccessNet::ConnectTcp))
     })
 }

@@ -62,6 +62,7 @@ impl Place {
             bwrap: None,
             insecure_no_sandbox: false,
             any_bw_version: false,
+            bounds: colibri_fetcher::words::Bounds::default(),
             credentials: Credentials {
                 client_id: Secret::new(known.client_id),
                 client_secret: Secret::new(known.client_secret),

@@ -1,0 +1,26 @@
+//! How much memory `bw` holds.
+
+#[cfg_attr(target_os = "linux", path = "memory/procfs.rs")]
+#[cfg_attr(target_os = "freebsd", path = "memory/ps.rs")]
+mod platform;
+
+/// The resident memory of the process and all below it, in KiB; `None` where
+/// the system does not say.
+pub async fn of(top: u32) -> Option<u64> {
+    platform::of(top).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_memory_of_what_was_started_counts_too() {
+        let own = of(std::process::id()).await.unwrap();
+        let mut child = tokio::process::Command::new("sleep").arg("600").kill_on_drop(true).spawn().unwrap();
+        let child_alone = of(child.id().unwrap()).await.unwrap();
+        assert!(own > 1024 && child_alone > 0 && child_alone < own, "{own} {child_alone}");
+        child.kill().await.unwrap();
+        assert_eq!(of(u32::MAX).await, None);
+    }
+}

@@ -1,0 +1,27 @@
+//! FreeBSD: ps, which is set up for nothing else, in KiB by its manual.
+
+use std::collections::HashMap;
+use std::process::Stdio;
+use tokio::process::Command;
+
+pub async fn of(top: u32) -> Option<u64> {
+    let mut ps = Command::new("/bin/ps");
+    ps.args(["-axo", "pid=,ppid=,rss="]).env_clear().stdin(Stdio::null()).stderr(Stdio::null());
+    let output = ps.kill_on_drop(true).output().await.ok()?;
+    let table = String::from_utf8(output.stdout).ok()?;
+    let mut resident = HashMap::new();
+    let mut children = HashMap::<u32, Vec<u32>>::new();
+    for line in table.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let (pid, parent) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        resident.insert(pid, words.next()?.parse::<u64>().ok()?);
+        children.entry(parent).or_default().push(pid);
+    }
+    resident.get(&top)?;
+    let (mut sum, mut left) = (0, vec![top]);
+    while let Some(pid) = left.pop() {
+        sum += resident.get(&pid).copied().unwrap_or_default();
+        left.extend(children.remove(&pid).unwrap_or_default());
+    }
+    Some(sum)
+}

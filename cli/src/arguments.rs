@@ -13,7 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   colibri register-tenant web01 /usr/local/bastille/jails/web01/root
   colibri provision web01
-  colibri spawn-agent --jail-name web01 --jail-root /usr/local/bastille/jails/web01/root -- /bin/sh /agent.sh
+  colibri spawn-agent --jail-name web01 --jail-root /jails/web01/root -- /bin/sh /agent.sh
   colibri list-tenants
   colibri history web01";
 

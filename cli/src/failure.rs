@@ -10,7 +10,7 @@ Exit status:
   0  done
   1  refused or failed; the message names the error
   2  wrong usage
-  3  the daemon cannot be reached
+  3  the daemon cannot be reached, or has gone
   4  no such tenant or agent
   5  a provision failed; the old file, if any, stays";
 
@@ -45,7 +45,7 @@ impl Failure {
         let advice = self.advice();
         if json {
             let name = self.name().map(ErrorName::as_str);
-            let error = serde_json::json!({ "name": name, "message": self.to_string(), "advice": advice });
+            let error = serde_json::json!({ "name": name, "message": self.message(), "advice": advice });
             eprintln!("{}", serde_json::json!({ "error": error }));
         } else {
             eprintln!("colibri: {self}");
@@ -64,9 +64,22 @@ impl Failure {
         }
     }
 
+    /// What happened, without the name, which has a field of its own.
+    fn message(&self) -> String {
+        match self {
+            Self::Client(ClientError::Refused(fault)) => fault.message.clone(),
+            Self::Provision { tenant, fault: Some(fault) } => {
+                format!("{tenant} was not provisioned: {}", fault.message)
+            }
+            _ => self.to_string(),
+        }
+    }
+
     fn name(&self) -> Option<ErrorName> {
         match self {
-            Self::Client(ClientError::Unreachable(..)) => Some(ErrorName::DaemonUnreachable),
+            Self::Client(ClientError::Unreachable(..) | ClientError::Closed | ClientError::Broken(_)) => {
+                Some(ErrorName::DaemonUnreachable)
+            }
             _ => self.fault().map(|fault| fault.name),
         }
     }
@@ -78,6 +91,9 @@ impl Failure {
                 std::io::ErrorKind::PermissionDenied => ErrorName::NotAllowed.advice().into(),
                 _ => "start colibrid, or name its socket with --socket or COLIBRI_SOCKET".into(),
             }),
+            (Self::Client(ClientError::Closed | ClientError::Broken(_)), _) => {
+                Some("see whether colibrid still runs, and its log".into())
+            }
             (Self::Usage(_), _) => Some("see `colibri help`".into()),
             _ => None,
         }

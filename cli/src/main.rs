@@ -8,7 +8,7 @@ mod wait;
 
 use arguments::{Arguments, Verb};
 use clap::Parser;
-use colibri_control::{Answer, Client, HookResult, Outcome, Request};
+use colibri_control::{Answer, Client, Outcome, Request};
 use failure::Failure;
 use std::io::Write;
 use std::process::ExitCode;
@@ -63,10 +63,8 @@ fn print(text: &str) -> Result<(), Failure> {
 /// What was asked for and did not come about is a failure, though the daemon
 /// answered. The hook and spawn-agent fail soft.
 fn judge(request: &Request, answer: Answer) -> Result<(), Failure> {
-    let provisions = match (request, answer) {
-        (Request::Hook { .. }, Answer::Hook(hook)) if hook.result == HookResult::Failed => return Ok(()),
-        (Request::Provision { .. }, Answer::Provisions(provisions)) => provisions,
-        _ => return Ok(()),
+    let (Request::Provision { .. }, Answer::Provisions(provisions)) = (request, answer) else {
+        return Ok(());
     };
     let failed = |outcome: Outcome| outcome == Outcome::Failed;
     match provisions.into_iter().find(|provision| failed(provision.outcome)) {

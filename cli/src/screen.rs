@@ -2,7 +2,8 @@
 //! print them, colour only on a terminal that wants it.
 
 use colibri_control::{
-    AgentState, AgentView, Answer, Diff, Event, HookView, Outcome, Provision, Status, StatusView, TenantView,
+    AgentState, AgentView, Answer, Diff, Event, HookView, KeyCase, OnChange, OnDuplicate, Outcome, Provision,
+    Settings, Status, StatusView, TenantView,
 };
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use std::fmt::Write;
@@ -185,28 +186,72 @@ fn one_tenant(tenant: &TenantView) -> String {
     let settings = &tenant.settings;
     let collection =
         settings.collection.as_ref().map_or_else(|| tenant.tenant.to_string(), ToString::to_string);
-    let mut text = String::new();
-    let mut line = |name: &str, value: String| {
-        if !value.is_empty() {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{name:<14}{value}");
-        }
-    };
-    line("tenant", tenant.tenant.to_string());
-    line("status", tenant.status.to_string());
-    line("root", tenant.root.display().to_string());
-    line("collection", collection);
-    line("collection id", tenant.collection_id.clone().unwrap_or_default());
-    line("format", settings.format.to_string());
-    line("keys", tenant.keys.join(" "));
-    line("registered", moment(tenant.registered));
-    line("last success", tenant.last_success.map_or_else(|| "never".into(), moment));
-    line("next try", tenant.next_try.map(moment).unwrap_or_default());
+    let mut lines = vec![
+        ("tenant", tenant.tenant.to_string()),
+        ("status", tenant.status.to_string()),
+        ("root", tenant.root.display().to_string()),
+        ("collection", collection),
+        ("collection id", tenant.collection_id.clone().unwrap_or_default()),
+    ];
+    lines.extend(target_lines(settings));
+    lines.extend(mapping_lines(settings));
+    lines.extend([
+        ("keys", tenant.keys.join(" ")),
+        ("registered", moment(tenant.registered)),
+        ("last success", tenant.last_success.map_or_else(|| "never".into(), moment)),
+        ("next try", tenant.next_try.map(moment).unwrap_or_default()),
+    ]);
     if let Some(fault) = &tenant.last_error {
-        line("error", fault.to_string());
-        line("", fault.advice.clone());
+        lines.extend([("error", fault.to_string()), ("", fault.advice.clone())]);
     }
-    text
+    let shown = lines.iter().filter(|(_, value)| !value.is_empty());
+    shown.fold(String::new(), |text, (name, value)| format!("{text}{name:<14}{}\n", one_line(value)))
+}
+
+/// Where the file lies, how it is written, and what happens around it.
+fn target_lines(settings: &Settings) -> Vec<(&'static str, String)> {
+    let file = match (&settings.dir, &settings.file) {
+        (Some(dir), Some(file)) => dir.join(file).display().to_string(),
+        _ => String::new(),
+    };
+    let seconds = |seconds: u32| if seconds == 0 { "never".into() } else { format!("{seconds} s") };
+    vec![
+        ("file", file),
+        ("owner", settings.owner.clone().unwrap_or_default()),
+        ("format", settings.format.to_string()),
+        ("tmpfs", yes(settings.require_tmpfs, "required")),
+        ("refresh", seconds(settings.refresh)),
+        ("deadline", settings.deadline.map(seconds).unwrap_or_default()),
+        ("on change", on_change(&settings.on_change)),
+    ]
+}
+
+/// How items become keys, as far as it is not the default.
+fn mapping_lines(settings: &Settings) -> Vec<(&'static str, String)> {
+    let renamed: Vec<_> = settings.rename.iter().map(|(old, new)| format!("{old}={new}")).collect();
+    vec![
+        ("key case", yes(settings.key_case == KeyCase::Upper, "upper")),
+        ("on duplicate", yes(settings.on_duplicate == OnDuplicate::Reject, "reject")),
+        ("fields", yes(settings.fields, "taken too")),
+        ("prefix", settings.prefix.clone()),
+        ("only", settings.only.join(" ")),
+        ("rename", renamed.join(" ")),
+        ("allow", settings.allow.join(" ")),
+        ("expect", settings.expect.join(" ")),
+    ]
+}
+
+fn yes(is: bool, word: &str) -> String {
+    if is { word.into() } else { String::new() }
+}
+
+fn on_change(action: &OnChange) -> String {
+    match action {
+        OnChange::None => String::new(),
+        OnChange::RestartAgent => "restart-agent".into(),
+        OnChange::Signal(name) => format!("signal:{name}"),
+        OnChange::Command(words) => format!("command:{}", words.join(" ")),
+    }
 }
 
 fn difference(diff: &Diff) -> String {

@@ -181,8 +181,15 @@ fn tenants_are_an_aligned_table_or_json() -> Outcome {
     let asked = answered("list-tenants", &["list-tenants"], tenants()?)?;
     assert_eq!(asked["verb"], "list-tenants");
     answered("list-tenants-json", &["list-tenants", "--json"], tenants()?)?;
-    let one = ok(json!({ "tenant": tenant("web01", Some(not_found())) }))?;
-    answered("show-tenant", &["show-tenant", "web01"], one)?;
+    let mut all = tenant("web01", Some(not_found()));
+    answered("show-tenant", &["show-tenant", "web01"], ok(json!({ "tenant": all }))?)?;
+    all["settings"] = json!({
+        "collection": "web", "dir": "run/x", "file": "f", "owner": "80:80", "format": "json",
+        "key-case": "upper", "on-duplicate": "reject", "fields": true, "require-tmpfs": true, "refresh": 900,
+        "deadline": 10, "on-change": { "signal": "HUP" }, "allow": ["PATH"], "expect": ["A", "B"],
+        "prefix": "P_", "only": ["A*"], "rename": [["A", "B"]],
+    });
+    answered("show-tenant-all", &["show-tenant", "web01"], ok(json!({ "tenant": all }))?)?;
     Ok(())
 }
 

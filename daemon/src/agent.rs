@@ -315,14 +315,26 @@ impl Agents {
             OnChange::RestartAgent => self.restart(id).await,
             OnChange::Signal(name) => {
                 let signal = signal(name)?;
-                let pid = self.slots(|slots| slots.get(id).and_then(|slot| slot.pid));
-                if pid.is_some_and(|pid| !self.0.jails.signal(pid, signal)) {
-                    return Err(Fault::new(ErrorName::AgentFailed, "the agent takes no signal yet"));
-                }
-                Ok(())
+                self.signal(id, signal).await
             }
             OnChange::Command(command) => self.command(id, &tenant.root, command).await,
         }
+    }
+
+    /// An agent that is only just being started is waited for: it may have read
+    /// what there was before.
+    async fn signal(&self, id: &TenantId, signal: Signal) -> Result<(), Fault> {
+        let end = Instant::now() + ACTION;
+        while let Some(pid) = self.slots(|slots| slots.get(id).and_then(|slot| slot.pid)) {
+            if self.0.jails.signal(pid, signal) {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(Fault::new(ErrorName::AgentFailed, "the agent takes no signal"));
+            }
+            sleep(STARTING).await;
+        }
+        Ok(())
     }
 
     /// A jail without an agent has nobody who must be told.

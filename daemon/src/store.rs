@@ -15,6 +15,8 @@ use tokio::sync::oneshot;
 
 /// The history keeps this many provisions of a tenant.
 const HISTORY: u32 = 100;
+/// Bytes of a history that one answer may hold: well within what a client takes.
+const ANSWER: usize = colibri_control::MAX_ANSWER / 2;
 /// Work that may wait for the thread.
 const QUEUE: usize = 256;
 
@@ -339,7 +341,7 @@ impl Db {
     /// # Errors
     /// SQLite's.
     pub fn history(&self, id: Option<&TenantId>, limit: u32) -> Result<Vec<Provision>> {
-        Ok(rows::history(&self.0, id, limit)?)
+        Ok(rows::history(&self.0, id, limit, ANSWER)?)
     }
 
     /// All agents, by jail.
@@ -408,6 +410,17 @@ mod tests {
         assert_eq!(history.len(), HISTORY as usize);
         assert_eq!(Some(&history[0].number), numbers.last());
         assert_eq!(db.history(None, 3).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_history_that_is_too_long_for_one_answer_begins_with_the_newest() {
+        let (_dir, mut db) = db();
+        let long = end(None, vec!["\"".repeat(500); 10]);
+        let numbers: Vec<u64> = (0..10).map(|_| db.end(&long).unwrap().0).collect();
+        let room = 50_000;
+        let history = rows::history(&db.0, None, 0, room).unwrap();
+        assert!((1..10).contains(&history.len()) && Some(&history[0].number) == numbers.last());
+        assert!(serde_json::to_vec(&history).unwrap().len() < room);
     }
 
     #[test]

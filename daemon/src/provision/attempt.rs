@@ -26,8 +26,9 @@ const BUFFER: usize = 1 << 20;
 const PAUSE: Duration = Duration::from_millis(20);
 const FETCH: &str = "fetch";
 const MAX_STEPS: usize = 20;
-const MAX_WARNINGS: usize = 1000;
+/// Warnings are kept up to this, in bytes of one and of all.
 const MAX_WARNING: usize = 500;
+const MAX_WARNINGS: usize = 32 * 1024;
 
 /// What came of an attempt.
 #[derive(Debug)]
@@ -84,7 +85,7 @@ impl Record {
         {
             self.provision.steps.splice(wait..=wait, steps);
         }
-        self.provision.warnings = done.warnings.iter().take(MAX_WARNINGS).map(|line| plain(line)).collect();
+        self.provision.warnings = warnings(&done.warnings);
     }
 
     fn end(mut self, result: Result<Written, Fault>) -> Provision {
@@ -322,6 +323,22 @@ fn keys(fetched: Fetched) -> Vec<String> {
     fetched.keys.into_iter().filter(|key| EnvKey::try_from(key.clone()).is_ok()).collect()
 }
 
+/// What is kept of a fetcher's warnings; the last line tells of the rest.
+fn warnings(all: &[String]) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut room = MAX_WARNINGS;
+    for line in all {
+        let line = plain(line);
+        let Some(left) = room.checked_sub(line.len()) else {
+            kept.push(format!("{} more warnings", all.len() - kept.len()));
+            break;
+        };
+        room = left;
+        kept.push(line);
+    }
+    kept
+}
+
 /// A text from the fetcher, which may be hostile, as one bounded line.
 fn plain(text: &str) -> String {
     text.chars().take(MAX_WARNING).map(|c| if c.is_control() { ' ' } else { c }).collect()
@@ -337,4 +354,20 @@ fn late(message: &str) -> Fault {
 
 fn unwritten(error: &std::io::Error) -> Fault {
     Fault::new(ErrorName::WriteFailed, format!("cannot make a socket pair: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_kept_up_to_their_bound_and_the_rest_is_counted() {
+        let few = vec!["a\u{1b}[31m".to_owned(), String::new()];
+        assert_eq!(warnings(&few), ["a [31m", ""]);
+        let many = vec!["w".repeat(10_000); 1000];
+        let kept = warnings(&many);
+        assert_eq!(kept.len(), MAX_WARNINGS / MAX_WARNING + 1);
+        assert_eq!(kept[0].len(), MAX_WARNING);
+        assert_eq!(kept.last().unwrap(), &format!("{} more warnings", 1000 - (kept.len() - 1)));
+    }
 }

@@ -135,7 +135,13 @@ pub fn append(db: &Connection, provision: &Provision, keep: u32) -> Result<u64> 
     Ok(u64::try_from(number).unwrap_or_default())
 }
 
-pub fn history(db: &Connection, id: Option<&TenantId>, limit: u32) -> Result<Vec<Provision>> {
+/// The newest first, as many as there is room for, in bytes.
+pub fn history(
+    db: &Connection,
+    id: Option<&TenantId>,
+    limit: u32,
+    mut room: usize,
+) -> Result<Vec<Provision>> {
     let sql = "SELECT provisions.*, name FROM provisions JOIN tenants ON tenants.id = tenant
         WHERE ?1 IS NULL OR name = ?1 ORDER BY number DESC LIMIT ?2";
     let limit = if limit == 0 { -1 } else { i64::from(limit) };
@@ -153,7 +159,23 @@ pub fn history(db: &Connection, id: Option<&TenantId>, limit: u32) -> Result<Vec
             warnings: from_json(row, "warnings")?,
         })
     };
-    db.prepare_cached(sql)?.query_map(params![id.map(JailName::as_str), limit], read)?.collect()
+    let mut query = db.prepare_cached(sql)?;
+    let mut found = Vec::new();
+    for provision in query.query_map(params![id.map(JailName::as_str), limit], read)? {
+        let provision = provision?;
+        let Some(left) = room.checked_sub(size(&provision)) else { break };
+        room = left;
+        found.push(provision);
+    }
+    Ok(found)
+}
+
+/// About how long it is in an answer, or longer.
+fn size(provision: &Provision) -> usize {
+    let steps = provision.steps.iter().map(|step| step.name.len() + 32).sum::<usize>();
+    let warnings = provision.warnings.iter().map(|line| 2 * line.len() + 4).sum::<usize>();
+    let error = provision.error.as_ref().map_or(0, |fault| 2 * fault.message.len() + fault.advice.len());
+    512 + steps + warnings + error
 }
 
 pub fn agents(db: &Connection, jail: Option<&JailName>) -> Result<Vec<Agent>> {

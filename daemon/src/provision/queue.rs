@@ -1,0 +1,213 @@
+//! The queue: one task that keeps each tenant's work in a row, runs different
+//! tenants' work side by side, and knows when each is due again.
+
+use super::{Compared, Ended, Tools, Work, perform};
+use crate::clock;
+use colibri_control::{Reason, TenantId};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+/// After the vault came back, tenants that missed it are tried within this.
+const SPREAD: Duration = Duration::from_secs(2);
+/// Nothing is due: look again then.
+const FAR: Duration = Duration::from_secs(3600);
+
+/// What shall be done, and who waits for it.
+pub(super) enum Task {
+    File(Work, Vec<oneshot::Sender<Ended>>),
+    Compare(Vec<oneshot::Sender<Compared>>),
+}
+
+pub(super) struct Job {
+    pub(super) task: Task,
+    pub(super) since: Instant,
+}
+
+impl Job {
+    pub(super) fn now(task: Task) -> Self {
+        Self { task, since: Instant::now() }
+    }
+}
+
+pub(super) enum Message {
+    Job(TenantId, Job),
+    Due(TenantId, Option<u64>),
+    Busy(oneshot::Sender<HashSet<TenantId>>),
+}
+
+pub(super) struct Queue {
+    tools: Arc<Tools>,
+    /// Tenants at work, and what waits behind it.
+    running: HashMap<TenantId, VecDeque<Job>>,
+    tasks: JoinSet<(TenantId, After)>,
+    due: BTreeSet<(Instant, TenantId)>,
+    due_of: HashMap<TenantId, Instant>,
+    /// Tenants that missed their secrets because of the vault.
+    missed: HashSet<TenantId>,
+}
+
+/// What follows from a task.
+pub(super) struct After {
+    pub(super) next: Next,
+    pub(super) again: Again,
+}
+
+/// When the tenant's file is looked after next.
+pub(super) enum Next {
+    /// As it was planned before.
+    Stays,
+    /// So long from now, or never.
+    In(Option<Duration>),
+}
+
+/// What an attempt says about the vault.
+pub(super) enum Again {
+    /// It works.
+    Works,
+    /// The tenant missed its secrets because of it.
+    Missed,
+    /// Nothing.
+    Silent,
+}
+
+impl Queue {
+    pub(super) fn new(tools: Arc<Tools>) -> Self {
+        Self {
+            tools,
+            running: HashMap::new(),
+            tasks: JoinSet::new(),
+            due: BTreeSet::new(),
+            due_of: HashMap::new(),
+            missed: HashSet::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self, mut received: mpsc::UnboundedReceiver<Message>) {
+        loop {
+            let next = self.due.first().map_or_else(|| Instant::now() + FAR, |(at, _)| *at);
+            tokio::select! {
+                message = received.recv() => match message {
+                    Some(Message::Job(id, job)) => self.take(id, job),
+                    Some(Message::Due(id, at)) => self.schedule(id, at),
+                    Some(Message::Busy(answer)) => {
+                        let _gone = answer.send(self.running.keys().cloned().collect());
+                    }
+                    None => return,
+                },
+                Some(ended) = self.tasks.join_next() => match ended {
+                    Ok((id, after)) => self.ended(id, after),
+                    Err(error) => tracing::error!("an attempt broke off: {error}"),
+                },
+                () = sleep_until(next) => self.start_due(),
+            }
+        }
+    }
+
+    pub(super) fn schedule(&mut self, id: TenantId, at: Option<u64>) {
+        let at = at.map(|at| Instant::now() + Duration::from_millis(at.saturating_sub(clock::now())));
+        self.schedule_at(id, at);
+    }
+
+    fn schedule_at(&mut self, id: TenantId, at: Option<Instant>) {
+        if let Some(before) = self.due_of.remove(&id) {
+            self.due.remove(&(before, id.clone()));
+        }
+        if let Some(at) = at {
+            self.due_of.insert(id.clone(), at);
+            self.due.insert((at, id));
+        }
+    }
+
+    fn start_due(&mut self) {
+        let now = Instant::now();
+        while self.due.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, id)) = self.due.pop_first() else { return };
+            self.due_of.remove(&id);
+            self.take(id, Job::now(Task::File(Work::Put(Reason::Refresh), Vec::new())));
+        }
+    }
+
+    /// Starts a job, or puts it behind what is under way. Jobs of one kind that
+    /// wait for the same tenant become one.
+    pub(super) fn take(&mut self, id: TenantId, job: Job) {
+        let Some(behind) = self.running.get_mut(&id) else {
+            self.running.insert(id.clone(), VecDeque::new());
+            return self.start(id, job);
+        };
+        let Job { task, since } = job;
+        let left = match behind.back_mut() {
+            Some(last) => last.task.join(task),
+            None => Some(task),
+        };
+        behind.extend(left.map(|task| Job { task, since }));
+    }
+
+    fn start(&mut self, id: TenantId, job: Job) {
+        if matches!(job.task, Task::File(..)) {
+            self.schedule_at(id.clone(), None);
+        }
+        let tools = self.tools.clone();
+        self.tasks.spawn(async move {
+            let after = perform(&tools, &id, job).await;
+            (id, after)
+        });
+    }
+
+    fn ended(&mut self, id: TenantId, after: After) {
+        match after.again {
+            Again::Works => {
+                self.missed.remove(&id);
+                self.catch_up();
+            }
+            Again::Missed => drop(self.missed.insert(id.clone())),
+            Again::Silent => {}
+        }
+        match self.running.get_mut(&id).and_then(VecDeque::pop_front) {
+            Some(job) => self.start(id, job),
+            None => {
+                self.running.remove(&id);
+                if let Next::In(delay) = after.next {
+                    self.schedule_at(id, delay.map(|delay| Instant::now() + delay));
+                }
+            }
+        }
+    }
+
+    /// The vault is back: those who missed it need not wait out their backoff.
+    fn catch_up(&mut self) {
+        for id in std::mem::take(&mut self.missed) {
+            let soon = Instant::now() + rand::random_range(Duration::ZERO..SPREAD);
+            if self.due_of.get(&id).is_some_and(|at| *at > soon) {
+                self.schedule_at(id, Some(soon));
+            }
+        }
+    }
+}
+
+impl Work {
+    const fn same_kind(self, other: Self) -> bool {
+        matches!((self, other), (Self::Put(_), Self::Put(_)) | (Self::Remove, Self::Remove))
+    }
+}
+
+impl Task {
+    /// Takes in a later task that one run serves too, or gives it back.
+    fn join(&mut self, later: Self) -> Option<Self> {
+        match (self, later) {
+            (Self::File(work, waiting), Self::File(newer, more)) if work.same_kind(newer) => {
+                *work = newer;
+                waiting.extend(more);
+                None
+            }
+            (Self::Compare(waiting), Self::Compare(more)) => {
+                waiting.extend(more);
+                None
+            }
+            (_, later) => Some(later),
+        }
+    }
+}

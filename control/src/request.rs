@@ -100,6 +100,9 @@ pub enum Request {
     },
     /// Answers with the daemon's own state.
     Status {},
+    /// Asks the vault whether it takes the credentials: at most one login.
+    /// Answers with the status, or with the error of the session.
+    CheckVault {},
     /// Answers `watching`, then sends events until the client hangs up.
     Watch {},
 }
@@ -122,6 +125,7 @@ impl Request {
             | Self::Hook { .. }
             | Self::SpawnAgent { .. }
             | Self::StopAgent { .. }
+            | Self::CheckVault {}
             | Self::DestroyTenant { .. } => false,
         }
     }

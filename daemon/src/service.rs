@@ -79,6 +79,11 @@ impl Service {
                 Ok(Answer::Provisions(history))
             }
             Request::Status {} => self.status().await,
+            Request::CheckVault {} => {
+                let time = self.config.settings.deadline;
+                self.session.check(time).await.map_err(|failure| Fault::new(failure.name, failure.message))?;
+                self.status().await
+            }
             Request::Watch {} => Ok(Answer::Watching),
         }
     }

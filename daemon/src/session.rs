@@ -8,7 +8,7 @@ use crate::settings::{Config, FetcherUser};
 use crate::{child, frame};
 use colibri_control::{ErrorName, Event, Fault, SessionView};
 use colibri_fetcher::words::{
-    Bounds, Credentials, Done, Failure, Fetch, FromFetcher, MAX_WORD, SessionState, ToFetcher, Vault,
+    Bounds, Credentials, Done, Failure, Fetch, FromFetcher, MAX_WORD, Rules, SessionState, ToFetcher, Vault,
 };
 use colibri_ipc::Secret;
 use std::collections::HashMap;
@@ -93,6 +93,35 @@ impl Session {
         let command = Command::Fetch { fetch: Box::new(fetch), pair, ticket };
         self.commands.send(command).await.map_err(|_| Unserved::Closed)?;
         handed.await.map_err(|_| Unserved::Closed)
+    }
+
+    /// Whether the vault takes the credentials: asks for a collection that no
+    /// vault has, and that it has not is the good answer.
+    ///
+    /// # Errors
+    /// The session's failure.
+    pub async fn check(&self, time: Duration) -> Result<(), Failure> {
+        let ask = async {
+            loop {
+                // Ours is held until the answer, so that the fetcher has a peer.
+                let (_ours, theirs) = std::os::unix::net::UnixStream::pair()
+                    .map_err(|error| failed(format!("cannot make a socket pair: {error}")))?;
+                let done = match self.fetch(nothing(time), theirs.into()).await {
+                    Ok(ticket) => ticket.done.await.unwrap_or(Err(Unserved::Closed)),
+                    Err(_) => return Err(failed("the daemon is ending".into())),
+                };
+                match done {
+                    Ok(done) => return done.outcome.map(drop),
+                    Err(Unserved::Failed(failure)) => return Err(failure),
+                    Err(Unserved::Closed) => {}
+                }
+            }
+        };
+        let late = |_| Failure::new(ErrorName::VaultTimeout, "the vault did not answer in time");
+        match timeout(time + PATIENCE, ask).await.map_err(late)? {
+            Err(failure) if concerns_session(failure.name) => Err(failure),
+            _ => Ok(()),
+        }
     }
 
     /// The request should be over: a fetcher that has not answered it soon
@@ -378,6 +407,19 @@ fn dismiss(fetcher: Fetcher, answer: &Unserved, grace: Duration) {
     }
     drop(fetcher.socket);
     tokio::spawn(child::end(fetcher.child, grace));
+}
+
+/// A request for a collection that cannot be: a name is never empty.
+fn nothing(time: Duration) -> Fetch {
+    Fetch {
+        id: 0,
+        collection: String::new(),
+        pinned: None,
+        known_keys: 0,
+        confirm_shrunken: false,
+        rules: Rules::default(),
+        deadline_ms: crate::clock::millis(time),
+    }
 }
 
 fn failed(message: String) -> Failure {

@@ -1,7 +1,7 @@
 //! The command line: verbs and options, and the requests they become.
 
 use crate::failure::{EXIT_STATUS, Failure};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use colibri_control::{
     CollectionName, Format, JailName, KeyCase, OnChange, OnDuplicate, Request, Settings, TenantId,
 };
@@ -11,11 +11,48 @@ use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
+  colibri doctor
   colibri register-tenant web01 /usr/local/bastille/jails/web01/root
   colibri provision web01
   colibri spawn-agent --jail-name web01 --jail-root /jails/web01/root -- /bin/sh /agent.sh
   colibri list-tenants
   colibri history web01";
+
+const INIT: &str = "\
+Run as root. What is there already stays as it is.
+
+Examples:
+  colibri init --dry-run
+  colibri init && vi /etc/colibri/provider.env";
+
+const DOCTOR: &str = "\
+As root it sees all; as another user what that user may see. The vault is asked
+as the fetcher's user, and logged in to at most once, by the daemon.
+
+Examples:
+  colibri doctor
+  colibri doctor --json
+
+Exit status:
+  0  nothing failed; there may be warnings
+  1  at least one check failed";
+
+const COMPLETIONS: &str = "\
+Examples:
+  colibri completions bash > /usr/share/bash-completion/completions/colibri
+  colibri completions zsh > /usr/local/share/zsh/site-functions/_colibri
+  colibri completions fish > /usr/share/fish/vendor_completions.d/colibri.fish";
+
+/// The shells that have completions.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Shell {
+    /// bash
+    Bash,
+    /// zsh
+    Zsh,
+    /// fish
+    Fish,
+}
 
 /// Secrets from a vault collection into the jail of the same name.
 #[derive(Debug, Parser)]
@@ -40,6 +77,36 @@ pub struct Arguments {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    #[command(flatten)]
+    Asked(Asked),
+    /// Make the provider file, the fetcher's user and the directories
+    #[command(after_help = INIT)]
+    Init {
+        /// Below this directory instead of /; makes no user
+        #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
+        prefix: PathBuf,
+        /// Only say what would be made
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Look at all that a provision needs, and say how to mend it
+    #[command(after_help = DOCTOR)]
+    Doctor {
+        /// The file with the daemon's settings and credentials, looked at from outside
+        #[arg(long, value_name = "FILE", default_value = crate::init::PROVIDER)]
+        provider: PathBuf,
+    },
+    /// Print the completions of a shell
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// The verbs that the daemon answers.
+#[derive(Debug, Subcommand)]
+pub enum Asked {
     /// Register a tenant: a jail, and the collection that has its name
     RegisterTenant {
         /// The tenant: the jail's name
@@ -192,7 +259,7 @@ pub struct Options {
     rename: Option<Vec<(String, String)>>,
 }
 
-impl Verb {
+impl Asked {
     /// How long to wait for the daemon: it gives up by its own deadlines
     /// first, unless it has died.
     pub const fn patience(&self) -> Option<Duration> {
@@ -343,7 +410,8 @@ mod tests {
 
     fn request(line: &[&str]) -> Result<Request, Failure> {
         let words = std::iter::once("colibri").chain(line.iter().copied());
-        Arguments::try_parse_from(words).unwrap().verb.into_request()
+        let Verb::Asked(asked) = Arguments::try_parse_from(words).unwrap().verb else { panic!() };
+        asked.into_request()
     }
 
     #[test]

@@ -31,6 +31,20 @@ pub enum Failure {
     /// An argument that only the daemon's rules forbid.
     #[error("{0}")]
     Usage(String),
+    /// Doctor found something.
+    #[error("{failed} of {of} checks failed")]
+    Unwell {
+        /// Checks that failed.
+        failed: usize,
+        /// All checks.
+        of: usize,
+    },
+    /// Init makes a user and what is root's.
+    #[error("init has to be run as root")]
+    NotRoot,
+    /// Init could not make something.
+    #[error("cannot make {0}: {1}")]
+    Make(String, std::io::Error),
     /// Standard output cannot be written.
     #[error("cannot write the answer: {0}")]
     Output(#[from] std::io::Error),
@@ -94,6 +108,7 @@ impl Failure {
             (Self::Client(ClientError::Closed | ClientError::Broken(_)), _) => {
                 Some("see whether colibrid still runs, and its log".into())
             }
+            (Self::NotRoot, _) => Some("see what it would make with `colibri init --dry-run`".into()),
             (Self::Usage(_), _) => Some("see `colibri help`".into()),
             _ => None,
         }
@@ -110,7 +125,8 @@ impl Failure {
     }
 }
 
-fn asked(error: &ClientError) -> String {
+/// What happened to the connection, with its cause.
+pub fn asked(error: &ClientError) -> String {
     match error {
         ClientError::Unreachable(_, source) | ClientError::Broken(source) => format!("{error}: {source}"),
         _ => error.to_string(),

@@ -2,15 +2,18 @@
 //! credential, and no answer holds a secret.
 
 mod arguments;
+mod doctor;
 mod failure;
+mod init;
 mod screen;
 mod wait;
 
-use arguments::{Arguments, Verb};
-use clap::Parser;
+use arguments::{Arguments, Asked, Shell, Verb};
+use clap::{CommandFactory, Parser};
 use colibri_control::{Answer, Client, Outcome, Request};
 use failure::Failure;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -23,17 +26,47 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
-    let patience = arguments.verb.patience();
-    let watching = matches!(arguments.verb, Verb::Watch);
-    let request = arguments.verb.into_request()?;
-    let mut client = Client::connect(&arguments.socket)?;
+    let (socket, json) = (arguments.socket, arguments.json);
+    match arguments.verb {
+        Verb::Asked(asked) => ask(asked, &socket, json),
+        Verb::Init { prefix, dry_run } => prepare(&init::Plan { prefix, dry_run }, json),
+        Verb::Doctor { provider } => doctor::run(&socket, &provider, json),
+        Verb::Completions { shell } => completions(shell),
+    }
+}
+
+fn ask(asked: Asked, socket: &Path, json: bool) -> Result<(), Failure> {
+    let patience = asked.patience();
+    let watching = matches!(asked, Asked::Watch);
+    let request = asked.into_request()?;
+    let mut client = Client::connect(socket)?;
     client.set_timeout(patience)?;
     let answer = wait::with_progress(&request, || client.call(request.clone()))?;
     if watching {
-        return watch(&mut client, arguments.json);
+        return watch(&mut client, json);
     }
-    show(&answer, arguments.json)?;
+    show(&answer, json)?;
     judge(&request, answer)
+}
+
+fn prepare(plan: &init::Plan, json: bool) -> Result<(), Failure> {
+    let (steps, next) = (plan.run()?, plan.next());
+    if json {
+        let both = serde_json::json!({ "steps": steps, "next": next });
+        return print(&format!("{}\n", serde_json::to_string_pretty(&both)?));
+    }
+    print(&init::screen(&steps, &next))
+}
+
+fn completions(shell: Shell) -> Result<(), Failure> {
+    let shell = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "colibri", &mut text);
+    print(&String::from_utf8_lossy(&text))
 }
 
 fn watch(client: &mut Client, json: bool) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! Answers as an operator reads them: aligned tables as jls(8) and kubectl
 //! print them, colour only on a terminal that wants it.
 
+use crate::doctor::{Finding, Verdict};
 use colibri_control::{
     AgentState, AgentView, Answer, Diff, Event, HookView, KeyCase, OnChange, OnDuplicate, Outcome, Provision,
     Settings, Status, StatusView, TenantView,
@@ -84,6 +85,25 @@ pub fn event(event: &Event) -> String {
         Event::Session(state) => format!("vault session: {state}"),
         Event::Missed(count) => format!("{count} events missed"),
     }
+}
+
+/// Doctor's lines, each mend below what it mends.
+pub fn findings(findings: &[Finding]) -> String {
+    let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or_default();
+    findings.iter().fold(String::new(), |mut text, finding| {
+        let (word, code) = match finding.verdict {
+            Verdict::Ok => ("ok", 32),
+            Verdict::Warning => ("warning", 33),
+            Verdict::Failure => ("failure", 31),
+        };
+        let verdict = if colour { format!("\u{1b}[{code}m{word:<9}\u{1b}[0m") } else { format!("{word:<9}") };
+        let _ = writeln!(text, "{verdict}{:<width$}  {}", finding.check, one_line(&finding.found));
+        if let Some(mend) = &finding.mend {
+            let _ = writeln!(text, "{:<9}{:<width$}  {}", "", "", one_line(mend));
+        }
+        text
+    })
 }
 
 fn table(head: &[&str]) -> Table {

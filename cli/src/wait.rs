@@ -16,10 +16,15 @@ pub fn with_progress<T>(request: &Request, work: impl FnOnce() -> T) -> T {
         Request::Diff { tenant } => format!("comparing {tenant}"),
         _ => return work(),
     };
+    with_message(&doing, work)
+}
+
+/// The same with words of one's own.
+pub fn with_message<T>(doing: &str, work: impl FnOnce() -> T) -> T {
     if !stderr().is_terminal() {
         return work();
     }
-    let bar = ProgressBar::new_spinner().with_message(doing);
+    let bar = ProgressBar::new_spinner().with_message(doing.to_owned());
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
         bar.set_style(style);
     }

@@ -1,0 +1,151 @@
+//! Files and directories: owner, mode, and that they are where they should be.
+
+use super::Finding;
+use super::program::FetcherUser;
+use colibri_control::{SetupView, Status, TenantView};
+use std::fs::Metadata;
+use std::io::{Error, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+const LOOK: &str = "run colibri doctor as root";
+
+/// The file with settings and credentials, from outside.
+pub fn provider(file: &Path, has_credentials: bool) -> Finding {
+    let name = "provider file";
+    let shown = file.display();
+    match std::fs::symlink_metadata(file) {
+        Ok(found) if found.mode() & 0o077 != 0 => {
+            let mend = format!("chmod 600 {shown}, and change the credentials: others could read them");
+            Finding::failure(name, format!("{shown} has mode {:04o}", found.mode() & 0o7777), mend)
+        }
+        Ok(found) if !ours(&found) => Finding::failure(
+            name,
+            format!("{shown} is user {}'s", found.uid()),
+            format!("chown root {shown}"),
+        ),
+        Ok(_) => Finding::ok(name, format!("{shown}, for its owner alone")),
+        Err(error) if error.kind() == ErrorKind::NotFound && has_credentials => {
+            Finding::ok(name, format!("none at {shown}; colibrid has its credentials from elsewhere"))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let mend = "run `colibri init` as root, fill it in, and restart colibrid";
+            Finding::failure(name, format!("{shown} is not there"), mend)
+        }
+        Err(error) => Finding::warning(name, format!("{shown}: {error}"), LOOK),
+    }
+}
+
+/// What the daemon uses.
+pub fn all(setup: &SetupView, base: &Path, user: &FetcherUser) -> Vec<Finding> {
+    let mut findings = vec![
+        look("base directory", base, |found| {
+            shape(base, found, found.is_dir(), 0o022, "a directory", "go-w")
+        }),
+        look("database", &setup.database, |found| {
+            shape(&setup.database, found, found.is_file(), 0o077, "a file", "600")
+        }),
+        socket("control socket", &setup.socket, setup.group.is_some()),
+    ];
+    if let Some(path) = &setup.observe_socket {
+        findings.push(socket("observers' socket", path, true));
+    }
+    findings.push(look("session directory", &setup.session_dir, |found| session(setup, found, user)));
+    if let Some(file) = &setup.ca_file {
+        findings.push(ca_file(file, user));
+    }
+    findings
+}
+
+/// The daemon makes both modes; somebody else would have changed them.
+fn socket(name: &str, path: &Path, has_group: bool) -> Finding {
+    let (forbidden, mode) = if has_group { (0o007, "660") } else { (0o077, "600") };
+    look(name, path, |found| shape(path, found, true, forbidden, "", mode))
+}
+
+fn look(name: &str, path: &Path, judge: impl FnOnce(&Metadata) -> Result<(), (String, String)>) -> Finding {
+    let shown = path.display();
+    match std::fs::metadata(path) {
+        Ok(found) => match judge(&found) {
+            Ok(()) => Finding::ok(name, format!("{shown}, {:04o}", found.mode() & 0o7777)),
+            Err((found, mend)) => Finding::failure(name, found, mend),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Finding::failure(name, format!("{shown} is not there"), "restart colibrid, and see its log")
+        }
+        Err(error) => unseen(name, path, &error),
+    }
+}
+
+fn unseen(name: &str, path: &Path, error: &Error) -> Finding {
+    Finding::warning(name, format!("{}: {error}", path.display()), LOOK)
+}
+
+fn shape(
+    path: &Path,
+    found: &Metadata,
+    is_it: bool,
+    forbidden: u32,
+    kind: &str,
+    mode: &str,
+) -> Result<(), (String, String)> {
+    let shown = path.display();
+    if !is_it {
+        return Err((format!("{shown} is not {kind}"), format!("move it away and make {kind} there")));
+    }
+    if !ours(found) {
+        return Err((format!("{shown} is user {}'s", found.uid()), format!("chown root {shown}")));
+    }
+    if found.mode() & forbidden != 0 {
+        let mend = format!("chmod {mode} {shown}");
+        return Err((format!("{shown} has mode {:04o}", found.mode() & 0o7777), mend));
+    }
+    Ok(())
+}
+
+fn session(setup: &SetupView, found: &Metadata, user: &FetcherUser) -> Result<(), (String, String)> {
+    let shown = setup.session_dir.display();
+    let right = user.uid().is_none_or(|uid| uid == found.uid()) && found.mode() & 0o077 == 0;
+    let seen = format!("{shown} is user {}'s, mode {:04o}", found.uid(), found.mode() & 0o7777);
+    if right { Ok(()) } else { Err((seen, "restart colibrid, which makes it anew".into())) }
+}
+
+fn ca_file(file: &Path, user: &FetcherUser) -> Finding {
+    let (name, shown) = ("CA file", file.display());
+    if user.can("-r", file) {
+        return Finding::ok(name, shown.to_string());
+    }
+    let mend = format!("put the CA's certificate at {shown}, readable for {}, and so its path", user.name());
+    Finding::failure(name, format!("{} cannot read {shown}", user.name()), mend)
+}
+
+/// Root's, or of the user that asks, as in a trial without root.
+fn ours(found: &Metadata) -> bool {
+    found.uid() == 0 || found.uid() == nix::unistd::geteuid().as_raw()
+}
+
+/// A tenant's root, and what is wrong with the tenant. A destroyed one has none.
+pub fn tenant(tenant: &TenantView, base: &Path) -> Option<Finding> {
+    if tenant.status == Status::Destroyed {
+        return None;
+    }
+    let (name, root) = (format!("tenant {}", tenant.tenant), &tenant.root);
+    let shown = root.display();
+    let moved = format!("make the jail, or: colibri update-tenant {} --jail-root ROOT", tenant.tenant);
+    Some(match root.canonicalize() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Finding::failure(&name, format!("{shown} is not there"), moved)
+        }
+        Err(error) => unseen(&name, root, &error),
+        Ok(real) if !real.is_dir() => Finding::failure(&name, format!("{shown} is no directory"), moved),
+        Ok(real) if real != *root || !real.starts_with(base) || real == base => {
+            let found = format!("{shown} leads to {}", real.display());
+            let mend = format!("register the jail's real root, below {} and without links", base.display());
+            Finding::failure(&name, found, mend)
+        }
+        Ok(_) => match &tenant.last_error {
+            Some(fault) => Finding::warning(&name, fault.to_string(), fault.advice.clone()),
+            None => Finding::ok(&name, format!("{shown}, {}", tenant.status)),
+        },
+    })
+}

@@ -1,0 +1,31 @@
+//! What a FreeBSD host needs. The base directory is bastille's, and pf(4) is the
+//! operator's: its rules are written beside the settings, to be included.
+
+/// The file with settings and credentials.
+pub const PROVIDER: &str = "/usr/local/etc/colibri/provider.env";
+/// Directories and their modes.
+pub const DIRS: &[(&str, u32)] =
+    &[("/usr/local/etc/colibri", 0o755), ("/var/db/colibri", 0o700), ("/var/log/colibri", 0o700)];
+/// Further files.
+pub const FILES: &[(&str, &str)] = &[
+    ("/usr/local/etc/colibri/pf.conf", include_str!("../../../packaging/freebsd/pf.conf.example")),
+    ("/usr/local/etc/colibri/jail.conf", include_str!("../../../packaging/freebsd/jail.conf.example")),
+];
+/// Makes the fetcher's user.
+pub const ADD_USER: &[&str] = &[
+    "pw",
+    "useradd",
+    super::USER,
+    "-d",
+    "/nonexistent",
+    "-s",
+    "/usr/sbin/nologin",
+    "-c",
+    "Colibri's vault session",
+];
+/// Holds bw to the vault, then starts the daemon.
+pub const START: &[&str] = &[
+    "name your vault in /usr/local/etc/colibri/pf.conf, and include it in /etc/pf.conf",
+    "take the hook from /usr/local/etc/colibri/jail.conf into your jail.conf",
+    "sysrc colibrid_enable=YES && service colibrid start",
+];

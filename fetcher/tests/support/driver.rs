@@ -20,6 +20,11 @@ use tempfile::TempDir;
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// The `bw` that the tests run, unless `COLIBRI_TEST_BW_VERSION` names another.
+pub fn version() -> String {
+    std::env::var("COLIBRI_TEST_BW_VERSION").unwrap_or_else(|_| "2026.8.0".into())
+}
+
 /// The pinned `bw` of that version.
 pub fn bw(version: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -54,7 +59,7 @@ impl Place {
     pub fn vault(&self, vault: &colibri_test_vault::Vault) -> Vault {
         let known = vault.credentials().unwrap();
         Vault {
-            bw: bw("2026.8.0"),
+            bw: bw(&version()),
             server: Some(vault.url()),
             ca_file: Some(vault.ca_file().to_owned()),
             app_data_base: self.base(),

@@ -4,6 +4,7 @@
 use crate::process::{self, Process};
 use anyhow::{Context, Result, bail, ensure};
 use colibri_control::{Answer, Client, Request, TenantView};
+use colibri_test_vault::{Fixture, Vault};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -30,6 +31,23 @@ pub struct Account {
     pub password: String,
 }
 
+impl Account {
+    /// The machine account of a test vault.
+    ///
+    /// # Errors
+    /// When the vault has none.
+    pub fn of(vault: &Vault) -> Result<Self> {
+        let credentials = vault.credentials()?;
+        Ok(Self {
+            server: vault.url(),
+            ca_file: vault.ca_file().to_owned(),
+            client_id: credentials.client_id,
+            client_secret: credentials.client_secret,
+            password: credentials.password,
+        })
+    }
+}
+
 /// A host. Dropped, it stops its daemon and removes its directory.
 #[derive(Debug)]
 pub struct Host {
@@ -50,6 +68,17 @@ impl Host {
         fs::create_dir(host.base())?;
         stage(&host.path("product"))?;
         Ok(host)
+    }
+
+    /// A host whose daemon does not run yet, and a vault on it.
+    ///
+    /// # Errors
+    /// As [`Host::new`], or when the vault cannot be started.
+    pub fn with_vault(fixture: Fixture) -> Result<(Self, Vault)> {
+        let host = Self::new()?;
+        fs::create_dir(host.path("vault"))?;
+        let vault = Vault::start(fixture, &host.path("vault"))?;
+        Ok((host, vault))
     }
 
     /// A path in the host's directory.

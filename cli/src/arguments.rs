@@ -23,7 +23,7 @@ Run as root. What is there already stays as it is.
 
 Examples:
   colibri init --dry-run
-  colibri init && vi /etc/colibri/provider.env";
+  colibri init";
 
 const DOCTOR: &str = "\
 As root it sees all; as another user what that user may see. The vault is asked

@@ -149,7 +149,10 @@ fn not_found() -> Fault {
 #[test]
 fn help_names_every_verb_and_exit_status() -> Outcome {
     unanswered("help", &["--help"])?;
-    unanswered("help-register-tenant", &["register-tenant", "--help"])
+    for verb in ["register-tenant", "doctor", "init", "completions"] {
+        unanswered(&format!("help-{verb}"), &[verb, "--help"])?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -171,8 +171,12 @@ pub fn sandbox(writer: &Path) -> Finding {
     }
 }
 
-/// `../libexec/colibri` beside this program's directory, or that directory.
+/// As colibrid finds it: COLIBRI_LIBEXEC, `../libexec/colibri` beside this
+/// program's directory, or that directory.
 pub fn libexec() -> PathBuf {
+    if let Some(named) = std::env::var_os("COLIBRI_LIBEXEC") {
+        return named.into();
+    }
     let own = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_owned()));
     let own = own.unwrap_or_else(|| PathBuf::from("/usr/local/bin"));
     let installed = own.join("../libexec/colibri");

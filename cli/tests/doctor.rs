@@ -1,0 +1,403 @@
+//! Doctor against hosts that are broken in one way each: it names the mend. The
+//! daemon and the programs are stand-ins that say what the test tells them; the
+//! files, their modes and the fetcher's user are real, and in one test Node and
+//! the vault.
+
+use colibri_control::{Answer, Content, ErrorName, Fault, Reply, VERSION};
+use colibri_test_vault::{Fixture, Transport, Vault};
+use nix::unistd::{User, geteuid};
+use serde_json::{Value, json};
+use std::error::Error;
+use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+const AT: u64 = 1_767_225_600_000;
+
+/// A host that lacks nothing, until the test breaks it.
+struct Host {
+    dir: tempfile::TempDir,
+    user: User,
+    status: Value,
+    tenant: Value,
+    vault: Content,
+    runs: bool,
+}
+
+impl Host {
+    fn new() -> Outcome<Self> {
+        // The fetcher's user has to come in.
+        let dir = tempfile::Builder::new().prefix("colibri-doctor.").tempdir_in("/tmp")?;
+        mode(dir.path(), 0o755)?;
+        let user = if geteuid().is_root() { User::from_name("nobody")? } else { User::from_uid(geteuid())? };
+        let user = user.ok_or("no user to be the fetcher's")?;
+        let (status, vault) = (Value::Null, Content::Error(Fault::new(ErrorName::Busy, "")));
+        let mut host = Self { dir, user, status, tenant: Value::Null, vault, runs: true };
+        host.lay_out()?;
+        host.status = host.told();
+        host.vault = Content::Ok(serde_json::from_value::<Answer>(json!({ "status": host.status }))?);
+        host.tenant = json!({
+            "tenant": "web01", "root": host.path("jails/web01/root"), "status": "active", "settings": {},
+            "collection-id": null, "keys": ["A"], "registered": AT, "last-success": AT, "last-error": null,
+            "next-try": null, "busy": false,
+        });
+        Ok(host)
+    }
+
+    fn lay_out(&self) -> Outcome {
+        fs::create_dir_all(self.path("jails/web01/root"))?;
+        mode(&self.path("jails"), 0o755)?;
+        fs::create_dir(self.path("session"))?;
+        mode(&self.path("session"), 0o700)?;
+        if geteuid().is_root() {
+            chown(self.path("session"), Some(self.user.uid.as_raw()), None)?;
+        }
+        for (name, bits) in [("tenants.db", 0o600), ("provider.env", 0o600), ("ca.pem", 0o644), ("bw", 0o755)]
+        {
+            fs::write(self.path(name), "")?;
+            mode(&self.path(name), bits)?;
+        }
+        let now = 1_767_225_600_000_u64;
+        self.stand_in("node", &json!({ "status": 200, "now": now, "date": now, "version": "1.35.0" }))?;
+        self.stand_in("colibri-fetcher", &self.check("ok", "2026.8.0", ""))?;
+        self.stand_in("colibri-sandbox-check", &json!({ "held": true }))
+    }
+
+    /// Copied by another process: a file that this one has written may still be
+    /// open in a child that another thread has just forked.
+    fn stand_in(&self, name: &str, says: &Value) -> Outcome {
+        let tell = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stand-ins/tell");
+        let copied =
+            Command::new("install").args(["-m", "755"]).arg(tell).arg(self.path(name)).status()?.success();
+        assert!(copied, "install cannot copy the stand-in {name}");
+        self.say(name, says)?;
+        self.end(name, 0)
+    }
+
+    fn say(&self, name: &str, says: &Value) -> Outcome {
+        let file = self.path(&format!("{name}.json"));
+        fs::write(&file, format!("{says}\n"))?;
+        mode(&file, 0o644)
+    }
+
+    fn end(&self, name: &str, status: u8) -> Outcome {
+        let file = self.path(&format!("{name}.status"));
+        fs::write(&file, status.to_string())?;
+        mode(&file, 0o644)
+    }
+
+    fn check(&self, verdict: &str, version: &str, advice: &str) -> Value {
+        json!({
+            "bw": self.path("bw"), "version": version, "node": self.path("node"), "node_version": "22.1.0",
+            "bundle": "match", "verdict": verdict, "advice": advice,
+        })
+    }
+
+    fn told(&self) -> Value {
+        json!({
+            "version": env!("CARGO_PKG_VERSION"), "pid": 4000, "started": AT, "base": self.path("jails"),
+            "sandbox": true, "session": "none", "fetcher": null, "fetcher-user": self.user.name,
+            "bw-version": null, "session-error": null, "provisioned": 0, "active": 1, "stopped": 0,
+            "destroyed": 0, "failing": 0, "under-way": 0, "agents": 0,
+            "setup": {
+                "socket": self.path("s"), "database": self.path("tenants.db"),
+                "session-dir": self.path("session"), "writer": self.path("colibri-writer"),
+                "fetcher": self.path("colibri-fetcher"), "bw": self.path("bw"), "node": self.path("node"),
+                "path": "/usr/bin:/bin", "server": "https://vault.test", "ca-file": self.path("ca.pem"),
+                "credentials": true,
+            },
+        })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Runs doctor: its standard output and its exit status.
+    fn doctor(&self, words: &[&str]) -> Outcome<(String, i32)> {
+        if self.runs {
+            self.daemon()?;
+        }
+        let run = Command::new(env!("CARGO_BIN_EXE_colibri"))
+            .args(["doctor", "--provider"])
+            .arg(self.path("provider.env"))
+            .args(words)
+            .env_clear()
+            .env("COLIBRI_SOCKET", self.path("s"))
+            .env("COLIBRI_LIBEXEC", self.dir.path())
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::null())
+            .output()?;
+        Ok((String::from_utf8(run.stdout)?, run.status.code().ok_or("ended by a signal")?))
+    }
+
+    /// A daemon for one client.
+    fn daemon(&self) -> Outcome {
+        let listener = UnixListener::bind(self.path("s"))?;
+        let socket_mode = self.status["setup"]["socket-mode"].as_u64().unwrap_or(0o600);
+        mode(&self.path("s"), u32::try_from(socket_mode)?)?;
+        let tell = |answer: Value| serde_json::from_value::<Answer>(answer).map(Content::Ok);
+        let status = tell(json!({ "status": self.status }))?;
+        let tenants = tell(json!({ "tenants": [self.tenant] }))?;
+        let vault = self.vault.clone();
+        thread::spawn(move || {
+            let serve = || -> Outcome {
+                let (stream, _) = listener.accept()?;
+                for line in BufReader::new(&stream).lines() {
+                    let asked: Value = serde_json::from_str(&line?)?;
+                    let content = match asked["verb"].as_str() {
+                        Some("status") => status.clone(),
+                        Some("list-tenants") => tenants.clone(),
+                        _ => vault.clone(),
+                    };
+                    let reply = Reply { v: VERSION, id: asked["id"].as_u64().ok_or("no id")?, content };
+                    writeln!(&stream, "{}", serde_json::to_string(&reply)?)?;
+                }
+                Ok(())
+            };
+            // Whatever fails here is a line of doctor's.
+            let _ = serve();
+        });
+        Ok(())
+    }
+}
+
+fn mode(path: &Path, bits: u32) -> Outcome {
+    Ok(fs::set_permissions(path, Permissions::from_mode(bits))?)
+}
+
+fn refused(name: ErrorName) -> Content {
+    Content::Error(Fault::new(name, "refused"))
+}
+
+fn set<T>(place: &mut T, value: T) -> Outcome {
+    *place = value;
+    Ok(())
+}
+
+type Break = fn(&mut Host) -> Outcome;
+
+/// How it is broken; the line that says so, as failure or warning; the mend.
+const BROKEN: &[(Break, &str, &str, &str)] = &[
+    (|host| set(&mut host.runs, false), "daemon", "failure", "start colibrid"),
+    (|host| set(&mut host.status["version"], json!("0.0.9")), "daemon", "warning", "restart colibrid"),
+    (
+        |host| set(&mut host.status["sandbox"], json!(false)),
+        "sandbox",
+        "failure",
+        "without --insecure-no-sandbox",
+    ),
+    (
+        |host| {
+            host.status["setup"]["credentials"] = json!(false);
+            Ok(fs::remove_file(host.path("provider.env"))?)
+        },
+        "provider file",
+        "failure",
+        "colibri init",
+    ),
+    (|host| mode(&host.path("provider.env"), 0o644), "provider file", "failure", "chmod 600"),
+    (
+        |host| set(&mut host.status["setup"]["credentials"], json!(false)),
+        "credentials",
+        "failure",
+        "set BW_CLIENTID, BW_CLIENTSECRET and BW_PASSWORD",
+    ),
+    (
+        |host| set(&mut host.status["fetcher-user"], json!("no-such-user")),
+        "fetcher's user",
+        "failure",
+        "colibri init",
+    ),
+    (
+        |host| {
+            fs::remove_file(host.path("bw"))?;
+            host.say("colibri-fetcher", &host.check("missing", "", "install bw: npm install"))
+        },
+        "bw",
+        "failure",
+        "install bw: npm install",
+    ),
+    (
+        |host| host.say("colibri-fetcher", &host.check("known-bad", "2026.4.0", "install 2026.8.0")),
+        "bw",
+        "failure",
+        "install 2026.8.0",
+    ),
+    (
+        |host| host.say("colibri-fetcher", &host.check("old", "2026.1.0", "update it")),
+        "bw",
+        "failure",
+        "update it",
+    ),
+    (
+        |host| host.say("colibri-fetcher", &host.check("untested", "2027.1.0", "was not tested")),
+        "bw",
+        "warning",
+        "was not tested",
+    ),
+    (|host| mode(&host.path("bw"), 0o600), "bw", "failure", "read and run"),
+    (
+        |host| {
+            host.status["setup"]["node"] = Value::Null;
+            let mut check = host.check("missing", "", "install Node");
+            check["node"] = Value::Null;
+            host.say("colibri-fetcher", &check)
+        },
+        "Node",
+        "failure",
+        "install Node 20",
+    ),
+    (
+        |host| host.say("colibri-fetcher", &host.check("ok", "2026.8.0", "install Node 20 or newer")),
+        "Node",
+        "failure",
+        "install Node 20",
+    ),
+    (
+        |host| Ok(fs::remove_file(host.path("colibri-fetcher"))?),
+        "fetcher",
+        "failure",
+        "install colibri-fetcher",
+    ),
+    (|host| host.end("colibri-sandbox-check", 1), "sandbox proof", "failure", "Capsicum, or Landlock"),
+    (
+        |host| host.say("node", &json!({ "error": "ECONNREFUSED", "message": "refused" })),
+        "vault",
+        "failure",
+        "check that the vault is up",
+    ),
+    (|host| host.say("node", &json!({ "status": 404, "now": 1 })), "vault", "failure", "correct BW_SERVER"),
+    (
+        |host| host.say("node", &json!({ "status": 200, "now": 1_000_000, "date": 400_000 })),
+        "clock",
+        "failure",
+        "set the clock",
+    ),
+    (
+        |host| {
+            host.say("colibri-fetcher", &host.check("ok", "2025.12.0", ""))?;
+            host.say("node", &json!({ "status": 200, "now": 1, "date": 1, "version": "1.35.2" }))
+        },
+        "versions",
+        "failure",
+        "install another bw",
+    ),
+    (
+        |host| set(&mut host.vault, refused(ErrorName::BadCredentials)),
+        "credentials",
+        "failure",
+        "correct BW_CLIENTID",
+    ),
+    (|host| set(&mut host.vault, refused(ErrorName::RateLimited)), "credentials", "failure", "wait"),
+    (|host| mode(&host.path("jails"), 0o777), "base directory", "failure", "chmod go-w"),
+    (|host| mode(&host.path("tenants.db"), 0o644), "database", "failure", "chmod 600"),
+    (|host| Ok(fs::remove_file(host.path("tenants.db"))?), "database", "failure", "restart colibrid"),
+    (
+        |host| set(&mut host.status["setup"]["socket-mode"], json!(0o666)),
+        "control socket",
+        "failure",
+        "chmod 600",
+    ),
+    (|host| mode(&host.path("session"), 0o755), "session directory", "failure", "restart colibrid"),
+    (|host| mode(&host.path("ca.pem"), 0), "CA file", "failure", "readable for"),
+    (|host| Ok(fs::remove_dir(host.path("jails/web01/root"))?), "tenant web01", "failure", "--jail-root"),
+    (
+        |host| {
+            fs::remove_dir(host.path("jails/web01/root"))?;
+            Ok(symlink("/", host.path("jails/web01/root"))?)
+        },
+        "tenant web01",
+        "failure",
+        "without links",
+    ),
+    (
+        |host| {
+            let fault = Fault::new(ErrorName::CollectionNotFound, "none");
+            set(&mut host.tenant["last-error"], json!(fault))
+        },
+        "tenant web01",
+        "warning",
+        "create the collection",
+    ),
+];
+
+#[test]
+fn each_broken_host_is_found_and_its_mend_named() -> Outcome {
+    for (number, (break_it, check, verdict, mend)) in BROKEN.iter().enumerate() {
+        let mut host = Host::new()?;
+        break_it(&mut host)?;
+        let (said, status) = host.doctor(&["--json"])?;
+        let said: Value = serde_json::from_str(&said)?;
+        let lines = said["checks"].as_array().ok_or("no checks")?;
+        let is_it = |line: &&Value| {
+            line["check"] == **check
+                && line["verdict"] == **verdict
+                && line["mend"].as_str().is_some_and(|said| said.contains(mend))
+        };
+        assert!(lines.iter().any(|line| is_it(&line)), "case {number}, {check}, {mend}: {said:#}");
+        assert_eq!(status, i32::from(*verdict == "failure"), "case {number}: {said:#}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_screen_of_a_sound_host_and_of_a_broken_one() -> Outcome {
+    let mut host = Host::new()?;
+    compare("doctor", &host, 0)?;
+    fs::remove_file(host.path("s"))?;
+    mode(&host.path("jails"), 0o777)?;
+    host.vault = refused(ErrorName::BadCredentials);
+    compare("doctor-broken", &host, 1)
+}
+
+fn compare(name: &str, host: &Host, expected_status: i32) -> Outcome {
+    let (said, status) = host.doctor(&[])?;
+    let user = format!("{}, user {}", host.user.name, host.user.uid);
+    let said =
+        said.replace(&host.dir.path().display().to_string(), "/DIR").replace(&user, "_colibri, user 999");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/screens").join(format!("{name}.txt"));
+    let seen = format!("$ colibri doctor\n{said}--- exit status {status}\n");
+    if std::env::var_os("COLIBRI_ACCEPT").is_some() {
+        fs::write(&path, &seen)?;
+    }
+    assert_eq!(seen, fs::read_to_string(&path)?, "the screen {name} is another");
+    assert_eq!(status, expected_status);
+    Ok(())
+}
+
+#[test]
+fn a_real_vault_is_reached_and_a_false_one_is_not_trusted() -> Outcome {
+    let path = std::env::var("PATH")?;
+    let Some(node) = std::env::split_paths(&path).map(|dir| dir.join("node")).find(|node| node.is_file())
+    else {
+        println!("skipped: no Node here");
+        return Ok(());
+    };
+    let mut host = Host::new()?;
+    fs::create_dir(host.path("authority"))?;
+    let vault = Vault::start(Fixture::default(), &host.path("authority"))?;
+    fs::copy(vault.ca_file(), host.path("ca.pem"))?;
+    host.status["setup"]["node"] = json!(node);
+    host.status["setup"]["server"] = json!(vault.url());
+    let line = |host: &Host, check: &str| -> Outcome<Value> {
+        let _gone = fs::remove_file(host.path("s"));
+        let said: Value = serde_json::from_str(&host.doctor(&["--json"])?.0)?;
+        let lines = said["checks"].as_array().ok_or("no checks")?;
+        Ok(lines.iter().find(|line| line["check"] == check).cloned().unwrap_or(said.clone()))
+    };
+    assert_eq!(line(&host, "clock")?["verdict"], "ok", "{}", line(&host, "vault")?);
+    vault.transport(Transport::Untrusted);
+    let untrusted = line(&host, "vault")?;
+    assert!(untrusted["found"].as_str().is_some_and(|it| it.starts_with("TlsUntrusted")), "{untrusted}");
+    vault.transport(Transport::Refuse);
+    let refused = line(&host, "vault")?;
+    assert!(refused["found"].as_str().is_some_and(|it| it.starts_with("VaultUnreachable")), "{refused}");
+    Ok(())
+}

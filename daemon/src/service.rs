@@ -81,7 +81,10 @@ impl Service {
             Request::Status {} => self.status().await,
             Request::CheckVault {} => {
                 let time = self.config.settings.deadline;
-                self.session.check(time).await.map_err(|failure| Fault::new(failure.name, failure.message))?;
+                self.session
+                    .check(time)
+                    .await
+                    .map_err(|failure| Fault::new(failure.name, failure.message))?;
                 self.status().await
             }
             Request::Watch {} => Ok(Answer::Watching),

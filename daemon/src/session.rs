@@ -26,6 +26,8 @@ use tokio::time::{Instant, timeout};
 const QUEUE: usize = 64;
 /// How long the fetcher may take to read a frame, and to end when told to.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Before a question is asked again because its session closed under it.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// A handle to the session's task.
 #[derive(Clone, Debug)]
@@ -101,26 +103,33 @@ impl Session {
     /// # Errors
     /// The session's failure.
     pub async fn check(&self, time: Duration) -> Result<(), Failure> {
+        let mut asked = None;
         let ask = async {
             loop {
                 // Ours is held until the answer, so that the fetcher has a peer.
                 let (_ours, theirs) = std::os::unix::net::UnixStream::pair()
                     .map_err(|error| failed(format!("cannot make a socket pair: {error}")))?;
                 let done = match self.fetch(nothing(time), theirs.into()).await {
-                    Ok(ticket) => ticket.done.await.unwrap_or(Err(Unserved::Closed)),
+                    Ok(ticket) => {
+                        asked = Some(ticket.id);
+                        ticket.done.await.unwrap_or(Err(Unserved::Closed))
+                    }
                     Err(_) => return Err(failed("the daemon is ending".into())),
                 };
                 match done {
                     Ok(done) => return done.outcome.map(drop),
                     Err(Unserved::Failed(failure)) => return Err(failure),
-                    Err(Unserved::Closed) => {}
+                    Err(Unserved::Closed) => tokio::time::sleep(AGAIN).await,
                 }
             }
         };
-        let late = |_| Failure::new(ErrorName::VaultTimeout, "the vault did not answer in time");
-        match timeout(time + PATIENCE, ask).await.map_err(late)? {
-            Err(failure) if concerns_session(failure.name) => Err(failure),
-            _ => Ok(()),
+        match timeout(time + PATIENCE, ask).await {
+            Ok(Err(failure)) if concerns_session(failure.name) => Err(failure),
+            Ok(_) => Ok(()),
+            Err(_) => {
+                asked.into_iter().for_each(|id| self.overdue(id));
+                Err(Failure::new(ErrorName::VaultTimeout, "the vault did not answer in time"))
+            }
         }
     }
 

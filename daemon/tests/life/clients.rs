@@ -74,6 +74,27 @@ fn status_tells_where_everything_is_and_no_credential() {
 }
 
 #[test]
+fn the_vault_is_checked_without_a_tenant() {
+    let host = Host::with(&[("COLIBRI_DEADLINE", "1s")]);
+    let check = || host.say(r#"{"verb":"check-vault"}"#);
+    assert!(matches!(check().unwrap(), Answer::Status(status) if status.session == SessionView::Unlocked));
+    // The name of the collection that is asked for.
+    for (answer, name) in [
+        (Collection::Fails(ErrorName::BadCredentials), Some(ErrorName::BadCredentials)),
+        (Collection::Fails(ErrorName::KeyConflict), None),
+        (Collection::Hangs, Some(ErrorName::VaultTimeout)),
+    ] {
+        host.has("", answer);
+        assert_eq!(check().err().map(|fault| fault.name), name);
+    }
+    // The fetcher that hangs is replaced.
+    host.secrets("web", &[("A", "1")]);
+    host.register_with("web", r#"{"deadline":600}"#);
+    host.hook("web", &host.root("web"));
+    wait(SOON, || host.content("web").is_some(), || host.log());
+}
+
+#[test]
 fn a_second_daemon_on_the_same_state_refuses() {
     let host = Host::new();
     let second = host.command().output().unwrap();

@@ -141,7 +141,7 @@ fn a_watcher_that_does_not_read_harms_nobody() -> Result<()> {
     let (tenant, root): (colibri_control::TenantId, _) = (tenant, root);
     let mut client = Client::connect(&host.socket())?;
     client.set_timeout(Some(PATIENCE))?;
-    for _ in 0..1000 {
+    for _ in 0..400 {
         let register =
             Request::RegisterTenant { tenant: tenant.clone(), root: root.clone(), settings: Box::default() };
         client.call(register)?;

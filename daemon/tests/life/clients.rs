@@ -80,7 +80,7 @@ fn the_vault_is_checked_without_a_tenant() {
     assert!(matches!(check().unwrap(), Answer::Status(status) if status.session == SessionView::Unlocked));
     // The name of the collection that is asked for.
     for (answer, name) in [
-        (Collection::Fails(ErrorName::BadCredentials), Some(ErrorName::BadCredentials)),
+        (Collection::Fails(ErrorName::VaultLocked), Some(ErrorName::VaultLocked)),
         (Collection::Fails(ErrorName::KeyConflict), None),
         (Collection::Hangs, Some(ErrorName::VaultTimeout)),
     ] {

@@ -4,7 +4,7 @@
 mod attempt;
 mod queue;
 
-use self::queue::{After, Again, Job, Message, Next, Queue, Task};
+use self::queue::{After, Again, Job, Message, Next, Queue, SPREAD, Task};
 use crate::clock;
 use crate::events::Events;
 use crate::metrics::Metrics;
@@ -79,14 +79,14 @@ impl Provisioner {
         let (jobs, received) = mpsc::unbounded_channel();
         let mut queue = Queue::new(tools.clone());
         for tenant in tenants {
-            let kept_up = tenant.keeps_up();
             if tenant.action_due {
                 let _follows_later = tools.changed.send(tenant.id.clone());
             }
             if tenant.removal_due {
                 queue.take(tenant.id, Job::now(Task::File(Work::Remove, Vec::new())));
             } else {
-                queue.schedule(tenant.id, tenant.next_try.filter(|_| kept_up));
+                let next = due(&tenant);
+                queue.schedule(tenant.id, next);
             }
         }
         tokio::spawn(queue.run(received));
@@ -134,6 +134,17 @@ impl Provisioner {
     pub(crate) fn tools(&self) -> &Tools {
         &self.tools
     }
+}
+
+/// When a tenant is due after a start. What only an operator could mend about
+/// the session may have been mended by now.
+fn due(tenant: &Tenant) -> Option<u64> {
+    if !tenant.keeps_up() {
+        return None;
+    }
+    let mended = tenant.error.as_ref().is_some_and(|fault| concerns_session(fault.name));
+    let soon = || clock::now() + rand::random_range(0..clock::millis(SPREAD));
+    tenant.next_try.or_else(|| mended.then(soon))
 }
 
 fn ending() -> Fault {

@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-/// After the vault came back, tenants that missed it are tried within this.
-const SPREAD: Duration = Duration::from_secs(2);
+/// After the vault came back, or the daemon, tenants that missed it are tried
+/// within this.
+pub(super) const SPREAD: Duration = Duration::from_secs(2);
 /// Nothing is due: look again then.
 const FAR: Duration = Duration::from_secs(3600);
 

@@ -163,6 +163,19 @@ fn a_rate_limit_bars_further_logins_for_everybody() {
 }
 
 #[test]
+fn what_an_operator_mends_is_tried_again_with_the_next_start() {
+    let mut host = Host::new();
+    host.has("web", Collection::Fails(ErrorName::BadCredentials));
+    host.register("web");
+    assert_eq!(host.hook("web", &host.root("web")).warning.unwrap().name, ErrorName::BadCredentials);
+    assert_eq!(host.show("web").next_try, None);
+    assert!(host.terminate());
+    host.secrets("web", &[("A", "1")]);
+    host.start();
+    wait(SOON, || host.show("web").status == Status::Active, || host.log());
+}
+
+#[test]
 fn a_session_that_closes_under_a_request_is_asked_again() {
     let host = Host::new();
     host.has("web", Collection::Closes);

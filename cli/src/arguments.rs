@@ -92,8 +92,8 @@ pub enum Verb {
     /// Look at all that a provision needs, and say how to mend it
     #[command(after_help = DOCTOR)]
     Doctor {
-        /// The file with the daemon's settings and credentials, looked at from outside
-        #[arg(long, value_name = "FILE", default_value = crate::init::PROVIDER)]
+        /// The file with settings and credentials, looked at from outside [default: where init makes it]
+        #[arg(long, value_name = "FILE", default_value = crate::init::PROVIDER, hide_default_value = true)]
         provider: PathBuf,
     },
     /// Print the completions of a shell

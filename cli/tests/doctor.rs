@@ -218,11 +218,11 @@ const BROKEN: &[(Break, &str, &str, &str)] = &[
     (
         |host| {
             fs::remove_file(host.path("bw"))?;
-            host.say("colibri-fetcher", &host.check("missing", "", "install bw: npm install"))
+            host.say("colibri-fetcher", &host.check("missing", "", "not there"))
         },
         "bw",
         "failure",
-        "install bw: npm install",
+        "npm install -g @bitwarden/cli",
     ),
     (
         |host| host.say("colibri-fetcher", &host.check("known-bad", "2026.4.0", "install 2026.8.0")),

@@ -68,6 +68,9 @@ impl FetcherUser {
     }
 }
 
+const INSTALL: &str =
+    "npm install -g @bitwarden/cli in a version that colibri was tested with, or name it in COLIBRI_BW";
+
 /// What `colibri-fetcher check` says.
 #[derive(Debug, Deserialize)]
 struct Check {
@@ -124,7 +127,7 @@ fn judge_bw(setup: &SetupView, user: &FetcherUser, check: &Check) -> Finding {
     match check.verdict.as_str() {
         "ok" if check.advice.is_empty() || check.node_version.is_some() => Finding::ok("bw", found),
         "ok" | "untested" => Finding::warning("bw", found, &check.advice),
-        "missing" => Finding::failure("bw", format!("no bw at {shown}"), &check.advice),
+        "missing" => Finding::failure("bw", format!("no bw at {shown}: {}", check.advice), INSTALL),
         _ => Finding::failure("bw", found, &check.advice),
     }
 }
@@ -139,6 +142,9 @@ fn judge_node(setup: &SetupView, user: &FetcherUser, check: &Check) -> Finding {
     };
     let shown = node.display();
     let Some(version) = &check.node_version else {
+        if check.verdict == "missing" && user.can("-x", node) {
+            return Finding::ok("Node", format!("{shown}, not asked for its version without a bw"));
+        }
         let found = format!("{} cannot run {shown}", user.name());
         let mend = format!("install Node 20 or newer where {} can run it", user.name());
         return Finding::failure("Node", found, mend);

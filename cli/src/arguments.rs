@@ -37,6 +37,12 @@ Exit status:
   0  nothing failed; there may be warnings
   1  at least one check failed";
 
+const REPORT: &str = "\
+The page needs no network. It holds names of tenants and items, and no values.
+
+Examples:
+  colibri report --html /root/colibri.html";
+
 const COMPLETIONS: &str = "\
 Examples:
   colibri completions bash > /usr/share/bash-completion/completions/colibri
@@ -95,6 +101,13 @@ pub enum Verb {
         /// The file with settings and credentials, looked at from outside [default: where init makes it]
         #[arg(long, value_name = "FILE", default_value = crate::init::PROVIDER, hide_default_value = true)]
         provider: PathBuf,
+    },
+    /// Write a page that shows tenants, provisions and the sandbox proof
+    #[command(after_help = REPORT)]
+    Report {
+        /// The file, which only its owner can read then
+        #[arg(long, value_name = "FILE")]
+        html: PathBuf,
     },
     /// Print the completions of a shell
     #[command(after_help = COMPLETIONS)]

@@ -5,6 +5,7 @@ mod arguments;
 mod doctor;
 mod failure;
 mod init;
+mod report;
 mod screen;
 mod wait;
 
@@ -37,6 +38,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Asked(asked) => ask(asked, &socket, json),
         Verb::Init { prefix, dry_run } => prepare(&init::Plan { prefix, dry_run }, json),
         Verb::Doctor { provider } => doctor::run(&socket, &provider, json),
+        Verb::Report { html } => report::run(&socket, &html),
         Verb::Completions { shell } => completions(shell),
     }
 }

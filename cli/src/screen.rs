@@ -317,7 +317,7 @@ fn status_lines(status: &StatusView) -> String {
 }
 
 /// A point in time, given in milliseconds since 1970, in UTC.
-fn moment(ms: u64) -> String {
+pub fn moment(ms: u64) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
     let seconds = i64::try_from(ms / 1000).unwrap_or_default();
     let moment = OffsetDateTime::from_unix_timestamp(seconds).ok();

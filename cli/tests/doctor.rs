@@ -3,18 +3,18 @@
 //! files, their modes and the fetcher's user are real, and in one test Node and
 //! the vault.
 
-use colibri_control::{Answer, Content, ErrorName, Fault, Reply, VERSION};
+#[path = "stand-ins/daemon.rs"]
+mod daemon;
+
+use colibri_control::{Answer, Content, ErrorName, Fault};
 use colibri_test_vault::{Fixture, Transport, Vault};
 use nix::unistd::{User, geteuid};
 use serde_json::{Value, json};
 use std::error::Error;
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -137,34 +137,16 @@ impl Host {
         Ok((String::from_utf8(run.stdout)?, run.status.code().ok_or("ended by a signal")?))
     }
 
-    /// A daemon for one client.
     fn daemon(&self) -> Outcome {
-        let listener = UnixListener::bind(self.path("s"))?;
-        let socket_mode = self.status["setup"]["socket-mode"].as_u64().unwrap_or(0o600);
-        mode(&self.path("s"), u32::try_from(socket_mode)?)?;
         let tell = |answer: Value| serde_json::from_value::<Answer>(answer).map(Content::Ok);
-        let status = tell(json!({ "status": self.status }))?;
-        let tenants = tell(json!({ "tenants": [self.tenant] }))?;
-        let vault = self.vault.clone();
-        thread::spawn(move || {
-            let serve = || -> Outcome {
-                let (stream, _) = listener.accept()?;
-                for line in BufReader::new(&stream).lines() {
-                    let asked: Value = serde_json::from_str(&line?)?;
-                    let content = match asked["verb"].as_str() {
-                        Some("status") => status.clone(),
-                        Some("list-tenants") => tenants.clone(),
-                        _ => vault.clone(),
-                    };
-                    let reply = Reply { v: VERSION, id: asked["id"].as_u64().ok_or("no id")?, content };
-                    writeln!(&stream, "{}", serde_json::to_string(&reply)?)?;
-                }
-                Ok(())
-            };
-            // Whatever fails here is a line of doctor's.
-            let _ = serve();
-        });
-        Ok(())
+        let answers = vec![
+            ("status", tell(json!({ "status": self.status }))?),
+            ("list-tenants", tell(json!({ "tenants": [self.tenant] }))?),
+            ("check-vault", self.vault.clone()),
+        ];
+        daemon::serve(&self.path("s"), answers)?;
+        let socket_mode = self.status["setup"]["socket-mode"].as_u64().unwrap_or(0o600);
+        mode(&self.path("s"), u32::try_from(socket_mode)?)
     }
 }
 

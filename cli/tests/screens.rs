@@ -149,7 +149,7 @@ fn not_found() -> Fault {
 #[test]
 fn help_names_every_verb_and_exit_status() -> Outcome {
     unanswered("help", &["--help"])?;
-    for verb in ["register-tenant", "doctor", "init", "completions"] {
+    for verb in ["register-tenant", "doctor", "init", "report", "completions"] {
         unanswered(&format!("help-{verb}"), &[verb, "--help"])?;
     }
     Ok(())

@@ -31,7 +31,10 @@ pub fn bw(view: &View, relay: u16) -> Result<(), Unconfined> {
             .add_rules(path_beneath_rules([&view.dir], AccessFs::from_all(KNOWN)))?
             .add_rules(path_beneath_rules(DEVICES, AccessFs::from_file(KNOWN)))?
             .add_rules(path_beneath_rules(&view.readable, AccessFs::from_read(KNOWN)))?
-            .add_rule(NetPort::new(relay, AccessNet::ConnectTcp))
+            .add_rule(NetPort::new(relay, AccessNet::ConnectTcp))?
+            // What bw is refused goes into the kernel's audit log, from Linux
+            // 6.15 on; by default only what this program is refused would.
+            .log_new_exec(true)
     })
 }
 

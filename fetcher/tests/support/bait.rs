@@ -57,6 +57,11 @@ impl Bait {
         self.dir.join("bw.js")
     }
 
+    /// Of the host's TCP socket that it may not reach.
+    pub fn port(&self) -> u16 {
+        self.tcp.local_addr().unwrap().port()
+    }
+
     /// Nobody came, and the victim lives.
     pub fn assert_untouched(&mut self) {
         assert!(self.tcp.accept().is_err() && self.udp.recv(&mut [0]).is_err());

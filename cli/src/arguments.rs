@@ -121,6 +121,9 @@ pub enum Verb {
 #[derive(Debug, Subcommand)]
 pub enum Asked {
     /// Register a tenant: a jail, and the collection that has its name
+    #[command(
+        after_help = "Examples:\n  colibri register-tenant web01 /usr/local/bastille/jails/web01/root\n  colibri register-tenant db01 /jails/db01/root databases --refresh 15m --on-change signal:HUP\n  colibri register-tenant www /jails/www/root --owner 80:80 --format dotenv"
+    )]
     RegisterTenant {
         /// The tenant: the jail's name
         tenant: String,
@@ -132,6 +135,9 @@ pub enum Asked {
         options: Box<Options>,
     },
     /// Change a tenant's settings; what is not named stays
+    #[command(
+        after_help = "Examples:\n  colibri update-tenant web01 --refresh 15m --expect API_TOKEN\n  colibri update-tenant web01 --fields=false"
+    )]
     UpdateTenant {
         /// The tenant
         tenant: String,
@@ -154,6 +160,7 @@ pub enum Asked {
         tenant: String,
     },
     /// Bring a tenant's secrets into its jail now
+    #[command(after_help = "Examples:\n  colibri provision web01\n  colibri provision --all")]
     #[command(group = clap::ArgGroup::new("which").required(true))]
     Provision {
         /// The tenant
@@ -164,6 +171,7 @@ pub enum Asked {
         all: bool,
     },
     /// What a jail manager calls before a jail's services start
+    #[command(after_help = "Examples:\n  colibri hook web01 /usr/local/bastille/jails/web01/root || true")]
     Hook {
         /// The jail's name
         jail_name: String,
@@ -171,6 +179,9 @@ pub enum Asked {
         jail_root: PathBuf,
     },
     /// Start a jail if needed, bring its secrets, then start an agent in it
+    #[command(
+        after_help = "Examples:\n  colibri spawn-agent --jail-name web01 --jail-root /jails/web01/root -- /bin/sh /agent.sh"
+    )]
     SpawnAgent {
         /// The jail's name
         #[arg(long)]
@@ -185,6 +196,7 @@ pub enum Asked {
     /// List agents
     ListAgents,
     /// Stop a jail's agent
+    #[command(after_help = "Examples:\n  colibri stop-agent web01 --remove-secrets")]
     StopAgent {
         /// The jail's name
         jail_name: String,
@@ -198,11 +210,13 @@ pub enum Asked {
         tenant: String,
     },
     /// Name the keys that a provision would add, remove or change
+    #[command(after_help = "Examples:\n  colibri diff web01")]
     Diff {
         /// The tenant
         tenant: String,
     },
     /// What was tried when, and what came of it
+    #[command(after_help = "Examples:\n  colibri history\n  colibri history web01 --limit 5 --json")]
     History {
         /// The tenant; without one, all
         tenant: Option<String>,
@@ -213,6 +227,7 @@ pub enum Asked {
     /// The daemon, its vault session and its tenants at a glance
     Status,
     /// Follow events until interrupted
+    #[command(after_help = "Examples:\n  colibri watch --json | jq .provision.outcome")]
     Watch,
 }
 

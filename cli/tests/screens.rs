@@ -149,7 +149,8 @@ fn not_found() -> Fault {
 #[test]
 fn help_names_every_verb_and_exit_status() -> Outcome {
     unanswered("help", &["--help"])?;
-    for verb in ["register-tenant", "doctor", "init", "report", "completions"] {
+    for verb in colibri_cli::command().get_subcommands() {
+        let verb = verb.get_name();
         unanswered(&format!("help-{verb}"), &[verb, "--help"])?;
     }
     Ok(())
@@ -214,6 +215,25 @@ fn an_agent_starts_though_its_secrets_failed() -> Outcome {
     let words = ["spawn-agent", "--jail-name", "web01", "--jail-root", ROOT, "--", "/bin/sh", "--json"];
     let asked = answered("spawn-agent-failed-soft", &words, spawned)?;
     assert_eq!(asked["command"], json!(["/bin/sh", "--json"]), "what follows -- is the agent's");
+    Ok(())
+}
+
+#[test]
+fn each_other_verb_has_its_screen() -> Outcome {
+    let one = || ok(json!({ "tenant": tenant("web01", None) }));
+    answered("register-tenant", &["register-tenant", "web01", ROOT], one()?)?;
+    let asked = answered("update-tenant", &["update-tenant", "web01", "--prefix", "P_"], one()?)?;
+    assert_eq!(asked["changes"], json!({ "prefix": "P_" }));
+    answered("destroy-tenant", &["destroy-tenant", "web01"], one()?)?;
+    answered("unregister-tenant", &["unregister-tenant", "web01"], vec![Content::Ok(Answer::Done)])?;
+    answered("stop-agent", &["stop-agent", "web01"], ok(json!({ "agent": agent() }))?)?;
+    let hook = json!({ "result": "provisioned", "warning": null, "provision": provision(None) });
+    answered("hook", &["hook", "web01", ROOT], ok(json!({ "hook": hook }))?)?;
+    let hook = json!({ "result": "no-tenant", "warning": null, "provision": null });
+    answered("hook-no-tenant", &["hook", "web09", ROOT], ok(json!({ "hook": hook }))?)?;
+    let history = json!({ "provisions": [provision(Some(not_found())), provision(None)] });
+    let asked = answered("history", &["history", "--limit", "2"], ok(history)?)?;
+    assert_eq!(asked["limit"], 2);
     Ok(())
 }
 

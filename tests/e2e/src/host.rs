@@ -358,7 +358,9 @@ pub fn checkout() -> PathBuf {
 fn stage(to: &Path) -> Result<()> {
     let version = std::env::var("COLIBRI_TEST_BW_VERSION").unwrap_or_else(|_| BW_VERSION.into());
     let built = std::env::current_exe()?;
-    let profile = built.ancestors().nth(2).context("no target directory")?;
+    // A test lies in the profile's `deps`, a program in the profile's directory.
+    let mut above = built.ancestors().skip(1);
+    let profile = above.find(|dir| !dir.ends_with("deps")).context("no target directory")?;
     let name = profile.file_name().context("no profile")?;
     let target = profile.parent().context("no target directory")?;
     let bw = checkout().join("target/bw").join(&version);

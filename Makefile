@@ -41,6 +41,13 @@ test: setup bw readers
 	COLIBRI_TEST_BIN="$${CARGO_TARGET_DIR:-$$(pwd)/target}/debug" \
 	    $(CARGO) test --workspace --locked --no-fail-fast
 
+# The tests that run bw, with each pinned version of it.
+test-bw: setup bw
+	$(CARGO) build --workspace --all-targets --locked
+	for version in tests/bw/*; do \
+	    COLIBRI_TEST_BW_VERSION=$${version##*/} $(CARGO) test --locked --no-fail-fast \
+	        -p colibri-fetcher -p colibri-e2e || exit 1; done
+
 fmt:
 	$(CARGO) fmt --all
 
@@ -87,5 +94,5 @@ clean:
 	$(CARGO) clean
 
 .NOTPARALLEL:
-.PHONY: all build install setup bw readers demo test fmt lint freebsd-check deny deb \
+.PHONY: all build install setup bw readers demo test test-bw fmt lint freebsd-check deny deb \
     packaging-check package-check book links sbom reproducible clean

@@ -88,6 +88,7 @@ fn what_bw_is_leads_to_a_name() {
     for (script, expected) in [
         ("", BwUnusable),
         ("#!/nonexistent/node\n", BwUnusable),
+        ("#!/usr/bin/env node\nconsole.log('2026.7.0')", BwUnusable),
         ("#!/usr/bin/env node\nprocess.exit(3)", BwCrashed),
         ("#!/usr/bin/env node\nprocess.kill(process.pid, 'SIGKILL')", BwCrashed),
         ("#!/usr/bin/env node\nrequire('./missing')", BwUnusable),

@@ -54,6 +54,17 @@ fn an_answer_that_is_none_has_a_name_and_the_next_request_is_answered() {
 }
 
 #[test]
+fn a_vault_that_locks_while_it_serves_is_opened_again_without_a_login() {
+    let place = Place::new();
+    let mut fetcher = Fetcher::start(&place, stand_in(&place));
+    let (done, pairs) = fetcher.fetch(request(1, "locked-once"));
+    assert!(pairs.is_some(), "{done:?}");
+    assert_eq!(done.steps.iter().filter(|(step, _)| step == "login").count(), 1, "{done:?}");
+    assert_eq!(done.steps.iter().filter(|(step, _)| step == "unlock").count(), 2, "{done:?}");
+    assert!(fetcher.close().success());
+}
+
+#[test]
 fn another_server_than_the_configured_one_is_refused() {
     let place = Place::new();
     let server = Some("https://vault.example/other".into());

@@ -11,7 +11,7 @@ const store = path.join(process.env.BITWARDENCLI_APPDATA_DIR, 'data.json');
 const args = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));
 const say = (data) => JSON.stringify({ success: true, data });
 const list = (data) => say({ object: 'list', data });
-const collections = ['good', 'empty-first', 'never-twice', 'garbage', 'cut', 'flood', 'hang', 'crash', 'stray']
+const collections = ['good', 'empty-first', 'never-twice', 'garbage', 'cut', 'flood', 'hang', 'crash', 'stray', 'locked-once']
 	.map((name) => ({ id: name, name }));
 const item = (name, collection) => ({
 	id: name, name, type: 1, collectionIds: [collection], passwordHistory: [], login: { password: 'value' },
@@ -27,6 +27,11 @@ const items = (collection, answer) => {
 		case 'never-twice': return answer.end(list([item('KEY_' + asked, collection)]));
 		case 'garbage': return answer.end('<html>');
 		case 'cut': return answer.end(good.slice(0, -2));
+		case 'locked-once':
+			if (fs.existsSync(store + '.was-locked')) return answer.end(good);
+			fs.writeFileSync(store + '.was-locked', '');
+			answer.statusCode = 400;
+			return answer.end('{"success":false,"message":"Vault is locked."}');
 		case 'hang': return undefined;
 		case 'crash': return process.exit(1);
 		case 'stray': return answer.end(list([item('KEY', collection), item('OTHER', 'good')]));

@@ -307,3 +307,17 @@ fn work_that_a_crash_cut_off_is_done_again() {
     host.start();
     wait(SOON, || host.show("web").status == Status::Active, || host.log());
 }
+
+#[test]
+fn the_vault_is_asked_whether_it_takes_the_credentials() {
+    const CHECK: &str = r#"{"verb":"check-vault"}"#;
+    let host = Host::new();
+    host.secrets("web", &[("A", "1")]);
+    host.say(CHECK).unwrap();
+    // Another session is opened instead of one that closes meanwhile.
+    host.has("", Collection::Closes);
+    host.say(CHECK).unwrap();
+    assert_eq!(host.sessions(), 2);
+    host.has("", Collection::Fails(ErrorName::BadCredentials));
+    assert_eq!(host.failure(CHECK), ErrorName::BadCredentials);
+}

@@ -46,6 +46,11 @@ impl FetcherUser {
         }
     }
 
+    /// Whether commands can be run as this user, or at least not as root.
+    pub fn can_be_had(&self) -> bool {
+        !geteuid().is_root() || self.user.as_ref().is_some_and(|user| !user.uid.is_root())
+    }
+
     /// A command as this user, where we may become it; it inherits nothing.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
@@ -84,6 +89,11 @@ struct Check {
 
 /// Looks at `bw` and Node, and gives the version of `bw`.
 pub fn bw(setup: &SetupView, user: &FetcherUser, findings: &mut Vec<Finding>) -> Option<String> {
+    if !user.can_be_had() {
+        let found = "not looked at: there is nobody but root to do it";
+        findings.push(Finding::warning("bw", found, "mend the fetcher's user first"));
+        return None;
+    }
     let output = user
         .command(&setup.fetcher)
         .arg("check")

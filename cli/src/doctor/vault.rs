@@ -33,7 +33,7 @@ pub fn reach(setup: &SetupView, user: &FetcherUser, bw: Option<&str>, findings: 
     let told = match ask(setup, user, url) {
         Ok(told) => told,
         Err(why) => {
-            let mend = "install Node where the fetcher's user can run it, and run doctor again";
+            let mend = "mend what is said of Node and of the fetcher's user, and run doctor again";
             findings.push(Finding::warning("vault", format!("{url} was not asked: {why}"), mend));
             return false;
         }
@@ -49,6 +49,9 @@ pub fn reach(setup: &SetupView, user: &FetcherUser, bw: Option<&str>, findings: 
 }
 
 fn ask(setup: &SetupView, user: &FetcherUser, url: &str) -> Result<Told, String> {
+    if !user.can_be_had() {
+        return Err("there is nobody but root to do it".into());
+    }
     let node = setup.node.as_ref().ok_or("there is no Node")?;
     let mut command = user.command(node);
     command.args(["-e", ASK, url]).env("PATH", &setup.path);

@@ -4,7 +4,7 @@
 use crate::answer::{self, Answer};
 use crate::classify;
 use crate::words::Failure;
-use colibri_control::ErrorName::{BwCrashed, LimitExceeded, VaultError, VaultTimeout};
+use colibri_control::ErrorName::{BwCrashed, LimitExceeded, VaultError, VaultTimeout, VaultUnreachable};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -85,7 +85,11 @@ impl Serve {
             None => String::new(),
         };
         match classify::failure(&said) {
-            Failure { name: VaultError, .. } => Failure::new(BwCrashed, message),
+            // It also complains of what it tries on its own, long before its
+            // end; whether the vault could be reached the relay knows.
+            Failure { name: VaultError | VaultUnreachable | VaultTimeout, .. } => {
+                Failure::new(BwCrashed, message)
+            }
             known => known,
         }
     }

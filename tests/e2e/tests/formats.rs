@@ -72,7 +72,40 @@ fn a_directory_of_files_is_provisioned_compared_and_removed() -> Result<()> {
     host.colibri_ok(&["update-tenant", "web", "--format", "dir"])?;
     host.colibri_ok(&["provision", "web"])?;
     ensure!(files(&target.join("secrets"))? == expected);
+    let elsewhere = host.jail("nowhere")?;
+    let elsewhere = elsewhere.to_str().context("a path that is not UTF-8")?;
+    host.colibri_ok(&["register-tenant", "nowhere", elsewhere])?;
+    ensure!(!host.colibri(&["provision", "nowhere"])?.status.success());
     host.colibri_ok(&["destroy-tenant", "web"])?;
     ensure!(names(&target)?.is_empty(), "{:?}", names(&target)?);
+    the_report_shows_what_the_database_holds(&host)?;
     host.stop()
+}
+
+/// A retry may come between two looks.
+fn the_report_shows_what_the_database_holds(host: &Host) -> Result<()> {
+    let file = host.path("report.html");
+    let before = provisions(host)?;
+    host.colibri_ok(&["report", "--html", file.to_str().context("a path that is not UTF-8")?])?;
+    let after = provisions(host)?;
+    let page = fs::read_to_string(file)?;
+    for outcome in ["written", "unchanged", "removed", "failed"] {
+        ensure!(before.iter().any(|(_, kept)| kept == outcome), "{before:?}");
+    }
+    let shown = |(number, outcome): &&(i64, String)| {
+        page.contains(&format!("class=\"mark {outcome}\" data-number=\"{number}\""))
+    };
+    ensure!(before.iter().all(|row| shown(&row)), "{before:?}");
+    ensure!(page.matches("data-number=").count() == after.iter().filter(shown).count(), "{after:?}");
+    for name in ["web", "nowhere"] {
+        ensure!(page.contains(&format!("data-tenant=\"{name}\"")), "the page lacks {name}");
+    }
+    Ok(())
+}
+
+fn provisions(host: &Host) -> Result<Vec<(i64, String)>> {
+    let database = rusqlite::Connection::open(host.path("state/tenants.db"))?;
+    let mut rows = database.prepare("SELECT number, outcome FROM provisions")?;
+    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -85,7 +85,7 @@ fn panel(svg: &mut String, left: f64, title: &str, points: &[Point], lines: &[Li
         let (across, up) = (x(mark), y(mark as f64));
         let right = left + WIDTH;
         writeln!(svg, "<path d=\"M{left} {up:.1}H{right}\" stroke=\"#ddd\"/>")?;
-        writeln!(svg, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{mark}</text>", left - 6.0, up + 4.0)?;
+        writeln!(svg, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{mark}</text>", left - 16.0, up + 4.0)?;
         writeln!(svg, "<text x=\"{across:.1}\" y=\"308\" text-anchor=\"middle\">{mark}</text>")?;
     }
     writeln!(svg, "<text x=\"{}\" y=\"328\" text-anchor=\"middle\">jails</text>", left + WIDTH / 2.0)?;

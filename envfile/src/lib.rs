@@ -149,15 +149,29 @@ fn obstacle(format: Format, key: &EnvKey, value: &str) -> Option<&'static str> {
 /// systemd refuses a whole file with a Unicode noncharacter in it.
 fn obstacle_env(value: &str) -> Option<&'static str> {
     let noncharacter = |c: char| matches!(c, '\u{FDD0}'..='\u{FDEF}') || u32::from(c) & 0xFFFE == 0xFFFE;
-    value.contains(noncharacter).then_some("a Unicode noncharacter")
+    (!value.is_ascii() && value.contains(noncharacter)).then_some("a Unicode noncharacter")
 }
+
+/// The bytes that no reader takes for anything but themselves: `[A-Za-z0-9]` and
+/// `_./:=@%+,-`.
+const HARMLESS: [bool; 256] = {
+    let (mut table, mut byte) = ([false; 256], 0_u8);
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'_' | b'.' | b'/' | b':' | b'=' | b'@' | b'%' | b'+' | b',' | b'-');
+        byte += 1;
+    }
+    table
+};
 
 /// Bare where every byte is harmless, single quotes where there is none inside,
 /// else double quotes: the one way that sh and systemd read alike. zsh takes
 /// `=ls`, in front or after a colon, for the path of ls.
 fn quote(text: &mut String, value: &str) {
-    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"_./:=@%+,-".contains(&byte);
-    if value.bytes().all(harmless) && !value.starts_with('=') && !value.contains(":=") {
+    if value.bytes().all(|byte| HARMLESS[usize::from(byte)])
+        && !value.starts_with('=')
+        && !value.contains(":=")
+    {
         text.push_str(value);
     } else if !value.contains('\'') {
         text.extend(["'", value, "'"]);

@@ -4,6 +4,7 @@
 
 use crate::Error;
 use crate::target::DIRECTORY;
+use colibri_ipc::MAX_PAIRS;
 use colibri_order::TEMPORARY;
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -15,8 +16,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, SystemTime};
 
-/// Most entries of a directory that are looked at.
+/// Most entries of the target directory that are looked at.
 const MAX_ENTRIES: usize = 65_536;
+/// Most leftovers of one run, and most entries of each; the next run goes on.
+/// Who owns the directory can make any number.
+const MAX_LEFTOVERS: usize = 256;
 /// How long a reader may take for a directory of files that was replaced.
 const GRACE: Duration = Duration::from_secs(10);
 /// Most directories that are kept for such readers.
@@ -52,8 +56,9 @@ impl Leftovers {
     /// # Errors
     /// When the directory cannot be listed.
     pub fn list(dir: &OwnedFd, name: &OsStr) -> Result<Self, Error> {
-        let names = names(dir).map_err(Error::write("cannot list the target directory"))?;
-        let mut all: Vec<_> = names.into_iter().filter_map(|name| look(dir, name)).collect();
+        let names = names(dir, MAX_ENTRIES).map_err(Error::write("cannot list the target directory"))?;
+        let found = names.into_iter().filter_map(|name| look(dir, name)).take(MAX_LEFTOVERS);
+        let mut all: Vec<_> = found.collect();
         all.sort_by_key(|leftover| leftover.made);
         // Each was replaced when the next was made.
         let (mut replaced, mut places) = (None, 0..KEPT);
@@ -100,17 +105,18 @@ fn look(dir: &OwnedFd, name: OsString) -> Option<Leftover> {
     let state = fstatat(dir, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
     let made = Duration::new(state.st_mtime.try_into().ok()?, state.st_mtime_nsec.try_into().ok()?);
     let files = match openat(dir, name.as_os_str(), DIRECTORY, Mode::empty()) {
-        Err(Errno::ENOTDIR | Errno::ELOOP) => None,
-        tree => Some(tree.and_then(|tree| names(&tree)).ok()?),
+        // A link: ELOOP or ENOTDIR on Linux, EMLINK on FreeBSD.
+        Err(Errno::ENOTDIR | Errno::ELOOP | Errno::EMLINK) => None,
+        tree => Some(tree.and_then(|tree| names(&tree, MAX_PAIRS + 1)).ok()?),
     };
     Some(Leftover { name, files, kept: false, made: SystemTime::UNIX_EPOCH + made })
 }
 
-fn names(dir: &OwnedFd) -> nix::Result<Vec<OsString>> {
+fn names(dir: &OwnedFd, most: usize) -> nix::Result<Vec<OsString>> {
     let mut listing = Dir::openat(dir, ".", DIRECTORY, Mode::empty())?;
     let name = |entry: nix::Result<nix::dir::Entry>| {
         entry.map(|entry| OsStr::from_bytes(entry.file_name().to_bytes()).to_owned())
     };
     let dots = |name: &OsString| name == "." || name == "..";
-    listing.iter().take(MAX_ENTRIES).map(name).filter(|name| !name.as_ref().is_ok_and(dots)).collect()
+    listing.iter().map(name).filter(|name| !name.as_ref().is_ok_and(dots)).take(most).collect()
 }

@@ -2,7 +2,8 @@
 //! is a single component, and no link is followed.
 
 use colibri_envfile::Document;
-use colibri_ipc::EnvKey;
+use colibri_ipc::Failure::LimitExceeded;
+use colibri_ipc::{EnvKey, MAX_PAIRS, MAX_VALUE};
 use colibri_order::{Format, Order, Verb};
 use colibri_sandbox::{Confined, DIRECTORY, Error, Leftovers, own};
 use nix::errno::Errno;
@@ -112,16 +113,19 @@ impl<'a> Store<'a> {
     pub fn pairs(&self) -> Result<BTreeMap<EnvKey, Vec<u8>>, Error> {
         let unread = Error::write("cannot read the file to compare with");
         if self.order.format != Format::Dir {
-            let text = content(self.dir, self.order.file.as_os_str()).map_err(unread)?;
+            let text = content(self.dir, self.order.file.as_os_str(), MAX_COMPARED).map_err(unread)?;
             let text = String::from_utf8_lossy(&text);
-            let pairs = colibri_envfile::pairs(self.order.format, &text).into_iter();
-            return Ok(pairs.map(|(key, value)| (key, value.into())).collect());
+            let pairs = colibri_envfile::pairs(self.order.format, &text);
+            if pairs.len() > MAX_PAIRS {
+                return Err(Error::new(LimitExceeded, "the file in the jail has more than 1,024 keys"));
+            }
+            return Ok(pairs.into_iter().map(|(key, value)| (key, value.into())).collect());
         }
         let Some((tree, files)) = self.leftovers.current() else { return Ok(BTreeMap::new()) };
         let tree = openat(self.dir, tree, DIRECTORY, Mode::empty()).map_err(&unread)?;
         let keys = files.iter().filter_map(|name| EnvKey::try_from(name.to_str()?.to_owned()).ok());
-        keys.map(|key| content(&tree, OsStr::new(key.as_str())).map(|value| (key, value)).map_err(&unread))
-            .collect()
+        let value = |key: &EnvKey| content(&tree, OsStr::new(key.as_str()), MAX_VALUE).map_err(&unread);
+        keys.map(|key| value(&key).map(|value| (key, value))).collect()
     }
 
     /// Whether a put would change nothing. A doubt is a no.
@@ -249,7 +253,7 @@ fn continues(file: &OwnedFd, text: &str) -> nix::Result<()> {
 }
 
 /// The whole file; nothing, if it is no regular one.
-fn content(dir: &OwnedFd, name: &OsStr) -> nix::Result<Vec<u8>> {
+fn content(dir: &OwnedFd, name: &OsStr, most: usize) -> nix::Result<Vec<u8>> {
     let (mut content, mut part) = (Vec::new(), [0; 16 * 1024]);
     if !regular(dir, name) {
         return Ok(content);
@@ -258,7 +262,7 @@ fn content(dir: &OwnedFd, name: &OsStr) -> nix::Result<Vec<u8>> {
     loop {
         match read(&file, &mut part) {
             Ok(0) => return Ok(content),
-            Ok(_) if content.len() > MAX_COMPARED => return Err(Errno::EFBIG),
+            Ok(count) if content.len() + count > most => return Err(Errno::EFBIG),
             Ok(count) => content.extend_from_slice(&part[..count]),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),

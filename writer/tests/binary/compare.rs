@@ -84,6 +84,15 @@ fn a_file_that_is_too_large_is_not_read_whole() {
 }
 
 #[test]
+fn a_file_of_more_keys_than_ours_is_an_error() {
+    let mut jail = Jail::new();
+    jail.order.verb = Verb::Compare;
+    let lines: String = (0..2000).map(|number| format!("K{number}=\n")).collect();
+    fs::write(jail.file(), lines).unwrap();
+    jail.put(&one("v")).failed(Failure::LimitExceeded, "more than 1,024 keys");
+}
+
+#[test]
 fn a_comparison_has_no_right_to_change_anything() {
     if !root("a file of another user's in a directory of root's") {
         return;

@@ -147,6 +147,21 @@ fn what_a_killed_writer_left_is_removed() {
 }
 
 #[test]
+fn a_jail_full_of_leftovers_costs_some_runs_and_no_more() {
+    let jail = tree();
+    for number in 0..600 {
+        let left = jail.dir().join(format!(".colibri-{number}.tmp"));
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("A"), "").unwrap();
+    }
+    for _ in 0..4 {
+        jail.put(&wire(&[("A", "1")]));
+        contains(&jail, &[("A", "1")]);
+    }
+    assert!(jail.names().len() <= 2 + 64, "{} entries", jail.names().len());
+}
+
+#[test]
 fn what_a_link_in_the_jail_leads_to_is_not_touched() {
     let jail = tree();
     let outside = jail.outside();

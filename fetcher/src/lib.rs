@@ -2,6 +2,7 @@
 //! for collections. The daemon uses only [`words`].
 
 mod answer;
+mod attempts;
 mod belief;
 mod cage;
 mod check;

@@ -2,6 +2,7 @@
 //! itself, then starts and kills `bw` as the fetcher asks, one at a time. It
 //! ends when the fetcher does, and the cage with it.
 
+use crate::attempts;
 use crate::confine;
 use crate::wire::Wire;
 use colibri_ipc::Secret;
@@ -82,6 +83,9 @@ pub async fn run() -> anyhow::Result<()> {
             return Ok(wire.send(&FromWarden::Unconfined(error.to_string()), &[]).await?);
         }
         tracing::warn!(%error, "bw is not confined");
+    }
+    if let Err(error) = attempts::record(&view, port) {
+        tracing::warn!(%error, "what bw tries and may not cannot be recorded here");
     }
     wire.send(&FromWarden::Ready, &[listener.as_fd()]).await?;
     drop(listener);

@@ -41,8 +41,11 @@ fn a_hostile_bw_reaches_nothing() {
     ];
     assert_eq!(found["environment"], json!(names));
     bait.assert_untouched();
-    // The rest ends in the kernel: docs/threat-model.md says what is recorded.
     let log = place.log();
+    for tried in bait.attempts() {
+        let recorded = |line: &&str| line.contains("refused") && line.ends_with(&format!(" tried={tried}"));
+        assert!(log.lines().any(|line| recorded(&line)), "{tried}\n{log}");
+    }
     for asked in ["CONNECT example.com:443".to_owned(), format!("CONNECT localhost:{}", bait.port())] {
         let refused = |line: &&str| line.contains(&asked) && line.contains("refused");
         assert!(log.lines().any(|line| refused(&line)), "{asked}\n{log}");
@@ -134,4 +137,9 @@ fn the_fetcher_and_bw_are_confined_while_a_session_is_open() {
     let files: Vec<_> = fds.filter(|to| to.is_absolute() && !to.starts_with("/dev")).collect();
     assert!(files.is_empty(), "{files:?}");
     assert!(fetcher.close().success());
+    // At the unlock, 2026.9.0 asks for the vault's name itself, past the proxy.
+    let log = place.log();
+    let tried: Vec<_> = log.lines().filter_map(|line| line.split_once(" tried=")).collect();
+    let passing = |tried: &str| tried.starts_with("ask the name server") || tried.ends_with("/nscd/socket");
+    assert!(tried.iter().all(|(_, tried)| driver::version() != "2026.8.0" && passing(tried)), "{log}");
 }

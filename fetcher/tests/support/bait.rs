@@ -62,6 +62,29 @@ impl Bait {
         self.tcp.local_addr().unwrap().port()
     }
 
+    /// What the log has to say of each attempt.
+    pub fn attempts(&self) -> Vec<String> {
+        let here = self.dir.parent().unwrap().display();
+        let (tcp, udp) = (self.port(), self.udp.local_addr().unwrap().port());
+        let victim = self.victim.id();
+        vec![
+            format!("reach 127.0.0.1 port {tcp}"),
+            "reach 192.0.2.1 port 443".into(),
+            format!("reach 127.0.0.1 port {udp}"),
+            "ask the name server 127.0.0.1 port 53".into(),
+            format!("reach the Unix socket {here}/socket"),
+            format!("reach the Unix socket @colibri-test-{tcp}"),
+            "open /etc/passwd".into(),
+            format!("open {here}/secret"),
+            format!("open {here}"),
+            format!("open /proc/{}/cmdline", std::process::id()),
+            format!("send signal 9 to process {victim}"),
+            format!("write to {here}/target"),
+            format!("write to {here}/node_modules/bw.js"),
+            "write to /x".into(),
+        ]
+    }
+
     /// Nobody came, and the victim lives.
     pub fn assert_untouched(&mut self) {
         assert!(self.tcp.accept().is_err() && self.udp.recv(&mut [0]).is_err());

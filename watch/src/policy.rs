@@ -1,0 +1,241 @@
+//! What is `bw`'s to do, decided without asking the system.
+
+use crate::call::{Address, Place, Request, Use};
+use crate::listener::Answer;
+use nix::libc;
+use std::ffi::OsStr;
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+/// What Node and the C library look for at each start, and find or not. Nothing
+/// in it is worth a line, and none of it is a user's.
+const QUIET: [&str; 20] = [
+    "/etc/host.conf",
+    "/etc/hosts",
+    "/etc/ld.so.preload",
+    "/etc/localtime",
+    "/etc/netsvc.conf",
+    "/etc/nsswitch.conf",
+    "/etc/resolv.conf",
+    "/etc/ssl/openssl.cnf",
+    "/etc/svc.conf",
+    "/etc/timezone",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/proc/self/cgroup",
+    "/proc/self/maps",
+    "/proc/sys/vm/overcommit_memory",
+    "/proc/version",
+    "/sys/devices/system/cpu",
+    "/sys/fs/cgroup",
+    "/usr/share/locale",
+    "/usr/share/zoneinfo",
+];
+/// What every program may open.
+const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/full"];
+
+/// What `bw` may do, as it was told to the kernel, too.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Its working directory, and the only one that it may write to.
+    pub dir: PathBuf,
+    /// What it may read and run.
+    pub readable: Vec<PathBuf>,
+    /// The relay's port on the loopback.
+    pub relay: u16,
+}
+
+/// What becomes of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What is recorded, if anything.
+    pub tried: Option<String>,
+    /// What the thread is told.
+    pub answer: Answer,
+}
+
+impl Policy {
+    /// Decides; `thread` asked.
+    pub fn judge(&self, request: &Request, thread: i32) -> Verdict {
+        match request {
+            Request::Files(wanted, places) => {
+                let outside = places.iter().find(|place| !self.covers(*wanted, place));
+                let tried = outside
+                    .map(|place| format!("{} {}", verb(*wanted), shown(place.path.as_os_str().as_bytes())));
+                Verdict { tried, answer: Answer::Continue }
+            }
+            Request::Reach(address) => self.reach(address),
+            Request::Family(family) => {
+                refused(format!("make a socket of family {family}"), libc::EAFNOSUPPORT)
+            }
+            Request::Signal { process, signal } if *process != thread => Verdict {
+                tried: Some(format!("send signal {signal} to process {process}")),
+                answer: Answer::Continue,
+            },
+            Request::Never(call) => refused(format!("call {call}"), libc::EPERM),
+            Request::Signal { .. } | Request::Nothing => FINE,
+        }
+    }
+
+    fn reach(&self, address: &Address) -> Verdict {
+        let local = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let what = match address {
+            Address::Harmless => return FINE,
+            Address::Internet(ip, port) if *ip == local && *port == self.relay => return FINE,
+            Address::Internet(ip, 53) => format!("ask the name server {ip} port 53"),
+            Address::Internet(ip, port) => format!("reach {ip} port {port}"),
+            Address::Unix(path) => format!("reach the Unix socket {}", unix(path)),
+            Address::Other(family) => format!("reach an address of family {family}"),
+        };
+        refused(what, libc::EACCES)
+    }
+
+    fn covers(&self, wanted: Use, place: &Place) -> bool {
+        let up = place.path.components().any(|part| part == Component::ParentDir);
+        if place.beneath && place.path.is_relative() {
+            // What it is beneath was opened before, and recorded if it had to be.
+            return !up;
+        }
+        let path = plain(&self.dir.join(&place.path));
+        let own = path.starts_with(&self.dir);
+        let device = DEVICES.iter().any(|base| path.starts_with(base));
+        let readable = self.readable.iter().any(|base| path.starts_with(base));
+        let quiet = QUIET.iter().any(|base| path.starts_with(base)) || self.belongs(&path);
+        match wanted {
+            Use::Write => own || device,
+            Use::Read | Use::Enter => own || device || readable || quiet,
+            Use::Run => own || readable,
+        }
+    }
+
+    /// Node looks for a package.json in every directory above a script.
+    fn belongs(&self, path: &Path) -> bool {
+        path.file_name() == Some(OsStr::new("package.json"))
+            && path.parent().is_some_and(|dir| self.readable.iter().any(|base| base.starts_with(dir)))
+    }
+}
+
+/// It is let through, and nobody hears of it.
+pub const FINE: Verdict = Verdict { tried: None, answer: Answer::Continue };
+
+fn refused(what: String, error: i32) -> Verdict {
+    Verdict { tried: Some(what), answer: Answer::Refuse(error) }
+}
+
+fn verb(wanted: Use) -> &'static str {
+    match wanted {
+        Use::Read => "open",
+        Use::Write => "write to",
+        Use::Run => "run",
+        Use::Enter => "go to",
+    }
+}
+
+/// Without `.` and `..`, as far as names alone tell.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+/// A Unix socket's name: up to the zero byte that ends it; one without a path
+/// begins with one.
+fn unix(name: &[u8]) -> String {
+    let (mark, name) = match name.split_first() {
+        Some((0, rest)) => ("@", rest),
+        _ => ("", name),
+    };
+    let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+    let mut text = mark.to_owned();
+    let _infallible = write!(text, "{}", shown(name.get(..end).unwrap_or_default()));
+    text
+}
+
+/// Nothing in it can forge another line of the log.
+fn shown(bytes: &[u8]) -> String {
+    const MOST: usize = 200;
+    let text = String::from_utf8_lossy(bytes);
+    let kept: String = text.chars().take(MOST).collect();
+    kept.escape_debug().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> Policy {
+        let readable = ["/usr/lib", "/opt/bw/node_modules", "/usr/bin/node"];
+        Policy { dir: "/run/own".into(), readable: readable.map(PathBuf::from).into(), relay: 4000 }
+    }
+
+    fn tried(request: Request) -> Option<String> {
+        policy().judge(&request, 7).tried
+    }
+
+    fn file(wanted: Use, path: &str) -> Request {
+        Request::Files(wanted, vec![Place { path: path.into(), beneath: false }])
+    }
+
+    #[test]
+    fn what_bw_needs_is_not_recorded() {
+        for (wanted, path) in [
+            (Use::Write, "data.json"),
+            (Use::Write, "/run/own/data.json"),
+            (Use::Read, "/usr/lib/libc.so.6"),
+            (Use::Run, "/usr/bin/node"),
+            (Use::Read, "/opt/package.json"),
+            (Use::Read, "/dev/urandom"),
+            (Use::Write, "/dev/null"),
+        ] {
+            assert_eq!(tried(file(wanted, path)), None, "{path}");
+        }
+        let relay = Address::Internet(Ipv4Addr::LOCALHOST.into(), 4000);
+        assert_eq!(policy().judge(&Request::Reach(relay), 7), FINE);
+        assert_eq!(tried(Request::Signal { process: 7, signal: 15 }), None);
+    }
+
+    #[test]
+    fn what_is_outside_is_recorded_whatever_its_spelling() {
+        for (wanted, path, expected) in [
+            (Use::Read, "/etc/passwd", "open /etc/passwd"),
+            (Use::Read, "../../etc/passwd", "open ../../etc/passwd"),
+            (Use::Read, "/run/own/../x", "open /run/own/../x"),
+            (Use::Read, "/run/owner", "open /run/owner"),
+            (Use::Write, "/usr/lib/x", "write to /usr/lib/x"),
+            (Use::Run, "/bin/sh", "run /bin/sh"),
+            (Use::Enter, "/", "go to /"),
+            (Use::Read, "/home/\n", "open /home/\\n"),
+        ] {
+            assert_eq!(tried(file(wanted, path)).as_deref(), Some(expected));
+        }
+        let beneath =
+            |path: &str| Request::Files(Use::Read, vec![Place { path: path.into(), beneath: true }]);
+        assert_eq!(tried(beneath("x/y")), None);
+        assert_eq!(tried(beneath("x/../../y")).as_deref(), Some("open x/../../y"));
+        assert_eq!(tried(beneath("/etc/passwd")).as_deref(), Some("open /etc/passwd"));
+    }
+
+    #[test]
+    fn no_address_but_the_relays_is_let_through() {
+        let local = IpAddr::from(Ipv4Addr::LOCALHOST);
+        for (address, expected) in [
+            (Address::Internet(local, 4001), "reach 127.0.0.1 port 4001"),
+            (Address::Internet([192, 0, 2, 1].into(), 4000), "reach 192.0.2.1 port 4000"),
+            (Address::Internet(local, 53), "ask the name server 127.0.0.1 port 53"),
+            (Address::Unix(b"/run/x\0\0".to_vec()), "reach the Unix socket /run/x"),
+            (Address::Unix(b"\0hidden\0\0".to_vec()), "reach the Unix socket @hidden"),
+            (Address::Other(40), "reach an address of family 40"),
+        ] {
+            let verdict = policy().judge(&Request::Reach(address), 7);
+            assert_eq!(verdict, refused(expected.into(), libc::EACCES));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The kernel's notices for real: what is let through, what is refused, and
+//! what of it is in the log. In a thread of its own, because it is for good.
+#![cfg(target_os = "linux")]
+
+use colibri_watch::{Policy, start};
+use nix::libc;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use std::io::{Error, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().map_err(|_| Error::other("poisoned"))?.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn number<T>(result: std::io::Result<T>) -> Option<i32> {
+    result.err().and_then(|error| error.raw_os_error())
+}
+
+#[test]
+fn what_is_started_is_watched_and_the_starter_is_not() {
+    let log = Log::default();
+    let writer = log.clone();
+    tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
+    let dir = tempfile::tempdir().unwrap();
+    let relay = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let unix = dir.path().join("socket");
+    let _unix = UnixListener::bind(&unix).unwrap();
+    let (relay, other) = (relay.local_addr().unwrap(), other.local_addr().unwrap());
+    let policy = Policy {
+        dir: dir.path().to_owned(),
+        readable: ["/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache"].map(PathBuf::from).into(),
+        relay: relay.port(),
+    };
+    let again = policy.clone();
+    let watched = move || {
+        start(policy).unwrap();
+        assert_eq!(number(start(again)), Some(libc::EBUSY));
+        assert!(TcpStream::connect(other).is_ok(), "the starter itself");
+        let child = Command::new("/bin/cat").arg("/etc/passwd").env_clear().output().unwrap();
+        assert!(child.status.success(), "the kernel lets this one through: {child:?}");
+        let thread = std::thread::spawn(move || {
+            assert!(TcpStream::connect(relay).is_ok());
+            assert_eq!(number(TcpStream::connect(other)), Some(libc::EACCES));
+            assert_eq!(number(udp.send_to(b"x", other)), Some(libc::EACCES));
+            assert_eq!(number(UnixStream::connect(&unix)), Some(libc::EACCES));
+            let vsock = socket(AddressFamily::Vsock, SockType::Stream, SockFlag::empty(), None);
+            assert_eq!(number(vsock.map_err(Error::from)), Some(libc::EAFNOSUPPORT));
+            let unshared = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS);
+            assert_eq!(number(unshared.map_err(Error::from)), Some(libc::EPERM));
+            assert!(std::fs::write(dir.path().join("x"), "x").is_ok());
+        });
+        thread.join().unwrap();
+    };
+    std::thread::spawn(watched).join().unwrap();
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let tried: Vec<_> = log.lines().filter_map(|line| Some(line.split_once(" tried=")?.1)).collect();
+    let (reach, unix) = (format!("reach {} port {}", other.ip(), other.port()), tried.get(2).copied());
+    assert_eq!(tried[..2], ["open /etc/passwd", &reach]);
+    assert!(
+        unix.is_some_and(|line| line.starts_with("reach the Unix socket /") && line.ends_with("/socket"))
+    );
+    assert_eq!(tried[3..], ["make a socket of family 40", "call unshare"]);
+}

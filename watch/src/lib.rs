@@ -27,6 +27,8 @@ use std::sync::mpsc;
 pub fn start(policy: Policy) -> Result<()> {
     let program = filter::program().map_err(Error::other)?;
     let (hand, take) = mpsc::sync_channel::<Listener>(1);
+    // Orphans stay below this process: Yama lets it read their memory only then.
+    nix::sys::prctl::set_child_subreaper(true)?;
     let own = nix::unistd::gettid().as_raw();
     // Begun before the filter is there, so that it is free of it.
     std::thread::Builder::new().name("watch".into()).spawn(move || {

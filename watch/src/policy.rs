@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// What Node and the C library look for at each start, and find or not. Nothing
 /// in it is worth a line, and none of it is a user's.
-const QUIET: [&str; 20] = [
+const QUIET: [&str; 25] = [
     "/etc/host.conf",
     "/etc/hosts",
     "/etc/ld.so.preload",
@@ -23,13 +23,18 @@ const QUIET: [&str; 20] = [
     "/etc/svc.conf",
     "/etc/timezone",
     "/proc/cpuinfo",
+    "/proc/loadavg",
     "/proc/meminfo",
-    "/proc/self/cgroup",
-    "/proc/self/maps",
+    "/proc/self",
+    "/proc/stat",
+    "/proc/sys/kernel",
     "/proc/sys/vm/overcommit_memory",
+    "/proc/uptime",
     "/proc/version",
+    "/proc/version_signature",
     "/sys/devices/system/cpu",
     "/sys/fs/cgroup",
+    "/sys/kernel/mm/transparent_hugepage",
     "/usr/share/locale",
     "/usr/share/zoneinfo",
 ];

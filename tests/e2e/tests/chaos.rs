@@ -7,8 +7,9 @@
 //! COLIBRI_FULL=1 cargo test -p colibri-e2e --test chaos -- --nocapture
 //! ```
 //!
-//! `COLIBRI_SEED` repeats a run. Not among the faults is what nobody can tell
-//! from a true answer (an empty collection, a refused password).
+//! `COLIBRI_SEED` repeats a run. Not among the faults is what only an operator
+//! can heal (refused credentials, a client that is too old), nor what nobody can
+//! tell from a true answer (an empty collection).
 
 use anyhow::{Context, Result, ensure};
 use colibri_control::{Answer, Outcome, Provision, Request};
@@ -85,14 +86,26 @@ fn misbehave(vault: &Vault, extent: &Extent, random: &mut StdRng) -> Result<Stri
         Fault::Status(500),
         Fault::HugeBody(4_000_000),
     ];
+    // What a server says that is up, and not well.
+    const ANSWERS: [(Route, Fault); 4] = [
+        (Route::Sync, Fault::KeepCollections(0)),
+        (Route::Sync, Fault::KeepCollections(5)),
+        (Route::Sync, Fault::Unauthorized),
+        (Route::RevisionDate, Fault::Unauthorized),
+    ];
     const TRANSPORTS: [Transport; 4] =
         [Transport::Refuse, Transport::Hang, Transport::Close, Transport::Untrusted];
     vault.heal_all();
     vault.limit_logins(None);
-    Ok(match random.random_range(0..10) {
-        0..5 => {
-            let (route, fault) =
-                (ROUTES[random.random_range(0..ROUTES.len())], FAULTS[random.random_range(0..FAULTS.len())]);
+    Ok(match random.random_range(0..12) {
+        choice @ (0..5 | 10..) => {
+            let (route, fault) = match choice {
+                10.. => ANSWERS[random.random_range(0..ANSWERS.len())],
+                _ => {
+                    let fault = FAULTS[random.random_range(0..FAULTS.len())];
+                    (ROUTES[random.random_range(0..ROUTES.len())], fault)
+                }
+            };
             let times = if random.random() { Times::Always } else { Times::Next(1) };
             vault.fault(route, fault, times);
             format!("{route:?} {fault:?} {times:?}")
@@ -107,8 +120,13 @@ fn misbehave(vault: &Vault, extent: &Extent, random: &mut StdRng) -> Result<Stri
             "expired tokens".into()
         }
         8 if extent.limits_logins => {
-            vault.limit_logins(Some(LoginLimit { burst: 0, period: Duration::from_secs(60) }));
-            "limited logins".into()
+            if random.random() {
+                vault.limit_logins(Some(LoginLimit { burst: 0, period: Duration::from_secs(60) }));
+                "limited logins".into()
+            } else {
+                vault.fault(Route::Token, Fault::SlowDown, Times::Next(1));
+                "limited logins, as in the cloud".into()
+            }
         }
         _ => {
             let tenant = random.random_range(0..extent.provisions);

@@ -16,7 +16,7 @@ pub struct Bait {
     udp: UdpSocket,
     tcp: TcpListener,
     unix: UnixListener,
-    nameless: UnixListener,
+    nameless: [UnixListener; 2],
     victim: Child,
 }
 
@@ -33,10 +33,11 @@ impl Bait {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let abstract_name = format!("colibri-test-{}", tcp.local_addr().unwrap().port());
         let unix = UnixListener::bind(here.join("socket")).unwrap();
-        // Node fills such a name up with zeros.
+        // Node fills such a name up with zeros, before its version 22.
         let mut padded = abstract_name.clone().into_bytes();
         padded.resize(107, 0);
-        let nameless = UnixListener::bind_addr(&SocketAddr::from_abstract_name(padded).unwrap()).unwrap();
+        let nameless = [padded, abstract_name.clone().into_bytes()]
+            .map(|name| UnixListener::bind_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap());
         let victim = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
         let plan = json!({
             "tcp": tcp.local_addr().unwrap().port(), "udp": udp.local_addr().unwrap().port(),
@@ -45,7 +46,7 @@ impl Bait {
             "control": here.join("control.json"),
         });
         fs::write(dir.join("plan.json"), plan.to_string()).unwrap();
-        for socket in [&unix, &nameless] {
+        for socket in nameless.iter().chain([&unix]) {
             socket.set_nonblocking(true).unwrap();
         }
         tcp.set_nonblocking(true).unwrap();
@@ -88,7 +89,7 @@ impl Bait {
     /// Nobody came, and the victim lives.
     pub fn assert_untouched(&mut self) {
         assert!(self.tcp.accept().is_err() && self.udp.recv(&mut [0]).is_err());
-        assert!(self.unix.accept().is_err() && self.nameless.accept().is_err());
+        assert!(self.unix.accept().is_err() && self.nameless.iter().all(|it| it.accept().is_err()));
         assert!(self.victim.try_wait().unwrap().is_none());
     }
 

@@ -11,7 +11,8 @@ use crate::words::{Failure, Vault};
 use colibri_control::ErrorName::{BwCrashed, SandboxUnavailable, VaultTimeout};
 use colibri_ipc::Secret;
 use rustix::process::{Pid, Signal, kill_process_group};
-use std::io::{Error, PipeReader};
+use std::io::{Error, ErrorKind, PipeReader};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -49,9 +50,14 @@ pub struct Cage {
     run: u64,
 }
 
-/// The cage's outermost process; killed with all that is in it when dropped.
+/// Who ends the cage.
 #[derive(Debug)]
-pub struct Keeper(Child);
+pub enum Keeper {
+    /// Ours: the outermost process, killed with all that is in it when dropped.
+    Own(Child),
+    /// The daemon's: its warden ends when this socket does, and `bw` with it.
+    Given(UnixStream),
+}
 
 /// What a command wrote, and whether it ended well.
 #[derive(Debug)]
@@ -65,7 +71,8 @@ pub struct Output {
 }
 
 impl Cage {
-    /// Makes the cage and confines what is in it.
+    /// Makes the cage and confines what is in it. Where the daemon has made one,
+    /// as on FreeBSD, `warden` is the socket to its warden.
     ///
     /// # Errors
     /// `SandboxUnavailable`, unless the vault's settings say to do without.
@@ -74,13 +81,23 @@ impl Cage {
         server: &Server,
         program: &Program,
         dir: &Path,
+        warden: Option<OwnedFd>,
     ) -> Result<(Self, Keeper), Failure> {
         let mut readable = program.readable.clone();
         readable.extend(vault.ca_file.clone());
         let view = View { dir: dir.to_owned(), readable, insecure: vault.insecure_no_sandbox };
-        let (near, far) = UnixStream::pair().map_err(|error| unavailable(&error))?;
-        let keeper = spawn(vault, &view, far).map_err(|error| unavailable(&error))?;
-        let wire = Wire::new(near.into()).map_err(|error| unavailable(&error))?;
+        let (near, keeper) = match warden {
+            Some(socket) => {
+                let socket = UnixStream::from(socket);
+                let end = socket.try_clone().map_err(|error| unavailable(&error))?;
+                (socket.into(), Keeper::Given(end))
+            }
+            None => {
+                let (near, far) = UnixStream::pair().map_err(|error| unavailable(&error))?;
+                (near.into(), spawn(vault, &view, far).map_err(|error| unavailable(&error))?)
+            }
+        };
+        let wire = Wire::new(near).map_err(|error| unavailable(&error))?;
         let mut inbox = wire.inbox(MAX_WORD);
         wire.send(&ToWarden::Confine(view), &[]).await.map_err(|error| unavailable(&error))?;
         let ready = timeout(PATIENCE, inbox.recv()).await.ok().flatten();
@@ -94,7 +111,7 @@ impl Cage {
         })?;
         let trouble = relay::open(listener.into(), server.clone()).map_err(|error| unavailable(&error))?;
         let env = environment(vault, program, dir);
-        let (argv, top) = (program.argv.clone(), keeper.0.id());
+        let (argv, top) = (program.argv.clone(), keeper.pid());
         Ok((Self { wire, inbox, trouble, argv, env, top, run: 0 }, keeper))
     }
 
@@ -154,7 +171,8 @@ impl Cage {
         relay::take(&self.trouble)
     }
 
-    /// The memory of all that is in it, in KiB, where the system says it.
+    /// The memory of all that is in it, in KiB, where the system says it; not
+    /// of a cage that the daemon made.
     pub async fn memory(&self) -> Option<u64> {
         memory::of(self.top?).await
     }
@@ -194,30 +212,50 @@ impl Cage {
 }
 
 impl Keeper {
-    /// Waits for the cage's end, which is nobody's wish.
-    pub async fn ended(&mut self) {
-        if let Err(error) = self.0.wait().await {
+    /// Ends the cage and all that is in it, and waits for that.
+    pub async fn close(mut self) {
+        self.end();
+        let ended = match &mut self {
+            Self::Own(child) => child.wait().await.map(drop),
+            Self::Given(socket) => match socket.try_clone() {
+                Ok(socket) => {
+                    timeout(PATIENCE, hung_up(socket)).await.unwrap_or_else(|late| Err(late.into()))
+                }
+                Err(error) => Err(error),
+            },
+        };
+        if let Err(error) = ended {
             tracing::error!(%error, "cannot wait for the cage");
         }
     }
 
-    /// Kills the cage and all that is in it, and reaps it.
-    pub async fn close(mut self) {
-        self.kill();
-        self.ended().await;
+    fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Own(child) => child.id(),
+            Self::Given(_) => None,
+        }
     }
 
-    fn kill(&self) {
-        let pid = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(error) = pid.and_then(|pid| kill_process_group(pid, Signal::KILL).err()) {
-            tracing::error!(%error, "cannot kill the cage");
+    fn end(&self) {
+        let ended = match self {
+            Self::Own(_) => {
+                let pid = self.pid().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+                pid.map_or(Ok(()), |pid| kill_process_group(pid, Signal::KILL).map_err(Error::from))
+            }
+            Self::Given(socket) => socket.shutdown(Shutdown::Write),
+        };
+        match ended {
+            // The warden was first.
+            Err(error) if error.kind() == ErrorKind::NotConnected => {}
+            Err(error) => tracing::error!(%error, "cannot end the cage"),
+            Ok(()) => {}
         }
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.kill();
+        self.end();
     }
 }
 
@@ -227,7 +265,13 @@ fn spawn(vault: &Vault, view: &View, stdin: UnixStream) -> std::io::Result<Keepe
     command.arg(WARDEN).env_clear().envs(std::env::var_os("COLIBRI_LOG").map(|level| ("COLIBRI_LOG", level)));
     command.process_group(0).kill_on_drop(true);
     command.stdin(OwnedFd::from(stdin)).stdout(Stdio::null());
-    command.spawn().map(Keeper)
+    command.spawn().map(Keeper::Own)
+}
+
+/// Returns when the warden has closed its end, which is when it has ended.
+async fn hung_up(socket: UnixStream) -> std::io::Result<()> {
+    let mut socket = tokio::net::UnixStream::from_std(socket)?;
+    tokio::io::copy(&mut socket, &mut tokio::io::sink()).await.map(drop)
 }
 
 fn environment(vault: &Vault, program: &Program, dir: &Path) -> Vec<(&'static str, String)> {

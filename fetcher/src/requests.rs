@@ -34,13 +34,13 @@ type Prepared = Arc<Mutex<Result<Session, Failure>>>;
 pub async fn run() -> anyhow::Result<()> {
     let wire = Wire::new(std::io::stdin().as_fd().try_clone_to_owned()?)?;
     let mut inbox = wire.inbox::<ToFetcher>(MAX_WORD);
-    let Some((ToFetcher::Open(vault), _)) = inbox.recv().await else {
+    let Some((ToFetcher::Open(vault), warden)) = inbox.recv().await else {
         anyhow::bail!("the daemon did not say how to reach the vault");
     };
     let idle = Duration::from_millis(vault.idle_ms);
     let dir = Arc::new(WorkDir::open(&vault.app_data_base)?);
     let states = forward_states(wire.clone());
-    let (session, keeper) = match prepare(*vault, dir.clone(), states).await {
+    let (session, keeper) = match prepare(*vault, warden, dir.clone(), states).await {
         Ok((session, keeper)) => (Ok(session), Some(keeper)),
         Err(failure) => {
             tracing::error!(%failure, "no session");
@@ -61,12 +61,14 @@ pub async fn run() -> anyhow::Result<()> {
 /// Makes the cage, then gives up what is needed for that.
 async fn prepare(
     vault: Vault,
+    warden: Vec<OwnedFd>,
     dir: Arc<WorkDir>,
     states: mpsc::UnboundedSender<SessionState>,
 ) -> Result<(Session, Keeper), Failure> {
     let server = Server::parse(vault.server.as_deref())?;
     let program = Program::find(&vault.bw)?;
-    let (cage, keeper) = Cage::open(&vault, &server, &program, dir.path()).await?;
+    let warden = warden.into_iter().next();
+    let (cage, keeper) = Cage::open(&vault, &server, &program, dir.path(), warden).await?;
     match confine::fetcher(dir.path(), server.port()) {
         Err(error) if vault.insecure_no_sandbox => tracing::warn!(%error, "the fetcher is not confined"),
         Err(error) => return Err(Failure::new(SandboxUnavailable, error.to_string())),

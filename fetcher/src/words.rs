@@ -13,7 +13,8 @@ pub const MAX_WORD: usize = 128 * 1024;
 /// From the daemon.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToFetcher {
-    /// The first frame, once: how to reach the vault.
+    /// The first frame, once: how to reach the vault. Where the daemon has made
+    /// `bw`'s cage, the socket to its warden comes with this frame.
     Open(Box<Vault>),
     /// Fetch a collection; a descriptor comes with this frame.
     Fetch(Box<Fetch>),

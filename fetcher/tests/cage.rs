@@ -16,7 +16,10 @@ use colibri_fetcher::words::Vault;
 use driver::{Fetcher, Place, fleet, name, request};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
 
 #[test]
 fn a_hostile_bw_reaches_nothing() {
@@ -142,4 +145,38 @@ fn the_fetcher_and_bw_are_confined_while_a_session_is_open() {
     let tried: Vec<_> = log.lines().filter_map(|line| line.split_once(" tried=")).collect();
     let passing = |tried: &str| tried.starts_with("ask the name server") || tried.ends_with("/nscd/socket");
     assert!(tried.iter().all(|(_, tried)| driver::version() != "2026.8.0" && passing(tried)), "{log}");
+}
+
+#[test]
+fn a_cage_that_was_made_already_is_used_and_ends_with_the_session() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut warden = Command::new("bwrap")
+        .args(["--unshare-all", "--die-with-parent", "--bind", "/", "/", "--dev", "/dev"])
+        .args([env!("CARGO_BIN_EXE_colibri-fetcher"), "warden"])
+        .stdin(OwnedFd::from(theirs))
+        .spawn()
+        .unwrap();
+    // Were it not used, there would be no cage at all.
+    let known = Vault { bwrap: Some("/nonexistent/bwrap".into()), ..place.vault(&vault) };
+    let mut fetcher = Fetcher::start_with(&place, known, Some(ours));
+    let (done, pairs) = fetcher.fetch(request(1, "jail-0000"));
+    assert!(pairs.is_some(), "{done:?}\n{}", place.log());
+    assert!(fetcher.close().success());
+    assert!(warden.wait().unwrap().success());
+    place.assert_clean();
+}
+
+#[test]
+fn a_warden_that_is_gone_is_no_cage() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    drop(theirs);
+    let mut fetcher = Fetcher::start_with(&place, place.vault(&vault), Some(ours));
+    let (done, pairs) = fetcher.fetch(request(1, "jail-0000"));
+    assert_eq!((name(&done.outcome), pairs), (SandboxUnavailable, None));
+    assert!(fetcher.close().success());
+    place.assert_clean();
 }

@@ -113,6 +113,11 @@ pub struct Fetcher<'a> {
 impl<'a> Fetcher<'a> {
     /// Starts one and opens the vault.
     pub fn start(place: &'a Place, vault: Vault) -> Self {
+        Self::start_with(place, vault, None)
+    }
+
+    /// The same with the socket of a warden that is there already.
+    pub fn start_with(place: &'a Place, vault: Vault, warden: Option<UnixStream>) -> Self {
         let (socket, stdin) = UnixStream::pair().unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let log = File::options().append(true).create(true).open(place.0.path().join("log")).unwrap();
@@ -126,7 +131,7 @@ impl<'a> Fetcher<'a> {
             .spawn()
             .unwrap();
         let mut fetcher = Self { place, child, socket, states: Vec::new(), ready: Vec::new() };
-        fetcher.say(&ToFetcher::Open(Box::new(vault)), None);
+        fetcher.say(&ToFetcher::Open(Box::new(vault)), warden);
         fetcher
     }
 

@@ -2,6 +2,9 @@
 //! mend what is not right. It reads no credential: whether the vault takes them
 //! it asks the daemon, and files that hold them are looked at from outside.
 
+#[cfg_attr(target_os = "freebsd", path = "doctor/bwjail.rs")]
+#[cfg_attr(not(target_os = "freebsd"), path = "doctor/bubblewrap.rs")]
+mod cage;
 mod place;
 mod program;
 mod vault;
@@ -89,6 +92,7 @@ fn examine(socket: &Path, provider: &Path) -> Vec<Finding> {
     findings.push(place::provider(provider, host.setup.credentials));
     findings.push(user.finding());
     let bw = program::bw(&host.setup, &user, &mut findings);
+    findings.extend(cage::finding(&host.setup, &user));
     findings.push(program::sandbox(&host.setup.writer));
     if let Some(daemon) = &mut host.daemon {
         let reached = vault::reach(&host.setup, &user, bw.as_deref(), &mut findings);
@@ -158,6 +162,7 @@ fn without_daemon() -> Host {
         fetcher: libexec.join("colibri-fetcher"),
         bw: found("bw").unwrap_or_else(|| PathBuf::from("/usr/local/bin/bw")),
         node: found("node"),
+        bwrap: found("bwrap").unwrap_or_else(|| PathBuf::from("/usr/bin/bwrap")),
         path,
         ..SetupView::default()
     };

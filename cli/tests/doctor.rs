@@ -66,6 +66,7 @@ impl Host {
         let now = 1_767_225_600_000_u64;
         self.stand_in("node", &json!({ "status": 200, "now": now, "date": now, "version": "1.35.0" }))?;
         self.stand_in("colibri-fetcher", &self.check("ok", "2026.8.0", ""))?;
+        self.stand_in("bwrap", &json!({}))?;
         self.stand_in("colibri-sandbox-check", &json!({ "held": true }))
     }
 
@@ -109,7 +110,7 @@ impl Host {
                 "socket": self.path("s"), "database": self.path("tenants.db"),
                 "session-dir": self.path("session"), "writer": self.path("colibri-writer"),
                 "fetcher": self.path("colibri-fetcher"), "bw": self.path("bw"), "node": self.path("node"),
-                "path": "/usr/bin:/bin", "server": "https://vault.test", "ca-file": self.path("ca.pem"),
+                "bwrap": self.path("bwrap"), "path": "/usr/bin:/bin", "server": "https://vault.test", "ca-file": self.path("ca.pem"),
                 "credentials": true,
             },
         })
@@ -248,6 +249,8 @@ const BROKEN: &[(Break, &str, &str, &str)] = &[
         "failure",
         "install colibri-fetcher",
     ),
+    (|host| host.end("bwrap", 1), "bw's cage", "failure", "install bubblewrap"),
+    (|host| Ok(fs::remove_file(host.path("bwrap"))?), "bw's cage", "failure", "user namespaces"),
     (|host| host.end("colibri-sandbox-check", 1), "sandbox proof", "failure", "Capsicum, or Landlock"),
     (
         |host| host.say("node", &json!({ "error": "ECONNREFUSED", "message": "refused" })),

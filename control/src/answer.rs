@@ -309,6 +309,8 @@ pub struct SetupView {
     pub node: Option<PathBuf>,
     /// The bubblewrap program (Linux).
     pub bwrap: PathBuf,
+    /// The jail.conf(5) with the jail that `bw` runs in, if any (FreeBSD).
+    pub bw_jail: Option<PathBuf>,
     /// `PATH`, in which the fetcher looks for programs.
     pub path: String,
     /// The vault's URL; nothing for Bitwarden's cloud.

@@ -54,7 +54,7 @@ pub trait Jails {
 }
 
 /// Runs a program of the jail system to its end; gives what it printed.
-async fn run(line: &[OsString]) -> Result<Option<String>, Fault> {
+pub(crate) async fn run(line: &[OsString]) -> Result<Option<String>, Fault> {
     let Some((program, args)) = line.split_first() else { return Ok(None) };
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null()).kill_on_drop(true);

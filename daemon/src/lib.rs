@@ -6,6 +6,7 @@
 //! the hook to be called before a jail's services start.
 
 pub mod agent;
+mod cage;
 mod child;
 mod clock;
 mod contain;

@@ -2,6 +2,7 @@
 //! that is started when there is work, is handed one socket per request, and
 //! ends by itself when idle. A single task owns it.
 
+use crate::cage::Warden;
 use crate::events::Events;
 use crate::retry::SLOW;
 use crate::settings::{Config, FetcherUser};
@@ -170,6 +171,8 @@ struct Fetcher {
     socket: OwnedWriteHalf,
     state: SessionState,
     requests: HashMap<u64, Request>,
+    /// What is in the jail that was made for it, if there is one.
+    warden: Option<Warden>,
 }
 
 /// A word from a fetcher, or `None` at its end.
@@ -250,9 +253,22 @@ impl Keeper {
             return Ok(());
         }
         let opening = self.vault()?;
-        let mut fetcher =
-            self.spawn().map_err(|error| failed(format!("cannot start the fetcher: {error}")))?;
-        let sent = send(&mut fetcher.socket, &ToFetcher::Open(Box::new(opening)), None).await;
+        let (warden, door) = match &self.config.cage {
+            Some(cage) => {
+                let jailed = cage.open(&self.config.fetcher).await;
+                Some(jailed.map_err(|fault| Failure { name: fault.name, message: fault.message })?)
+            }
+            None => None,
+        }
+        .unzip();
+        let mut fetcher = match self.spawn() {
+            Ok(fetcher) => Fetcher { warden, ..fetcher },
+            Err(error) => {
+                tokio::spawn(close(warden));
+                return Err(failed(format!("cannot start the fetcher: {error}")));
+            }
+        };
+        let sent = send(&mut fetcher.socket, &ToFetcher::Open(Box::new(opening)), door.as_ref()).await;
         self.show(SessionView::LoggedOut, fetcher.child.id());
         self.fetcher = Some(fetcher);
         sent.map_err(|_| self.fail("the fetcher does not read its socket"))
@@ -301,7 +317,7 @@ impl Keeper {
         let generation = self.next_id;
         tokio::spawn(listen(listening, generation, self.heard.0.clone()));
         let state = SessionState::LoggedOut;
-        Ok(Fetcher { generation, child, socket, state, requests: HashMap::new() })
+        Ok(Fetcher { generation, child, socket, state, requests: HashMap::new(), warden: None })
     }
 
     fn hear(&mut self, generation: u64, word: Option<FromFetcher>) {
@@ -379,7 +395,7 @@ impl Keeper {
         let Some(mut fetcher) = self.fetcher.take() else { return };
         let _gone = send(&mut fetcher.socket, &ToFetcher::Close, None).await;
         drop(fetcher.socket);
-        child::end(fetcher.child, Duration::from_secs(2)).await;
+        reap(fetcher.child, fetcher.warden, Duration::from_secs(2)).await;
     }
 
     fn show(&self, state: SessionView, fetcher: Option<u32>) {
@@ -415,7 +431,19 @@ fn dismiss(fetcher: Fetcher, answer: &Unserved, grace: Duration) {
         let _gone = request.done.send(Err(answer.clone()));
     }
     drop(fetcher.socket);
-    tokio::spawn(child::end(fetcher.child, grace));
+    tokio::spawn(reap(fetcher.child, fetcher.warden, grace));
+}
+
+/// The fetcher first: it empties bw's directory once bw has ended.
+async fn reap(fetcher: Child, warden: Option<Warden>, grace: Duration) {
+    child::end(fetcher, grace).await;
+    close(warden).await;
+}
+
+async fn close(warden: Option<Warden>) {
+    if let Some(warden) = warden {
+        warden.close().await;
+    }
 }
 
 /// A request for a collection that cannot be: a name is never empty.

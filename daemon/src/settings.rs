@@ -1,6 +1,7 @@
 //! Settings from flags and environment, and what becomes of them once the
 //! system was asked: absolute programs, a canonical base, a user to drop to.
 
+use crate::cage::{self, Cage};
 use crate::clock::millis;
 use crate::server::SOCKET;
 use anyhow::{Context, bail};
@@ -51,6 +52,9 @@ pub struct Settings {
     /// The bubblewrap program (Linux).
     #[arg(long, env = "COLIBRI_BWRAP", default_value = "bwrap")]
     pub bwrap: PathBuf,
+    /// A jail.conf(5) with the jail that bw runs in (FreeBSD).
+    #[arg(long, env = "COLIBRI_BW_JAIL", value_name = "FILE")]
+    pub bw_jail: Option<PathBuf>,
     /// The vault's URL; without it, Bitwarden's cloud.
     #[arg(long, env = "BW_SERVER")]
     pub server: Option<String>,
@@ -118,6 +122,8 @@ pub struct Config {
     pub bw: PathBuf,
     /// The bubblewrap program.
     pub bwrap: PathBuf,
+    /// The jail that `bw` runs in, where the fetcher cannot make its cage.
+    pub cage: Option<Cage>,
     /// Where programs are looked for.
     pub path: String,
     /// The owner of files where the tenant names none.
@@ -148,6 +154,14 @@ impl Config {
             Some(dir) => dir.clone(),
             None => find_libexec(&std::env::current_exe().context("cannot find my own program")?),
         };
+        let cage = match &settings.bw_jail {
+            Some(file) => {
+                let file = absolute(file)?;
+                cage::admit(&file)?;
+                Some(Cage::new(file, settings.fetcher_user.clone()))
+            }
+            None => None,
+        };
         let path = std::env::var("PATH").unwrap_or_else(|_| PATH.into());
         let bw = settings.bw.clone().unwrap_or_else(|| {
             find(Path::new("bw"), &path).unwrap_or_else(|| PathBuf::from("/usr/local/bin/bw"))
@@ -159,6 +173,7 @@ impl Config {
             fetcher_user: if uid.is_root() { user(&settings.fetcher_user)? } else { FetcherUser::Same },
             bw: absolute(&bw)?,
             bwrap: find(&settings.bwrap, &path).unwrap_or_else(|| settings.bwrap.clone()),
+            cage,
             path,
             owner: Owner { uid: uid.as_raw(), gid: gid.as_raw() },
             group: settings.group.as_deref().map(group).transpose()?,
@@ -194,6 +209,7 @@ impl Config {
             bw: self.bw.clone(),
             node: find(Path::new("node"), &self.path),
             bwrap: self.bwrap.clone(),
+            bw_jail: self.cage.as_ref().map(|cage| cage.file.clone()),
             path: self.path.clone(),
             server: settings.server.clone(),
             ca_file: settings.ca_file.clone(),

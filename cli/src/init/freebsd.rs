@@ -1,13 +1,36 @@
 //! What a FreeBSD host needs. The base directory is bastille's, and pf(4) is the
-//! operator's: its rules are written beside the settings, to be included.
+//! operator's: its rules are written beside the settings, to be included, and
+//! so is the jail that bw can run in.
 
 /// The file with settings and credentials.
 pub const PROVIDER: &str = "/usr/local/etc/colibri/provider.env";
 /// Directories and their modes.
-pub const DIRS: &[(&str, u32)] =
-    &[("/usr/local/etc/colibri", 0o755), ("/var/db/colibri", 0o700), ("/var/log/colibri", 0o700)];
+pub const DIRS: &[(&str, u32)] = &[
+    ("/usr/local/etc/colibri", 0o755),
+    ("/var/db/colibri", 0o700),
+    ("/var/log/colibri", 0o700),
+    // The root of bw's jail, and what bw-jail.conf mounts there.
+    ("/var/db/colibri/bw-jail", 0o755),
+    ("/var/db/colibri/bw-jail/dev", 0o755),
+    ("/var/db/colibri/bw-jail/etc", 0o755),
+    ("/var/db/colibri/bw-jail/etc/ssl", 0o755),
+    ("/var/db/colibri/bw-jail/lib", 0o755),
+    ("/var/db/colibri/bw-jail/libexec", 0o755),
+    ("/var/db/colibri/bw-jail/usr", 0o755),
+    ("/var/db/colibri/bw-jail/usr/lib", 0o755),
+    ("/var/db/colibri/bw-jail/usr/local", 0o755),
+    ("/var/db/colibri/bw-jail/usr/local/bin", 0o755),
+    ("/var/db/colibri/bw-jail/usr/local/lib", 0o755),
+    ("/var/db/colibri/bw-jail/usr/local/libexec", 0o755),
+    ("/var/db/colibri/bw-jail/usr/local/libexec/colibri", 0o755),
+    ("/var/db/colibri/bw-jail/var", 0o755),
+    ("/var/db/colibri/bw-jail/var/run", 0o755),
+    ("/var/db/colibri/bw-jail/var/run/colibri", 0o755),
+    ("/var/db/colibri/bw-jail/var/run/colibri/session", 0o755),
+];
 /// Further files.
 pub const FILES: &[(&str, &str)] = &[
+    ("/usr/local/etc/colibri/bw-jail.conf", include_str!("../../../packaging/freebsd/bw-jail.conf.example")),
     ("/usr/local/etc/colibri/pf.conf", include_str!("../../../packaging/freebsd/pf.conf.example")),
     ("/usr/local/etc/colibri/jail.conf", include_str!("../../../packaging/freebsd/jail.conf.example")),
 ];
@@ -25,7 +48,8 @@ pub const ADD_USER: &[&str] = &[
 ];
 /// Holds bw to the vault, then starts the daemon.
 pub const START: &[&str] = &[
-    "name your vault in /usr/local/etc/colibri/pf.conf, and include it in /etc/pf.conf",
+    "give bw its jail: COLIBRI_BW_JAIL=/usr/local/etc/colibri/bw-jail.conf in that file",
+    "or hold it by pf(4) alone: name your vault in /usr/local/etc/colibri/pf.conf, and include it in /etc/pf.conf",
     "take the hook from /usr/local/etc/colibri/jail.conf into your jail.conf",
     "sysrc colibrid_enable=YES && service colibrid start",
 ];

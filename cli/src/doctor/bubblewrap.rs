@@ -1,0 +1,26 @@
+//! Linux: bubblewrap makes `bw`'s cage, as the fetcher's user.
+
+use super::Finding;
+use super::program::FetcherUser;
+use colibri_control::SetupView;
+
+/// Tries to make an empty one.
+pub fn finding(setup: &SetupView, user: &FetcherUser) -> Option<Finding> {
+    if !user.can_be_had() || setup.bwrap.as_os_str().is_empty() {
+        return None;
+    }
+    let name = "bw's cage";
+    let shown = setup.bwrap.display();
+    let probe = ["--unshare-all", "--ro-bind", "/", "/", "/bin/true"];
+    let mend = "install bubblewrap, and let users make user namespaces \
+                (kernel.unprivileged_userns_clone, or the AppArmor profile of bwrap)";
+    Some(match user.command(&setup.bwrap).args(probe).output() {
+        Ok(output) if output.status.success() => Finding::ok(name, format!("{shown} makes it")),
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let said = said.lines().next().map_or_else(|| output.status.to_string(), str::to_owned);
+            Finding::failure(name, format!("{shown} makes none for {}: {said}", user.name()), mend)
+        }
+        Err(error) => Finding::failure(name, format!("{shown}: {error}"), mend),
+    })
+}

@@ -64,6 +64,8 @@ fn a_hostile_bw_reaches_nothing() {
         "read /etc/passwd",
         "read another file",
         "list the host",
+        "find a program",
+        "run a program",
         "see processes",
         "kill",
         "write elsewhere",

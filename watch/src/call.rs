@@ -26,6 +26,7 @@ pub struct Watched {
 #[derive(Clone, Copy, Debug)]
 enum Asks {
     Open(Name, Flags),
+    Look(Name),
     Change(&'static [Name]),
     /// The first text is what a link says, the second its name.
     Link(usize, Name),
@@ -83,6 +84,8 @@ pub enum Request {
 pub enum Use {
     /// To read it.
     Read,
+    /// To see whether it is there, and what.
+    Look,
     /// To make, change, or remove it.
     Write,
     /// To run it.
@@ -132,6 +135,11 @@ macro_rules! watched {
 pub const WATCHED: &[Watched] = &watched![
     SYS_openat => Asks::Open(at(0, 1), Flags::Argument(2)),
     SYS_openat2 => Asks::Open(at(0, 1), Flags::Structure(2)),
+    SYS_newfstatat => Asks::Look(at(0, 1)),
+    SYS_statx => Asks::Look(at(0, 1)),
+    SYS_faccessat => Asks::Look(at(0, 1)),
+    SYS_faccessat2 => Asks::Look(at(0, 1)),
+    SYS_readlinkat => Asks::Look(at(0, 1)),
     SYS_mkdirat => Asks::Change(&[at(0, 1)]),
     SYS_mknodat => Asks::Change(&[at(0, 1)]),
     SYS_unlinkat => Asks::Change(&[at(0, 1)]),
@@ -174,6 +182,10 @@ pub const WATCHED: &[Watched] = &watched![
 #[cfg(target_arch = "x86_64")]
 pub const OLD: &[Watched] = &watched![
     SYS_open => Asks::Open(here(0), Flags::Argument(1)),
+    SYS_stat => Asks::Look(here(0)),
+    SYS_lstat => Asks::Look(here(0)),
+    SYS_access => Asks::Look(here(0)),
+    SYS_readlink => Asks::Look(here(0)),
     SYS_creat => Asks::Open(here(0), Flags::Write),
     SYS_mkdir => Asks::Change(&[here(0)]),
     SYS_mknod => Asks::Change(&[here(0)]),
@@ -210,6 +222,7 @@ impl Request {
                 let wanted = if writes(notice, flags)? { Use::Write } else { Use::Read };
                 Self::Files(wanted, vec![place(notice, name)?])
             }
+            Asks::Look(name) => Self::Files(Use::Look, vec![place(notice, name)?]),
             Asks::Change(names) => {
                 let places = names.iter().map(|name| place(notice, *name));
                 Self::Files(Use::Write, places.collect::<Result<_>>()?)

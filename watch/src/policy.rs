@@ -112,7 +112,15 @@ impl Policy {
             Use::Write => own || device,
             Use::Read | Use::Enter => own || device || readable || quiet,
             Use::Run => own || readable,
+            Use::Look => own || device || readable || quiet || self.leads(&path) || portable(&path),
         }
+    }
+
+    /// The way to what is readable, and where Node looks for modules on that way.
+    fn leads(&self, path: &Path) -> bool {
+        let modules = |path: &&Path| path.file_name() == Some(OsStr::new("node_modules"));
+        let way = path.ancestors().find(modules).and_then(Path::parent).unwrap_or(path);
+        self.readable.iter().chain([&self.dir]).any(|base| base.starts_with(way))
     }
 
     /// Node looks for a package.json in every directory above a script.
@@ -125,6 +133,11 @@ impl Policy {
 /// It is let through, and nobody hears of it.
 pub const FINE: Verdict = Verdict { tried: None, answer: Answer::Continue };
 
+/// A directory for bw's data beside the program, which here is Node.
+fn portable(path: &Path) -> bool {
+    path.file_name() == Some(OsStr::new("bw-data"))
+}
+
 fn refused(what: String, error: i32) -> Verdict {
     Verdict { tried: Some(what), answer: Answer::Refuse(error) }
 }
@@ -132,6 +145,7 @@ fn refused(what: String, error: i32) -> Verdict {
 fn verb(wanted: Use) -> &'static str {
     match wanted {
         Use::Read => "open",
+        Use::Look => "look for",
         Use::Write => "write to",
         Use::Run => "run",
         Use::Enter => "go to",
@@ -197,6 +211,8 @@ mod tests {
             (Use::Read, "/usr/lib/libc.so.6"),
             (Use::Run, "/usr/bin/node"),
             (Use::Read, "/opt/package.json"),
+            (Use::Look, "/opt"),
+            (Use::Look, "/opt/node_modules/x/index.js"),
             (Use::Read, "/dev/urandom"),
             (Use::Write, "/dev/null"),
         ] {
@@ -216,6 +232,8 @@ mod tests {
             (Use::Read, "/run/owner", "open /run/owner"),
             (Use::Write, "/usr/lib/x", "write to /usr/lib/x"),
             (Use::Run, "/bin/sh", "run /bin/sh"),
+            (Use::Look, "/usr/bin/curl", "look for /usr/bin/curl"),
+            (Use::Look, "/home/node_modules/x", "look for /home/node_modules/x"),
             (Use::Enter, "/", "go to /"),
             (Use::Read, "/home/\n", "open /home/\\n"),
         ] {

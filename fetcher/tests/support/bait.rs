@@ -79,6 +79,8 @@ impl Bait {
             format!("open {here}/secret"),
             format!("open {here}"),
             format!("open /proc/{}/cmdline", std::process::id()),
+            "look for /usr/bin/env".into(),
+            "run /bin/sh".into(),
             format!("send signal 9 to process {victim}"),
             format!("write to {here}/target"),
             format!("write to {here}/node_modules/bw.js"),

@@ -2,6 +2,7 @@
 // Takes the place of bw and tries everything that malware in it would. What
 // came of each attempt goes to the one directory that it may write to.
 'use strict';
+const child = require('child_process');
 const dgram = require('dgram');
 const dns = require('dns').promises;
 const fs = require('fs');
@@ -50,6 +51,8 @@ const attempts = {
 	'read /etc/passwd': () => fs.readFileSync('/etc/passwd'),
 	'read another file': () => fs.readFileSync(plan.file),
 	'list the host': () => fs.readdirSync(path.dirname(plan.file)),
+	'find a program': () => fs.statSync('/usr/bin/env'),
+	'run a program': () => child.execFileSync('/bin/sh', ['-c', 'exit']),
 	'see processes': () => fs.readFileSync(`/proc/${plan.pid}/cmdline`),
 	'kill': () => process.kill(plan.victim, 'SIGKILL'),
 	'write elsewhere': () => fs.writeFileSync(plan.target, 'x'),

@@ -154,7 +154,7 @@ pub enum Asked {
     },
     /// List all tenants
     ListTenants,
-    /// Forget a tenant; its file stays
+    /// Forget a tenant that has no secrets in its jail
     UnregisterTenant {
         /// The tenant
         tenant: String,
@@ -204,7 +204,7 @@ pub enum Asked {
         #[arg(long)]
         remove_secrets: bool,
     },
-    /// Unlink a tenant's file and keep its row as destroyed
+    /// Stop a tenant's agent, unlink its file, and keep its history as destroyed
     DestroyTenant {
         /// The tenant
         tenant: String,
@@ -220,7 +220,7 @@ pub enum Asked {
     History {
         /// The tenant; without one, all
         tenant: Option<String>,
-        /// At most so many, the newest
+        /// At most so many, the newest; 0 for all
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
@@ -270,21 +270,21 @@ pub struct Options {
     /// When the secrets have changed: none, restart-agent, signal:HUP or command:/bin/sh -c …
     #[arg(long, value_name = "ACTION", value_parser = action)]
     on_change: Option<OnChange>,
-    /// Allow this reserved key, such as PATH
+    /// Allow these reserved keys, such as PATH; '' for none
     #[arg(long, value_name = "KEY", value_delimiter = ',')]
     allow: Option<Vec<String>>,
-    /// Fail when one of these keys is missing
+    /// Fail when one of these keys is missing; '' for none
     #[arg(long, value_name = "KEY", value_delimiter = ',')]
     expect: Option<Vec<String>>,
     /// Put this in front of each key
     #[arg(long)]
     prefix: Option<String>,
-    /// Take only keys that match one of these globs
+    /// Take only keys that match one of these globs; '' for all
     #[arg(long, value_name = "GLOB", value_delimiter = ',')]
     only: Option<Vec<String>>,
-    /// Write a key under another name
-    #[arg(long, value_name = "OLD=NEW", value_parser = renaming, value_delimiter = ',')]
-    rename: Option<Vec<(String, String)>>,
+    /// Write a key under another name; '' for none
+    #[arg(long, value_name = "OLD=NEW", value_delimiter = ',')]
+    rename: Option<Vec<String>>,
 }
 
 impl Asked {
@@ -352,6 +352,8 @@ impl Options {
 
     /// Only what was named, as the protocol's `settings` spell it.
     fn changes(self) -> Result<Map<String, Value>, Failure> {
+        let rename = self.rename.map(|names| some(names).iter().map(|name| renaming(name)).collect());
+        let rename = rename.transpose().map_err(Failure::Usage)?;
         let collection = self.collection.map(collection_name).transpose()?;
         let named = [
             ("collection", collection.map(|name| json!(name))),
@@ -366,11 +368,11 @@ impl Options {
             ("refresh", self.refresh.map(|refresh| json!(refresh))),
             ("deadline", self.deadline.map(|deadline| json!(deadline))),
             ("on-change", self.on_change.map(|action| json!(action))),
-            ("allow", self.allow.map(|keys| json!(keys))),
-            ("expect", self.expect.map(|keys| json!(keys))),
+            ("allow", self.allow.map(|keys| json!(some(keys)))),
+            ("expect", self.expect.map(|keys| json!(some(keys)))),
             ("prefix", self.prefix.map(|prefix| json!(prefix))),
-            ("only", self.only.map(|globs| json!(globs))),
-            ("rename", self.rename.map(|names| json!(names))),
+            ("only", self.only.map(|globs| json!(some(globs)))),
+            ("rename", rename.map(|names: Vec<_>| json!(names))),
         ];
         Ok(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
     }
@@ -424,10 +426,16 @@ fn action(text: &str) -> Result<OnChange, String> {
     }
 }
 
+/// An empty word is how a list is emptied.
+fn some(mut words: Vec<String>) -> Vec<String> {
+    words.retain(|word| !word.is_empty());
+    words
+}
+
 fn renaming(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.into(), new.into())),
-        _ => Err("not OLD=NEW".into()),
+        _ => Err(format!("--rename {text:?} is not OLD=NEW")),
     }
 }
 
@@ -516,6 +524,14 @@ mod tests {
             panic!()
         };
         assert_eq!(Value::Object(changes), json!({ "fields": false }));
+    }
+
+    #[test]
+    fn an_empty_word_empties_a_list() {
+        let line = ["update-tenant", "a", "--expect", "", "--allow", "", "--only", "", "--rename", ""];
+        let Request::UpdateTenant { changes, .. } = request(&line).unwrap() else { panic!() };
+        assert_eq!(Value::Object(changes), json!({ "expect": [], "allow": [], "only": [], "rename": [] }));
+        assert!(matches!(request(&["update-tenant", "a", "--rename", "A"]), Err(Failure::Usage(_))));
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod wait;
 
 use arguments::{Arguments, Asked, Shell, Verb};
 use clap::{CommandFactory, Parser};
-use colibri_control::{Answer, Client, Outcome, Request};
+use colibri_control::{Answer, Client, ClientError, Outcome, Request};
 use failure::Failure;
 use std::io::Write;
 use std::path::Path;
@@ -47,14 +47,29 @@ fn ask(asked: Asked, socket: &Path, json: bool) -> Result<(), Failure> {
     let patience = asked.patience();
     let watching = matches!(asked, Asked::Watch);
     let request = asked.into_request()?;
-    let mut client = Client::connect(socket)?;
+    let mut client = connect(socket)?;
     client.set_timeout(patience)?;
     let answer = wait::with_progress(&request, || client.call(request.clone()))?;
     if watching {
         return watch(&mut client, json);
     }
     show(&answer, json)?;
+    missing_root(&request, json);
     judge(&request, answer)
+}
+
+/// An observer may not go to the one socket, and has another beside it.
+fn connect(socket: &Path) -> Result<Client, ClientError> {
+    let denied = |error: &ClientError| match error {
+        ClientError::Unreachable(_, error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+        _ => false,
+    };
+    let refused = match Client::connect(socket) {
+        Err(error) if denied(&error) => error,
+        other => return other,
+    };
+    let beside = || Some(socket.parent()?.parent()?.join("observe").join(socket.file_name()?));
+    beside().and_then(|socket| Client::connect(&socket).ok()).ok_or(refused)
 }
 
 fn prepare(plan: &init::Plan, json: bool) -> Result<(), Failure> {
@@ -82,6 +97,17 @@ fn watch(client: &mut Client, json: bool) -> Result<(), Failure> {
         let event = client.next_event()?;
         let line = if json { serde_json::to_string(&event)? } else { screen::event(&event) };
         print(&format!("{line}\n"))?;
+    }
+}
+
+/// A tenant may be registered before its jail is made, and by a slip of the hand.
+fn missing_root(request: &Request, json: bool) {
+    let root = match request {
+        Request::RegisterTenant { root, .. } | Request::UpdateTenant { root: Some(root), .. } => root,
+        _ => return,
+    };
+    if !json && root.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        eprintln!("colibri: note: {} is not there yet", root.display());
     }
 }
 

@@ -47,7 +47,7 @@ names! {
     /// The jail root is not strictly under the base.
     TargetEscapesRoot, Never, "register the jail's real root, below COLIBRI_JAIL_ROOT_BASE and without symbolic links";
     /// The root that the hook was given is not the registered one.
-    RootMismatch, Never, "compare the jail's path with `colibri show-tenant`; register the new root if the jail has moved";
+    RootMismatch, Never, "compare the jail's path with `colibri show-tenant`; if the jail has moved, `colibri update-tenant NAME --jail-root ROOT`";
     /// No such tenant.
     TenantNotFound, Never, "see `colibri list-tenants`, or register it with `colibri register-tenant`";
     /// A tenant of this name exists with other settings.
@@ -117,7 +117,7 @@ names! {
     /// The database refuses.
     StoreFailed, Later, "check space and modes of colibrid's state directory";
     /// The request is malformed.
-    BadRequest, Never, "see `colibri help`";
+    BadRequest, Never, "see colibri(1), or `colibri help` and the verb";
     /// The client may not do this.
     NotAllowed, Never, "run colibri as root, or as a member of the group that may";
     /// The daemon cannot be reached.

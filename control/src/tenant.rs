@@ -30,17 +30,19 @@ macro_rules! words {
             type Err = UnknownWord;
 
             fn from_str(text: &str) -> Result<Self, UnknownWord> {
-                Self::ALL.iter().copied().find(|word| word.as_str() == text).ok_or(UnknownWord)
+                Self::ALL.iter().copied().find(|word| word.as_str() == text).ok_or_else(|| {
+                    UnknownWord(Self::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>().join(", "))
+                })
             }
         }
     };
 }
 pub(crate) use words;
 
-/// A text that is none of the words allowed there.
+/// A text that is none of these words.
 #[derive(Debug, thiserror::Error)]
-#[error("none of the words allowed here")]
-pub struct UnknownWord;
+#[error("not one of {0}")]
+pub struct UnknownWord(pub String);
 
 words! {
     /// Where a tenant is in its life.

@@ -47,7 +47,16 @@ impl Contained {
 impl From<Escape> for Fault {
     fn from(escape: Escape) -> Self {
         let cause = std::error::Error::source(&escape).map(|cause| format!(": {cause}")).unwrap_or_default();
-        Self::new(ErrorName::TargetEscapesRoot, format!("{escape}{cause}"))
+        let fault = Self::new(ErrorName::TargetEscapesRoot, format!("{escape}{cause}"));
+        match escape {
+            Escape::Unresolved(_, error) if error.kind() == ErrorKind::NotFound => Self {
+                advice:
+                    "make the jail, or correct its path with `colibri update-tenant NAME --jail-root ROOT`"
+                        .into(),
+                ..fault
+            },
+            _ => fault,
+        }
     }
 }
 

@@ -75,7 +75,9 @@ impl Daemon {
         let lock = lock(&config)?;
         prepare(&config)?;
         let file = config.database();
-        let store = Store::open(&file).with_context(|| format!("cannot open {}", file.display()))?;
+        let store = Store::open(&file).with_context(|| {
+            format!("cannot open {}; docs/runbook.md, Restore, says how to put a backup back", file.display())
+        })?;
         let events = Events::default();
         let has_credentials = credentials.is_some();
         let session = Session::start(config.clone(), credentials, events.clone());
@@ -141,6 +143,9 @@ impl Daemon {
     pub async fn end(mut self) {
         self.tasks.shutdown().await;
         self.service.session.close().await;
+        if let Err(error) = self.service.store.with(store::Db::settle).await {
+            tracing::warn!("the database is not in one file: {error}");
+        }
         // What a fetcher that had to be killed left has credentials in it.
         if let Err(error) = std::fs::remove_dir_all(self.service.config.session_dir()) {
             tracing::warn!("cannot clean the session's directory: {error}");

@@ -75,7 +75,11 @@ impl Service {
                 Ok(Answer::Diff(Box::new(diff)))
             }
             Request::History { tenant, limit } => {
-                let history = self.store.with(move |db| db.history(tenant.as_ref(), limit)).await?;
+                let history = self.store.with(move |db| {
+                    tenant.as_ref().map(|id| db.known(id)).transpose()?;
+                    db.history(tenant.as_ref(), limit)
+                });
+                let history = history.await?;
                 Ok(Answer::Provisions(history))
             }
             Request::Status {} => self.status().await,
@@ -126,10 +130,14 @@ impl Service {
         let name = id.clone();
         let inserted = self.store.with(move |db| match db.tenant(&name)? {
             Some(there) if there.is(&root, &settings) => Ok(Ok(false)),
-            Some(there) => Ok(Err(conflict(&there))),
-            None => match db.at_root(&root, &name)? {
+            Some(there) if there.status != Status::Destroyed => Ok(Err(conflict(&there))),
+            // A jail of that name is made anew: what was destroyed is forgotten.
+            there => match db.at_root(&root, &name)? {
                 Some(other) => Ok(Err(taken(&root, &other))),
-                None => db.insert(&name, &root, &settings, clock::now()).map(|()| Ok(true)),
+                None => {
+                    there.map_or(Ok(()), |_| db.delete(&name))?;
+                    db.insert(&name, &root, &settings, clock::now()).map(|()| Ok(true))
+                }
             },
         });
         if inserted.await?? {
@@ -141,7 +149,7 @@ impl Service {
     async fn update(&self, id: TenantId, root: Option<PathBuf>, changes: Map<String, Value>) -> Answered {
         let tenant = self.tenant(&id).await?;
         if tenant.status == Status::Destroyed {
-            return Err(Fault::new(ErrorName::WrongState, format!("{id} is destroyed")));
+            return Err(Fault::new(ErrorName::WrongState, format!("{id} is destroyed: register it anew")));
         }
         let settings = merge(&tenant.settings, changes)?;
         check(&settings, self.config.owner)?;

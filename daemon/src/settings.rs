@@ -4,9 +4,10 @@
 use crate::cage::{self, Cage};
 use crate::clock::millis;
 use crate::server::SOCKET;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Parser, ValueEnum};
 use colibri_control::SetupView;
+use colibri_fetcher::words::check_server;
 use colibri_order::Owner;
 use nix::unistd::{Group, User, getegid, geteuid};
 use std::path::{Path, PathBuf};
@@ -146,6 +147,9 @@ impl Config {
         let (uid, gid) = (geteuid(), getegid());
         if settings.insecure_no_sandbox && uid.is_root() {
             bail!("--insecure-no-sandbox is for development and refused as root");
+        }
+        if let Some(url) = &settings.server {
+            check_server(url).map_err(|failure| anyhow!("BW_SERVER is {url:?}: {failure}"))?;
         }
         let base = settings.jail_root_base.canonicalize().with_context(|| {
             format!("cannot resolve the jail root base {}", settings.jail_root_base.display())

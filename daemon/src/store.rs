@@ -162,6 +162,15 @@ impl Db {
         Ok(Self(connection))
     }
 
+    /// Moves all that was written into the database's one file, so that a copy of
+    /// it is whole.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn settle(&mut self) -> Result<()> {
+        Ok(self.0.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+    }
+
     fn change<T>(&mut self, work: impl FnOnce(&Transaction) -> Result<T>) -> Result<T> {
         let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let value = work(&transaction)?;

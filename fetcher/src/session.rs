@@ -225,6 +225,12 @@ impl Session {
             self.version = output.text.trim().chars().take(32).collect();
         }
         version::admit(&self.version, self.vault.any_bw_version)?;
+        if !self.vault.credentials.client_id.expose().starts_with("user.") {
+            return Err(Failure::new(
+                BadCredentials,
+                "BW_CLIENTID is no user's: it begins with `user.`, and an organization's key cannot log in",
+            ));
+        }
         if let Some(server) = &self.server {
             let url = server.url().to_owned();
             let output =

@@ -22,6 +22,14 @@ pub enum ToFetcher {
     Close,
 }
 
+/// Whether this can be a vault's URL.
+///
+/// # Errors
+/// `BadRequest`, with the form that it must have.
+pub fn check_server(url: &str) -> Result<(), Failure> {
+    crate::server::Server::parse(Some(url)).map(drop)
+}
+
 /// How to reach the vault. Times are milliseconds.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Vault {

@@ -42,12 +42,32 @@ fn a_tenant_lives_from_register_to_unregister() {
     assert_eq!(host.show("web").status, Status::Destroyed);
     assert_eq!(host.content("web"), None);
     assert_eq!(host.hook("web", &host.root("web")).result, HookResult::Destroyed);
-    let again =
-        format!(r#"{{"verb":"register-tenant","tenant":"web","root":"{}"}}"#, host.root("web").display());
-    assert_eq!(host.failure(&again), ErrorName::TenantConflict);
+    assert_eq!(
+        host.failure(r#"{"verb":"update-tenant","tenant":"web","changes":{}}"#),
+        ErrorName::WrongState
+    );
+    let again = host.register("web");
+    assert_eq!((again.status, again.last_success), (Status::Provisioned, None));
     host.say(r#"{"verb":"unregister-tenant","tenant":"web"}"#).unwrap();
     assert_eq!(host.failure(r#"{"verb":"show-tenant","tenant":"web"}"#), ErrorName::TenantNotFound);
     assert_eq!(host.sessions(), 1);
+}
+
+#[test]
+fn after_a_clean_end_the_database_is_one_file() {
+    let mut host = Host::new();
+    host.register("web");
+    assert!(host.terminate());
+    let database = host.path("state/tenants.db");
+    let copy = fs::read(&database).unwrap();
+    assert_eq!(fs::metadata(host.path("state/tenants.db-wal")).map_or(0, |found| found.len()), 0);
+    host.start();
+    host.register("later");
+    assert!(host.terminate());
+    fs::write(&database, copy).unwrap();
+    host.start();
+    assert_eq!(host.show("web").status, Status::Provisioned);
+    assert_eq!(host.failure(r#"{"verb":"show-tenant","tenant":"later"}"#), ErrorName::TenantNotFound);
 }
 
 #[test]

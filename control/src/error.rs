@@ -126,6 +126,14 @@ names! {
     Busy, Later, "try again in a moment";
 }
 
+impl ErrorName {
+    /// Whether a provision that failed so may have put the new file in place:
+    /// its writer was not heard to the end.
+    pub const fn may_have_written(self) -> bool {
+        matches!(self, Self::WriteFailed | Self::DeadlineExceeded | Self::ProtocolViolation)
+    }
+}
+
 impl std::fmt::Display for ErrorName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())

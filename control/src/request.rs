@@ -114,7 +114,6 @@ impl Request {
             Self::ShowTenant { .. }
             | Self::ListTenants {}
             | Self::ListAgents {}
-            | Self::Diff { .. }
             | Self::History { .. }
             | Self::Status {}
             | Self::Watch {} => true,
@@ -126,6 +125,8 @@ impl Request {
             | Self::SpawnAgent { .. }
             | Self::StopAgent { .. }
             | Self::CheckVault {}
+            // It may log in, and it starts a writer.
+            | Self::Diff { .. }
             | Self::DestroyTenant { .. } => false,
         }
     }

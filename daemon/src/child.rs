@@ -4,9 +4,14 @@
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::time::Instant;
 use tracing::Instrument;
 
 const MAX_LINE: u64 = 4096;
+/// Most lines of a child in a spell; what is more is counted, so that a child
+/// cannot fill the disk.
+const MAX_LINES: u32 = 1000;
+const SPELL: Duration = Duration::from_secs(10);
 
 /// A command with nothing of the daemon's environment.
 pub fn command(program: &std::path::Path) -> Command {
@@ -23,11 +28,22 @@ pub fn log(name: &'static str, pid: Option<u32>, stderr: impl AsyncRead + Unpin 
     let copy = async move {
         let mut lines = BufReader::new(stderr);
         let mut line = Vec::new();
+        let (mut since, mut said) = (Instant::now(), 0_u32);
         loop {
             line.clear();
             match (&mut lines).take(MAX_LINE).read_until(b'\n', &mut line).await {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {
+                    if since.elapsed() >= SPELL {
+                        if said > MAX_LINES {
+                            tracing::warn!(from = name, pid, "{} more lines in {SPELL:?}", said - MAX_LINES);
+                        }
+                        (since, said) = (Instant::now(), 0);
+                    }
+                    said = said.saturating_add(1);
+                    if said > MAX_LINES {
+                        continue;
+                    }
                     let text = String::from_utf8_lossy(line.trim_ascii_end());
                     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
                     relay(name, pid, text.trim_start());

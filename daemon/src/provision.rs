@@ -2,6 +2,8 @@
 //! of it.
 
 mod attempt;
+
+pub use attempt::plain;
 mod queue;
 
 use self::queue::{After, Again, Job, Message, Next, Queue, SPREAD, Task};
@@ -254,12 +256,15 @@ async fn record(
     next: Option<Duration>,
 ) -> Result<(Provision, Option<Duration>), Fault> {
     let provision = attempt.provision;
-    let written = provision.outcome == Outcome::Written;
+    // What an earlier provision wrote and did not live to record is a change, too.
+    let written =
+        provision.outcome == Outcome::Written || (provision.outcome == Outcome::Unchanged && tenant.unsure);
+    let unsure = provision.error.as_ref().is_some_and(|fault| tenant.unsure || fault.name.may_have_written());
     // The hook comes before the agent, so there is nobody yet to be told.
     let wanted = tenant.settings.on_change != colibri_control::OnChange::None;
     let action_due = written && wanted && provision.reason != Reason::Hook;
     let next_try = next.map(|delay| clock::now() + clock::millis(delay));
-    let end = End { provision, began: tenant.status, held: attempt.held, next_try, action_due };
+    let end = End { provision, began: tenant.status, held: attempt.held, next_try, action_due, unsure };
     let mut provision = end.provision.clone();
     let (number, life) = tools.store.with(move |db| db.end(&end)).await?;
     provision.number = number;

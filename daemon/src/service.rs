@@ -345,7 +345,10 @@ fn conflict(there: &Tenant) -> Fault {
 }
 
 fn taken(root: &Path, other: &str) -> Fault {
-    Fault::new(ErrorName::TenantConflict, format!("{} is the root of {other}", root.display()))
+    Fault::new(
+        ErrorName::TenantConflict,
+        format!("{} is the root of {other}, or within or around it", root.display()),
+    )
 }
 
 fn bad(message: &str) -> Fault {

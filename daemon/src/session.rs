@@ -4,6 +4,7 @@
 
 use crate::cage::Warden;
 use crate::events::Events;
+use crate::provision::plain;
 use crate::retry::SLOW;
 use crate::settings::{Config, FetcherUser};
 use crate::{child, frame};
@@ -21,7 +22,8 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Requests that may wait for the task.
 const QUEUE: usize = 64;
@@ -29,6 +31,13 @@ const QUEUE: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Before a question is asked again because its session closed under it.
 const AGAIN: Duration = Duration::from_millis(20);
+/// Sessions that may close under one question, one after another.
+pub const MAX_CLOSED: u32 = 5;
+/// States that a fetcher may tell of without an answer: a session has seven, and
+/// starts again twice at most.
+const MAX_STATES: u32 = 100;
+/// How long the words of a fetcher that has ended may still be under way.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A handle to the session's task.
 #[derive(Clone, Debug)]
@@ -106,7 +115,7 @@ impl Session {
     pub async fn check(&self, time: Duration) -> Result<(), Failure> {
         let mut asked = None;
         let ask = async {
-            loop {
+            for _ in 0..MAX_CLOSED {
                 // Ours is held until the answer, so that the fetcher has a peer.
                 let (_ours, theirs) = std::os::unix::net::UnixStream::pair()
                     .map_err(|error| failed(format!("cannot make a socket pair: {error}")))?;
@@ -123,6 +132,7 @@ impl Session {
                     Err(Unserved::Closed) => tokio::time::sleep(AGAIN).await,
                 }
             }
+            Err(failed("each session closed before it came to the question".into()))
         };
         match timeout(time + PATIENCE, ask).await {
             Ok(Err(failure)) if concerns_session(failure.name) => Err(failure),
@@ -173,6 +183,12 @@ struct Fetcher {
     requests: HashMap<u64, Request>,
     /// What is in the jail that was made for it, if there is one.
     warden: Option<Warden>,
+    /// Reads the socket, which a child of the fetcher's may hold on to.
+    listener: AbortHandle,
+    /// When the process was seen to have ended.
+    gone: Option<Instant>,
+    /// States since the last answer.
+    states: u32,
 }
 
 /// A word from a fetcher, or `None` at its end.
@@ -215,6 +231,7 @@ impl Keeper {
                     None => return self.close().await,
                 },
                 Some((generation, word)) = self.heard.1.recv() => self.hear(generation, word),
+                () = ended(&mut self.fetcher) => drop(self.fail("the fetcher ended unexpectedly")),
             }
         }
     }
@@ -315,9 +332,10 @@ impl Keeper {
         let (listening, socket) = UnixStream::from_std(ours)?.into_split();
         self.next_id += 1;
         let generation = self.next_id;
-        tokio::spawn(listen(listening, generation, self.heard.0.clone()));
-        let state = SessionState::LoggedOut;
-        Ok(Fetcher { generation, child, socket, state, requests: HashMap::new(), warden: None })
+        let listener = tokio::spawn(listen(listening, generation, self.heard.0.clone())).abort_handle();
+        let (state, requests) = (SessionState::LoggedOut, HashMap::new());
+        let (warden, gone, states) = (None, None, 0);
+        Ok(Fetcher { generation, child, socket, state, requests, warden, listener, gone, states })
     }
 
     fn hear(&mut self, generation: u64, word: Option<FromFetcher>) {
@@ -328,8 +346,12 @@ impl Keeper {
             Some(FromFetcher::State(SessionState::Closed)) => self.retire(),
             Some(FromFetcher::State(state)) => {
                 fetcher.state = state;
-                let pid = fetcher.child.id();
+                fetcher.states += 1;
+                let (pid, states) = (fetcher.child.id(), fetcher.states);
                 self.show(view(state), pid);
+                if states > MAX_STATES {
+                    self.fail("the fetcher says its state again and again");
+                }
             }
             Some(FromFetcher::Ready { id }) => {
                 match fetcher.requests.get_mut(&id).map(|request| request.ready.take()) {
@@ -338,7 +360,10 @@ impl Keeper {
                 }
             }
             Some(FromFetcher::Done(done)) => match fetcher.requests.remove(&done.id) {
-                Some(request) => self.over(request, *done),
+                Some(request) => {
+                    fetcher.states = 0;
+                    self.over(request, *done);
+                }
                 None => drop(self.fail("the fetcher answers what nobody asked")),
             },
             None => drop(self.fail("the fetcher ended unexpectedly")),
@@ -348,7 +373,7 @@ impl Keeper {
     fn over(&mut self, request: Request, done: Done) {
         match &done.outcome {
             Ok(fetched) => {
-                let version = fetched.bw_version.clone();
+                let version = plain(&fetched.bw_version);
                 self.shown.send_modify(|status| status.bw_version = Some(version));
                 self.barred = None;
                 self.note(None);
@@ -374,7 +399,7 @@ impl Keeper {
     /// The session says that it is over: what it has not served is asked again.
     fn retire(&mut self) {
         if let Some(fetcher) = self.fetcher.take() {
-            dismiss(fetcher, &Unserved::Closed, PATIENCE);
+            dismiss(&self.config, fetcher, &Unserved::Closed, PATIENCE);
             self.show(SessionView::None, None);
         }
     }
@@ -384,7 +409,7 @@ impl Keeper {
         let failure = failed(message.to_owned());
         if let Some(fetcher) = self.fetcher.take() {
             tracing::warn!(pid = fetcher.child.id(), "{message}");
-            dismiss(fetcher, &Unserved::Failed(failure.clone()), Duration::from_millis(500));
+            dismiss(&self.config, fetcher, &Unserved::Failed(failure.clone()), Duration::from_millis(500));
             self.show(SessionView::None, None);
             self.note(Some(&failure));
         }
@@ -395,7 +420,8 @@ impl Keeper {
         let Some(mut fetcher) = self.fetcher.take() else { return };
         let _gone = send(&mut fetcher.socket, &ToFetcher::Close, None).await;
         drop(fetcher.socket);
-        reap(fetcher.child, fetcher.warden, Duration::from_secs(2)).await;
+        reap(&self.config, fetcher.child, fetcher.warden, Duration::from_secs(2)).await;
+        fetcher.listener.abort();
     }
 
     fn show(&self, state: SessionView, fetcher: Option<u32>) {
@@ -404,7 +430,7 @@ impl Keeper {
     }
 
     fn note(&self, failure: Option<&Failure>) {
-        let fault = failure.map(|failure| Fault::new(failure.name, failure.message.clone()));
+        let fault = failure.map(|failure| Fault::new(failure.name, plain(&failure.message)));
         self.shown.send_modify(|status| status.error = fault);
     }
 }
@@ -426,18 +452,40 @@ async fn send(to: &mut OwnedWriteHalf, word: &ToFetcher, pair: Option<&OwnedFd>)
 }
 
 /// Answers what is left, hangs up, and reaps in the background.
-fn dismiss(fetcher: Fetcher, answer: &Unserved, grace: Duration) {
+fn dismiss(config: &Arc<Config>, fetcher: Fetcher, answer: &Unserved, grace: Duration) {
+    fetcher.listener.abort();
+    let config = config.clone();
     for request in fetcher.requests.into_values() {
         let _gone = request.done.send(Err(answer.clone()));
     }
     drop(fetcher.socket);
-    tokio::spawn(reap(fetcher.child, fetcher.warden, grace));
+    tokio::spawn(async move { reap(&config, fetcher.child, fetcher.warden, grace).await });
 }
 
-/// The fetcher first: it empties bw's directory once bw has ended.
-async fn reap(fetcher: Child, warden: Option<Warden>, grace: Duration) {
+/// Returns a little after the fetcher's process has ended, when its last words
+/// have been heard.
+async fn ended(fetcher: &mut Option<Fetcher>) {
+    let Some(fetcher) = fetcher else { return std::future::pending().await };
+    if fetcher.gone.is_none() {
+        if let Err(error) = fetcher.child.wait().await {
+            tracing::error!("cannot wait for the fetcher: {error}");
+        }
+        fetcher.gone = Some(Instant::now());
+    }
+    if let Some(gone) = fetcher.gone {
+        sleep_until(gone + LAST_WORDS).await;
+    }
+}
+
+/// The fetcher first: it empties bw's directory once bw has ended. What it could
+/// not, because it was killed or bw would not let it, is emptied here.
+async fn reap(config: &Config, fetcher: Child, warden: Option<Warden>, grace: Duration) {
+    let run = fetcher.id().map(|pid| config.session_dir().join(format!("run-{pid}")));
     child::end(fetcher, grace).await;
     close(warden).await;
+    if let Some(Err(error)) = run.map(|run| crate::clear(config, &run)) {
+        tracing::error!("{error:#}");
+    }
 }
 
 async fn close(warden: Option<Warden>) {

@@ -15,8 +15,9 @@ use tokio::sync::oneshot;
 
 /// The history keeps this many provisions of a tenant.
 const HISTORY: u32 = 100;
-/// Bytes of a history that one answer may hold: well within what a client takes.
-const ANSWER: usize = colibri_control::MAX_ANSWER / 2;
+/// Bytes of a history that one answer may hold: well within what a client takes,
+/// and little enough for many clients that ask for it and do not read.
+const ANSWER: usize = colibri_control::MAX_ANSWER / 16;
 /// Work that may wait for the thread.
 const QUEUE: usize = 256;
 
@@ -123,6 +124,8 @@ pub struct End {
     pub next_try: Option<u64>,
     /// Whether an action waits for the change.
     pub action_due: bool,
+    /// A failure after which the file may be a new one all the same.
+    pub unsure: bool,
 }
 
 /// What became of a tenant while it was provisioned.
@@ -202,12 +205,17 @@ impl Db {
         Ok(rows::tenants(&self.0)?)
     }
 
-    /// The tenant, other than `id` and not destroyed, that has this root.
+    /// The tenant, other than `id` and not destroyed, that has this root, or one
+    /// above or below it: root in the outer jail could read the inner one's file.
+    /// A jail within a jail, by its name `outer.inner`, is as it should be.
     ///
     /// # Errors
     /// SQLite's.
     pub fn at_root(&self, root: &Path, id: &TenantId) -> Result<Option<String>> {
-        let sql = "SELECT name FROM tenants WHERE root = ?1 AND name <> ?2 AND status <> 'destroyed'";
+        let sql = "SELECT name FROM tenants WHERE name <> ?2 AND status <> 'destroyed' AND (root = ?1
+            OR (substr(root || '/', 1, length(?1) + 1) = ?1 || '/' AND substr(name, 1, length(?2) + 1) <> ?2 || '.')
+            OR (substr(?1 || '/', 1, length(root) + 1) = root || '/' AND substr(?2, 1, length(name) + 1) <> name || '.'))
+            LIMIT 1";
         let mut query = self.0.prepare_cached(sql)?;
         Ok(query.query_row(params![rows::text(root), id.as_str()], |row| row.get(0)).optional()?)
     }
@@ -259,7 +267,8 @@ impl Db {
                 _ => return Err(StoreError::Status(id.clone(), tenant.status)),
             }
             // Whoever asks for secrets now does not want them removed any more.
-            let sql = "UPDATE tenants SET next_try = ?2, removal_due = 0 WHERE name = ?1";
+            // Until it is recorded how this ends, the file may be another than before.
+            let sql = "UPDATE tenants SET next_try = ?2, removal_due = 0, unsure = 1 WHERE name = ?1";
             db.prepare_cached(sql)?.execute(params![id.as_str(), now])?;
             Ok(tenant)
         })
@@ -408,7 +417,14 @@ mod tests {
         let (tenant, reason) = (id("web"), Reason::Hook);
         let (number, at, ms, keys, steps) = (0, 5, 2, 1, Vec::new());
         let provision = Provision { number, tenant, reason, at, ms, outcome, error, keys, steps, warnings };
-        End { provision, began: Status::Provisioned, held, next_try: Some(9), action_due: false }
+        End {
+            provision,
+            began: Status::Provisioned,
+            held,
+            next_try: Some(9),
+            action_due: false,
+            unsure: false,
+        }
     }
 
     #[test]
@@ -430,6 +446,34 @@ mod tests {
         let history = rows::history(&db.0, None, 0, room).unwrap();
         assert!((1..10).contains(&history.len()) && Some(&history[0].number) == numbers.last());
         assert!(serde_json::to_vec(&history).unwrap().len() < room);
+    }
+
+    #[test]
+    fn a_provision_that_was_not_recorded_leaves_a_doubt_that_a_success_ends() {
+        let (_dir, mut db) = db();
+        let mut begin = || db.begin(&id("web"), Reason::Operator, 1).map(|tenant| tenant.unsure).unwrap();
+        assert_eq!((begin(), begin()), (false, true));
+        db.end(&end(Some(ErrorName::VaultTimeout), Vec::new())).unwrap();
+        assert!(!db.known(&id("web")).unwrap().unsure);
+        db.end(&End { unsure: true, ..end(Some(ErrorName::WriteFailed), Vec::new()) }).unwrap();
+        assert!(db.known(&id("web")).unwrap().unsure);
+        db.end(&end(None, Vec::new())).unwrap();
+        assert!(!db.known(&id("web")).unwrap().unsure);
+    }
+
+    #[test]
+    fn a_root_within_another_is_taken_unless_the_names_say_so() {
+        let (_dir, mut db) = db();
+        db.insert(&id("in.ner"), Path::new("/j/in%"), &Settings::default(), 1).unwrap();
+        let at = |root: &str, name: &str| db.at_root(Path::new(root), &id(name)).unwrap();
+        for root in ["/j/web", "/j/web/root", "/j"] {
+            assert!(at(root, "other").is_some(), "{root}");
+        }
+        for root in ["/j/web2", "/j/we", "/j/inn", "/k"] {
+            assert_eq!(at(root, "other"), None, "{root}");
+        }
+        assert_eq!(at("/j/web/jails/x", "web.x"), None);
+        assert_eq!(at("/j/in%/x", "in"), Some("in.ner".into()));
     }
 
     #[test]

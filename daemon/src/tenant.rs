@@ -49,6 +49,8 @@ pub struct Tenant {
     pub action_due: bool,
     /// The file shall go, and has not been unlinked yet.
     pub removal_due: bool,
+    /// A provision that was not recorded as a success may have written the file.
+    pub unsure: bool,
 }
 
 /// What happens to a tenant.

@@ -67,12 +67,20 @@ fn sweep(base: &Path) -> Result<()> {
     for entry in fs::read_dir(base)? {
         let entry = entry?;
         let ours = entry.file_name().to_string_lossy().starts_with(PREFIX) && entry.file_type()?.is_dir();
-        if ours && File::open(entry.path())?.try_lock().is_ok() {
-            tracing::warn!(path = %entry.path().display(), "removing what an earlier run left");
-            fs::remove_dir_all(entry.path())?;
+        // What cannot be removed is the daemon's to remove, and no reason to stop.
+        if let Err(error) = if ours { remove_dead(&entry.path()) } else { Ok(()) } {
+            tracing::warn!(%error, path = %entry.path().display(), "cannot remove what an earlier run left");
         }
     }
     Ok(())
+}
+
+fn remove_dead(run: &Path) -> Result<()> {
+    if File::open(run)?.try_lock().is_err() {
+        return Ok(());
+    }
+    tracing::warn!(path = %run.display(), "removing what an earlier run left");
+    fs::remove_dir_all(run)
 }
 
 #[cfg(test)]
@@ -93,6 +101,17 @@ mod tests {
         assert!(!dead.exists() && alive.exists() && base.path().join("other").exists());
         assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
         fs::write(dir.path().join("data.json"), "{}").unwrap();
+        // What nobody can remove does not keep the next run from its own.
+        let stuck = base.path().join("run-stuck");
+        fs::create_dir_all(stuck.join("x")).unwrap();
+        let closed = fs::Permissions::from_mode(0o000);
+        fs::set_permissions(stuck.join("x"), closed.clone()).unwrap();
+        fs::set_permissions(&stuck, closed).unwrap();
+        assert!(sweep(base.path()).is_ok());
+        if stuck.exists() {
+            fs::set_permissions(&stuck, fs::Permissions::from_mode(0o700)).unwrap();
+            fs::set_permissions(stuck.join("x"), fs::Permissions::from_mode(0o700)).unwrap();
+        }
         let path = dir.path().to_owned();
         drop(dir);
         assert!(!path.exists());

@@ -77,7 +77,7 @@ pub fn steps(history: &[Provision]) -> Markup {
         return html! { p.quiet { "No step was timed yet." } };
     };
     let room = WIDTH - NAMES - 330;
-    let wide = |ms: u64| ms * room / most.max(1);
+    let wide = |ms: u64| ms.saturating_mul(room) / most.max(1);
     html! {
         svg viewBox={ "0 0 " (WIDTH) " " (steps.len() as u64 * ROW + 6) } role="img" aria-label="durations by step" {
             @for (number, step) in (0_u64..).zip(&steps) {

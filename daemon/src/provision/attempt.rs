@@ -3,7 +3,7 @@
 
 use super::Tools;
 use crate::contain::contain;
-use crate::session::{Ticket, Unserved};
+use crate::session::{MAX_CLOSED, Ticket, Unserved};
 use crate::store::Held;
 use crate::tenant::{Target, Tenant};
 use crate::{clock, writer};
@@ -191,7 +191,10 @@ async fn fetch_and_write(
     let turn = timeout_at(deadline, tools.turns.acquire()).await;
     let _turn = turn.map_err(|_| late("no turn came before the deadline"))?;
     record.step("queue");
-    while Instant::now() < deadline {
+    for _ in 0..MAX_CLOSED {
+        if Instant::now() >= deadline {
+            break;
+        }
         let (ours, theirs) = UnixStream::pair().map_err(|error| unwritten(&error))?;
         if verb == Verb::Compare {
             // See `serve`: the kernel takes what it can.
@@ -340,7 +343,7 @@ fn warnings(all: &[String]) -> Vec<String> {
 }
 
 /// A text from the fetcher, which may be hostile, as one bounded line.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     text.chars().take(MAX_WARNING).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

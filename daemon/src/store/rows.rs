@@ -68,6 +68,7 @@ fn read_tenant(row: &Row) -> Result<Tenant> {
         shrunken_since: row.get("shrunken_since")?,
         action_due: row.get("action_due")?,
         removal_due: row.get("removal_due")?,
+        unsure: row.get("unsure")?,
     })
 }
 
@@ -82,8 +83,8 @@ pub fn tenants(db: &Connection) -> Result<Vec<Tenant>> {
 
 pub fn succeeded(db: &Connection, end: &End, held: &Held) -> Result<()> {
     let sql = "UPDATE tenants SET keys = coalesce(?2, keys), collection_id = coalesce(?3, collection_id), last_success = ?4,
-        next_try = ?5, action_due = max(action_due, ?6), error = NULL, failures = 0, shrunken_since = NULL
-        WHERE name = ?1";
+        next_try = ?5, action_due = max(action_due, ?6), error = NULL, failures = 0, shrunken_since = NULL,
+        unsure = 0 WHERE name = ?1";
     let provision = &end.provision;
     let at = provision.at.saturating_add(provision.ms);
     let id = provision.tenant.as_str();
@@ -100,7 +101,7 @@ pub fn succeeded(db: &Connection, end: &End, held: &Held) -> Result<()> {
 }
 
 pub fn failed(db: &Connection, end: &End) -> Result<()> {
-    let sql = "UPDATE tenants SET error = ?2, failures = failures + 1, next_try = ?3,
+    let sql = "UPDATE tenants SET error = ?2, failures = failures + 1, next_try = ?3, unsure = ?6,
         shrunken_since = CASE WHEN ?4 THEN coalesce(shrunken_since, ?5) ELSE shrunken_since END
         WHERE name = ?1";
     let provision = &end.provision;
@@ -108,7 +109,7 @@ pub fn failed(db: &Connection, end: &End) -> Result<()> {
         if fault.name == colibri_control::ErrorName::AnswerShrunken);
     let id = provision.tenant.as_str();
     let error = provision.error.as_ref().map(json);
-    db.prepare_cached(sql)?.execute(params![id, error, end.next_try, shrunken, provision.at])?;
+    db.prepare_cached(sql)?.execute(params![id, error, end.next_try, shrunken, provision.at, end.unsure])?;
     Ok(())
 }
 

@@ -4,7 +4,8 @@ use rusqlite::{Connection, Result, TransactionBehavior};
 
 /// Step N makes schema N + 1 of schema N. A step that was released is never
 /// changed again.
-pub const STEPS: &[&str] = &["
+pub const STEPS: &[&str] = &[
+    "
     CREATE TABLE tenants (
         id             INTEGER PRIMARY KEY,
         name           TEXT NOT NULL UNIQUE,
@@ -58,7 +59,12 @@ pub const STEPS: &[&str] = &["
         signal    INTEGER,
         log       TEXT NOT NULL
     ) STRICT;
-"];
+    ",
+    "
+    -- A provision may have written without having been recorded.
+    ALTER TABLE tenants ADD COLUMN unsure INTEGER NOT NULL DEFAULT 0;
+",
+];
 
 /// Brings the database to the newest schema, each step whole or not at all.
 /// Returns `false`, with nothing changed, if it is newer than this program.
@@ -82,11 +88,16 @@ mod tests {
 
     /// The schema that each number stood for when it was released, as its
     /// tables' and columns' names.
-    const RELEASED: &[&str] =
-        &["agents(jail,root,command,state,pid,identity,jail_ours,started,ended,exit_code,\
+    const RELEASED: &[&str] = &[
+        "agents(jail,root,command,state,pid,identity,jail_ours,started,ended,exit_code,\
         signal,log) provisions(number,tenant,reason,at,ms,outcome,error,keys,steps,warnings) \
         tenants(id,name,root,status,settings,collection_id,keys,registered,last_success,error,failures,\
-        next_try,shrunken_since,action_due,removal_due)"];
+        next_try,shrunken_since,action_due,removal_due)",
+        "agents(jail,root,command,state,pid,identity,jail_ours,started,ended,exit_code,\
+        signal,log) provisions(number,tenant,reason,at,ms,outcome,error,keys,steps,warnings) \
+        tenants(id,name,root,status,settings,collection_id,keys,registered,last_success,error,failures,\
+        next_try,shrunken_since,action_due,removal_due,unsure)",
+    ];
 
     fn shape(db: &Connection) -> String {
         let sql = "SELECT group_concat(shape, ' ') FROM (SELECT name || '(' || (

@@ -37,7 +37,7 @@ pub const MAX_CLOSED: u32 = 5;
 /// starts again twice at most.
 const MAX_STATES: u32 = 100;
 /// How long the words of a fetcher that has ended may still be under way.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A handle to the session's task.
 #[derive(Clone, Debug)]

@@ -35,8 +35,8 @@ const QUIET: [&str; 25] = [
     "/sys/devices/system/cpu",
     "/sys/fs/cgroup",
     "/sys/kernel/mm/transparent_hugepage",
-    "/usr/share/locale",
-    "/usr/share/zoneinfo",
+    "/usr/local/share",
+    "/usr/share",
 ];
 /// What every program may open.
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/full"];

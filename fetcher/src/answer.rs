@@ -71,6 +71,8 @@ pub struct Item {
     pub fields: Vec<Field>,
     /// There, if only empty, unless the account may not see passwords.
     pub password_history: Option<Anything>,
+    /// When it was last changed.
+    pub revision_date: Option<String>,
     /// When it was put in the trash.
     pub deleted_date: Option<Anything>,
     /// When it was archived.
@@ -127,7 +129,11 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
     }
 }
 
-fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+/// A list that may be null, which is empty.
+///
+/// # Errors
+/// The format's.
+pub fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
     Option::deserialize(from).map(Option::unwrap_or_default)
 }
 

@@ -24,8 +24,8 @@ pub fn bw(view: &View, relay: u16) -> Result<(), Unconfined> {
     platform::bw(view, relay)
 }
 
-/// Confines this process for the fetcher: it may empty and remove `dir`,
-/// resolve names, and connect to the vault's port. It starts nothing any more.
+/// Confines this process for the fetcher: it may read, empty and
+/// remove `dir`, resolve names, and connect to the vault's port. It starts nothing any more.
 ///
 /// # Errors
 /// When the system offers nothing to do it with.

@@ -5,10 +5,12 @@ use crate::answer::{self, Answer, Anything, Collection, Item, List, Status};
 use crate::belief;
 use crate::cage::{Cage, Output};
 use crate::classify;
+use crate::doubts::{Difference, Doubts, Weighed};
 use crate::pairs::{self, Built};
 use crate::serve::{self, Serve};
 use crate::server::Server;
 use crate::steps::Steps;
+use crate::store::{Names, Store};
 use crate::version;
 use crate::words::{Failure, Fetch, SessionState, Vault};
 use crate::workdir::WorkDir;
@@ -19,16 +21,20 @@ use colibri_control::ErrorName::{
 use colibri_ipc::Secret;
 use hyper::Method;
 use serde::de::DeserializeOwned;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep, timeout_at};
 use zeroize::Zeroizing;
 
-/// How often a list is asked for until two answers in a row agree.
+/// How often a list is asked for until two answers in a row agree, and agree
+/// with what is stored.
 const MAX_LISTS: u32 = 6;
-/// Between an empty list and the question whether it is true.
+/// Between a list that is empty or doubted and the question whether it is true.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How often what is stored is read until it is whole.
+const MAX_READS: u32 = 5;
 /// Longest time for an unlock, which takes a second. `bw` hangs in it for ever
 /// when the vault failed in the middle of the login.
 const UNLOCK: Duration = Duration::from_secs(30);
@@ -48,8 +54,20 @@ pub struct Session {
     serve: Option<Serve>,
     synced: Option<Instant>,
     forced: Option<Instant>,
+    store: Stored,
     collections: Option<Vec<Collection>>,
+    names: Names,
+    doubts: Doubts,
     refused: Option<Refused>,
+}
+
+/// What `bw` has stored since the last sync.
+#[derive(Debug)]
+enum Stored {
+    Unread,
+    Read(Store),
+    /// In a form that is not known: its lists are believed as they are.
+    Unknown,
 }
 
 /// A start that failed. It answers those who waited for it, too.
@@ -101,7 +119,10 @@ impl Session {
             serve: None,
             synced: None,
             forced: None,
+            store: Stored::Unread,
             collections: None,
+            names: Names::new(),
+            doubts: Doubts::default(),
             refused: None,
         }
     }
@@ -116,9 +137,10 @@ impl Session {
         let mut result = self.attempt(fetch, span, steps).await;
         for state in [SessionState::LoggedIn, SessionState::LoggedOut] {
             let Err(failure) = &result else { break };
+            let renewing = self.doubts.renewing();
             let session_is_to_blame = match failure.name {
                 VaultLocked => self.state != SessionState::LoggedOut,
-                BwCrashed | VaultError => warm && state == SessionState::LoggedIn,
+                BwCrashed | VaultError => (warm || renewing) && state == SessionState::LoggedIn,
                 _ => false,
             };
             if session_is_to_blame {
@@ -164,7 +186,7 @@ impl Session {
         let mut warnings = Vec::new();
         let collection = self.collection(fetch, span.deadline, &mut warnings).await?;
         steps.mark("collections");
-        let items = self.items(&collection.id, span.deadline).await?;
+        let items = self.items(&collection.id, span.deadline, &mut warnings).await?;
         steps.mark("items");
         let mut built = pairs::build(items, &fetch.rules)?;
         warnings.append(&mut built.warnings);
@@ -222,7 +244,8 @@ impl Session {
         })?;
         if self.version.is_empty() {
             let output = self.cage.run(&["--version"], Vec::new(), deadline).await?;
-            self.version = output.text.trim().chars().take(32).collect();
+            // In a new directory it has more to say first.
+            self.version = output.text.lines().last().unwrap_or_default().trim().chars().take(32).collect();
         }
         version::admit(&self.version, self.vault.any_bw_version)?;
         if !self.vault.credentials.client_id.expose().starts_with("user.") {
@@ -294,7 +317,7 @@ impl Session {
         let begun = Instant::now();
         self.ask::<Anything>(Method::POST, path, Zeroizing::default(), deadline).await?;
         self.synced = Some(begun);
-        self.collections = None;
+        (self.store, self.collections) = (Stored::Unread, None);
         Ok(())
     }
 
@@ -307,8 +330,7 @@ impl Session {
     ) -> Result<Collection, Failure> {
         for path in ["/sync?force=true", ""] {
             if self.collections.is_none() {
-                let list: List<Collection> = self.get("/list/object/collections", deadline).await?;
-                self.collections = Some(list.data);
+                self.collections = Some(self.collections(deadline, warnings).await?);
             }
             let all = self.collections.as_deref().unwrap_or_default();
             match belief::choose(all, fetch, warnings) {
@@ -329,24 +351,93 @@ impl Session {
         self.forced.is_none_or(|forced| forced.elapsed() >= PENALTY)
     }
 
-    /// A list counts when two answers in a row agree; right after a sync the
-    /// first may be empty though the collection is not.
-    async fn items(&mut self, collection: &str, deadline: Instant) -> Result<Vec<Item>, Failure> {
+    async fn collections(
+        &mut self,
+        deadline: Instant,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<Collection>, Failure> {
+        let names = std::mem::take(&mut self.names);
+        let compare = |store: &Store, listed: &[Collection]| store.collections(listed, &names);
+        let listed = self.list("", "/list/object/collections", compare, deadline, warnings).await?;
+        if let Stored::Read(store) = &self.store {
+            self.names = store.names(&listed);
+        }
+        Ok(listed)
+    }
+
+    async fn items(
+        &mut self,
+        collection: &str,
+        deadline: Instant,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<Item>, Failure> {
         let path = format!("/list/object/items?collectionid={}", escaped(collection));
-        let mut before = None;
+        let compare = |store: &Store, listed: &[Item]| store.items(collection, listed);
+        let mut items = self.list(collection, &path, compare, deadline, warnings).await?;
+        items.retain(|item| item.collection_ids.iter().any(|id| id == collection));
+        Ok(items)
+    }
+
+    /// A list counts when two answers in a row agree, and agree with what is
+    /// stored: after a sync that brought changes, the first may be empty though
+    /// the collection is not, and all may be as they were before.
+    async fn list<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        path: &str,
+        compare: impl Fn(&Store, &[T]) -> Vec<Difference>,
+        deadline: Instant,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<T>, Failure> {
+        let (mut before, mut doubted) = (None, Vec::new());
         for _ in 0..MAX_LISTS {
-            let bytes = self.bytes(Method::GET, &path, Zeroizing::default(), deadline).await?;
-            let List { data: mut items } = serve::read::<List<Item>>(&bytes)?;
-            if before.as_ref() == Some(&bytes) {
-                items.retain(|item| item.collection_ids.iter().any(|id| id == collection));
-                return Ok(items);
+            let bytes = self.bytes(Method::GET, path, Zeroizing::default(), deadline).await?;
+            let List { data: listed } = serve::read::<List<T>>(&bytes)?;
+            let agree = before.as_ref() == Some(&bytes);
+            if agree {
+                let found = self.stored().await.map(|store| compare(store, &listed)).unwrap_or_default();
+                match self.doubts.weigh(name, found) {
+                    Weighed::Sound => return Ok(listed),
+                    Weighed::Warned(warning) => {
+                        warnings.push(warning);
+                        return Ok(listed);
+                    }
+                    Weighed::Doubted(found) => doubted = found,
+                }
+                self.store = Stored::Unread;
             }
-            if items.is_empty() {
+            if agree || listed.is_empty() {
                 sleep(PAUSE).await;
             }
             before = Some(bytes);
         }
-        Err(Failure::new(VaultError, "bw gives another list each time it is asked"))
+        if doubted.is_empty() {
+            return Err(Failure::new(VaultError, "bw gives another list each time it is asked"));
+        }
+        Err(self.doubts.renew(doubted))
+    }
+
+    /// What is stored; `bw` writes it anew now and then, and is then waited for.
+    async fn stored(&mut self) -> Option<&Store> {
+        for turn in 1..=MAX_READS {
+            if !matches!(self.store, Stored::Unread) {
+                break;
+            }
+            match Store::read(self.dir.path()) {
+                Ok(store) => self.store = Stored::Read(store),
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof && turn < MAX_READS => {
+                    sleep(PAUSE).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "what bw stores cannot be read: its lists are believed without it");
+                    self.store = Stored::Unknown;
+                }
+            }
+        }
+        match &self.store {
+            Stored::Read(store) => Some(store),
+            Stored::Unread | Stored::Unknown => None,
+        }
     }
 
     async fn get<T: DeserializeOwned>(&mut self, path: &str, deadline: Instant) -> Result<T, Failure> {
@@ -410,7 +501,8 @@ impl Session {
     /// Ends `bw serve`, and the login too when `state` is `LoggedOut`.
     async fn fall_back(&mut self, state: SessionState) -> Result<(), Failure> {
         self.serve = None;
-        (self.synced, self.collections) = (None, None);
+        (self.synced, self.store, self.collections) = (None, Stored::Unread, None);
+        self.names = Names::new();
         if self.state != SessionState::LoggedOut {
             self.enter(state);
         }

@@ -3,11 +3,14 @@
 #[cfg(test)]
 #[path = "support/driver.rs"]
 mod driver;
+#[cfg(test)]
+#[path = "support/late.rs"]
+mod late;
 
 use colibri_control::ErrorName::{self, BadCredentials, CollectionNotFound, VaultTimeout, VaultUnreachable};
 use colibri_fetcher::words::{Bounds, Fetch, SessionState};
 use colibri_ipc::Secret;
-use colibri_test_vault::{Fixture, Route, Transport, Vault};
+use colibri_test_vault::{Content, Fixture, Route, Transport, Vault};
 use driver::{Fetcher, Place, fleet, name, request};
 
 #[test]
@@ -208,6 +211,30 @@ fn a_change_in_the_vault_is_seen_and_a_shrunken_answer_is_not_believed_at_once()
     let (done, pairs) = fetcher.fetch(Fetch { id: 3, confirm_shrunken: true, ..known });
     assert_eq!((pairs.unwrap().len(), done.warnings.len()), (0, 1), "{done:?}");
     assert!(fetcher.close().success());
+}
+
+#[test]
+fn what_bw_still_lists_of_before_a_change_is_not_believed() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    let bw = late::bw();
+    let settings = colibri_fetcher::words::Vault { bw: bw.to_path_buf(), ..place.vault(&vault) };
+    let mut fetcher = Fetcher::start(&place, settings);
+    assert!(fetcher.fetch(request(1, "jail-0000")).1.is_some());
+    vault.edit(|fixture| set_passwords(fixture, "new")).unwrap();
+    let (done, pairs) = fetcher.fetch(request(2, "jail-0000"));
+    let expected = ["KEY_0", "KEY_1"].map(|key| (key.to_owned(), "new".to_owned()));
+    assert_eq!(pairs.as_deref(), Some(&expected[..]), "{done:?}");
+    assert_eq!(vault.logins(), 2, "a change costs one, a new bw serve none");
+    assert!(fetcher.close().success());
+}
+
+fn set_passwords(fixture: &mut Fixture, value: &str) {
+    for item in &mut fixture.organizations[0].items {
+        if let Content::Login(login) = &mut item.content {
+            login.password = Some(value.into());
+        }
+    }
 }
 
 #[test]

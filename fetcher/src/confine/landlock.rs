@@ -39,8 +39,8 @@ pub fn bw(view: &View, relay: u16) -> Result<(), Unconfined> {
 }
 
 pub fn fetcher(dir: &Path, vault: u16) -> Result<(), Unconfined> {
-    let empty = AccessFs::ReadDir | AccessFs::RemoveDir | AccessFs::RemoveFile;
     let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
+    let empty = read | AccessFs::RemoveDir | AccessFs::RemoveFile;
     // Signals are not scoped: the cage is outside, and has to be killed.
     restrict(Scope::AbstractUnixSocket.into(), |rules| {
         rules

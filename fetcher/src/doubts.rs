@@ -1,0 +1,116 @@
+//! What is thought of a list of `bw` that differs from what it has stored: it
+//! is asked for again, then by a new `bw serve`; what even that does not put
+//! right is believed, with a warning.
+
+use crate::warnings::quoted;
+use crate::words::Failure;
+use colibri_control::ErrorName::VaultError;
+use std::collections::BTreeSet;
+
+/// How many new `bw serve` in a row may have been of no use.
+const MAX_RENEWALS: u32 = 3;
+
+/// An entry of a list that is not as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Difference {
+    /// The collection's id for a list of items; empty for that of collections.
+    pub list: String,
+    /// The entry's id.
+    pub id: String,
+    /// What tells its states apart, as stored.
+    pub stored: Option<String>,
+}
+
+/// What is thought of a list.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Weighed {
+    /// It is believed.
+    Sound,
+    /// It is believed for want of better, and this is said.
+    Warned(String),
+    /// It is not believed yet.
+    Doubted(Vec<Difference>),
+}
+
+/// The differences for which a new `bw serve` was started in a session.
+#[derive(Debug, Default)]
+pub struct Doubts {
+    known: BTreeSet<Difference>,
+    renewals: u32,
+    renew: bool,
+}
+
+impl Doubts {
+    /// Weighs the differences of a list.
+    pub fn weigh(&mut self, list: &str, found: Vec<Difference>) -> Weighed {
+        let count = self.known.len();
+        self.known.retain(|known| known.list != list || found.contains(known));
+        if self.known.len() < count {
+            self.renewals = 0;
+        }
+        let Some(first) = found.first() else { return Weighed::Sound };
+        if self.renewals < MAX_RENEWALS && !found.iter().all(|one| self.known.contains(one)) {
+            return Weighed::Doubted(found);
+        }
+        let (count, first) = (found.len(), quoted(&first.id));
+        Weighed::Warned(format!(
+            "bw lists {count} entries otherwise than it has stored them, {first} first: it may not be able to \
+             decrypt them"
+        ))
+    }
+
+    /// A new `bw serve` is needed.
+    pub fn renew(&mut self, found: Vec<Difference>) -> Failure {
+        self.known.extend(found);
+        self.renewals += 1;
+        self.renew = true;
+        Failure::new(VaultError, "bw lists other than it has stored")
+    }
+
+    /// Whether a new `bw serve` is needed; once.
+    pub fn renewing(&mut self) -> bool {
+        std::mem::take(&mut self.renew)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn difference(list: &str, id: &str, stored: &str) -> Difference {
+        Difference { list: list.into(), id: id.into(), stored: Some(stored.into()) }
+    }
+
+    #[test]
+    fn what_a_new_serve_does_not_put_right_is_believed_with_a_warning() {
+        let mut doubts = Doubts::default();
+        let found = vec![difference("web", "1", "a")];
+        assert_eq!(doubts.weigh("web", Vec::new()), Weighed::Sound);
+        assert_eq!(doubts.weigh("web", found.clone()), Weighed::Doubted(found.clone()));
+        assert_eq!(doubts.renew(found.clone()).name, VaultError);
+        assert!(doubts.renewing() && !doubts.renewing());
+        assert!(
+            matches!(doubts.weigh("web", found.clone()), Weighed::Warned(text) if text.contains("\"1\""))
+        );
+        // What is new is doubted, and so is what was right in between.
+        let more = vec![difference("web", "1", "a"), difference("web", "2", "a")];
+        assert_eq!(doubts.weigh("web", more.clone()), Weighed::Doubted(more));
+        let other = vec![difference("db", "1", "a")];
+        assert_eq!(doubts.weigh("db", other.clone()), Weighed::Doubted(other));
+        assert_eq!(doubts.weigh("web", Vec::new()), Weighed::Sound);
+        assert_eq!(doubts.weigh("web", found.clone()), Weighed::Doubted(found));
+    }
+
+    #[test]
+    fn a_vault_that_no_new_serve_helps_is_not_doubted_for_ever() {
+        let mut doubts = Doubts::default();
+        for list in ["1", "2", "3"] {
+            let found = vec![difference(list, "x", "a")];
+            assert!(matches!(doubts.weigh(list, found.clone()), Weighed::Doubted(_)));
+            doubts.renew(found);
+        }
+        assert!(matches!(doubts.weigh("4", vec![difference("4", "x", "a")]), Weighed::Warned(_)));
+        assert_eq!(doubts.weigh("3", Vec::new()), Weighed::Sound);
+        assert!(matches!(doubts.weigh("4", vec![difference("4", "x", "a")]), Weighed::Doubted(_)));
+    }
+}

@@ -52,10 +52,12 @@ impl Doubts {
         if self.renewals < MAX_RENEWALS && !found.iter().all(|one| self.known.contains(one)) {
             return Weighed::Doubted(found);
         }
-        let (count, first) = (found.len(), quoted(&first.id));
+        let what = if list.is_empty() { "collection" } else { "item" };
         Weighed::Warned(format!(
-            "bw lists {count} entries otherwise than it has stored them, {first} first: it may not be able to \
-             decrypt them"
+            "bw does not list {what} {} as it has stored it, {} of the list in all: it may not be able to \
+             decrypt it",
+            quoted(&first.id),
+            found.len()
         ))
     }
 

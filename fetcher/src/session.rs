@@ -40,6 +40,8 @@ const MAX_READS: u32 = 5;
 const UNLOCK: Duration = Duration::from_secs(30);
 /// After the vault limited or refused a login, none is tried for this long.
 const PENALTY: Duration = Duration::from_secs(60);
+/// Fetches all of the vault, and costs a login at the server.
+const FORCED: &str = "/sync?force=true";
 
 /// The session.
 #[derive(Debug)]
@@ -54,6 +56,7 @@ pub struct Session {
     serve: Option<Serve>,
     synced: Option<Instant>,
     forced: Option<Instant>,
+    whole: Option<Instant>,
     store: Stored,
     collections: Option<Vec<Collection>>,
     names: Names,
@@ -119,6 +122,7 @@ impl Session {
             serve: None,
             synced: None,
             forced: None,
+            whole: None,
             store: Stored::Unread,
             collections: None,
             names: Names::new(),
@@ -180,7 +184,8 @@ impl Session {
     async fn attempt(&mut self, fetch: &Fetch, span: Span, steps: &mut Steps) -> Result<Fetched, Failure> {
         self.open(span, steps).await?;
         if self.synced.is_none_or(|synced| synced < span.arrived) {
-            self.sync("/sync", span.deadline).await?;
+            let path = if self.may_have_missed() { FORCED } else { "/sync" };
+            self.sync(path, span.deadline).await?;
             steps.mark("sync");
         }
         let mut warnings = Vec::new();
@@ -265,6 +270,7 @@ impl Session {
             secret("BW_CLIENTID", &self.vault.credentials.client_id),
             secret("BW_CLIENTSECRET", &self.vault.credentials.client_secret),
         ];
+        self.whole = Some(Instant::now());
         let output = self.cage.run(&["--response", "login", "--apikey"], credentials, deadline).await?;
         self.verdict(&output).map_err(|failure| match failure.name {
             VaultLocked => Failure::new(VaultError, "the vault refuses to let anybody log in"),
@@ -313,8 +319,18 @@ impl Session {
         }
     }
 
+    /// Whether `bw` may not have seen a change for long, if its clock is ahead.
+    fn may_have_missed(&self) -> bool {
+        let bound = Duration::from_millis(self.vault.bounds.whole_ms);
+        self.whole.is_some_and(|whole| whole.elapsed() >= bound) && self.may_force()
+    }
+
     async fn sync(&mut self, path: &str, deadline: Instant) -> Result<(), Failure> {
         let begun = Instant::now();
+        if path == FORCED {
+            // Also if it fails: the next try is one that costs no login.
+            (self.forced, self.whole) = (Some(begun), Some(begun));
+        }
         self.ask::<Anything>(Method::POST, path, Zeroizing::default(), deadline).await?;
         self.synced = Some(begun);
         (self.store, self.collections) = (Stored::Unread, None);
@@ -328,7 +344,7 @@ impl Session {
         deadline: Instant,
         warnings: &mut Vec<String>,
     ) -> Result<Collection, Failure> {
-        for path in ["/sync?force=true", ""] {
+        for path in [FORCED, ""] {
             if self.collections.is_none() {
                 self.collections = Some(self.collections(deadline, warnings).await?);
             }
@@ -337,7 +353,6 @@ impl Session {
                 Err(failure)
                     if failure.name == CollectionNotFound && !path.is_empty() && self.may_force() =>
                 {
-                    self.forced = Some(Instant::now());
                     self.sync(path, deadline).await?;
                 }
                 chosen => return chosen,
@@ -346,7 +361,6 @@ impl Session {
         Err(belief::missing(fetch))
     }
 
-    /// A forced sync costs a login at the server.
     fn may_force(&self) -> bool {
         self.forced.is_none_or(|forced| forced.elapsed() >= PENALTY)
     }

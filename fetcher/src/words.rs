@@ -58,8 +58,9 @@ pub struct Vault {
     pub credentials: Credentials,
 }
 
-/// `bw serve` leaks 10 to 24 KB a request: at one of these it is ended, and a
-/// new one started without a new login.
+/// How long what a session holds is good for. `bw serve` leaks 10 to 24 KB a
+/// request: at `requests` or `growth` it is ended, and a new one started
+/// without a new login.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Bounds {
     /// Requests to one `bw serve`.
@@ -67,11 +68,15 @@ pub struct Bounds {
     /// Memory that it may take in addition to what it held after its first
     /// request, which depends on the vault; in KiB.
     pub growth: u64,
+    /// Time until all of the vault is fetched anew, whatever it says of its
+    /// last change; in milliseconds. `bw` compares the vault's clock with its
+    /// own, and where that is ahead misses changes. It costs a login.
+    pub whole_ms: u64,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { requests: 2000, growth: 256 * 1024 }
+        Self { requests: 2000, growth: 256 * 1024, whole_ms: 15 * 60 * 1000 }
     }
 }
 

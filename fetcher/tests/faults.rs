@@ -6,7 +6,7 @@
 mod driver;
 
 use colibri_control::ErrorName::{BwCrashed, LimitExceeded, ServerMismatch, VaultError, VaultTimeout};
-use colibri_fetcher::words::{Fetch, Vault};
+use colibri_fetcher::words::{Fetch, SessionState, Vault};
 use driver::{Fetcher, Place, fleet, name, request};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -31,6 +31,20 @@ fn an_answer_counts_when_two_in_a_row_agree() {
     assert_eq!(fetcher.fetch(request(3, "good")).1.as_deref(), Some(&value[..]));
     // An item that is not in the collection is not in the file, whatever bw says.
     assert_eq!(fetcher.fetch(request(4, "stray")).1.as_deref(), Some(&value[..]));
+    assert!(fetcher.close().success());
+}
+
+#[test]
+fn what_bw_never_lists_costs_one_new_serve_and_is_said() {
+    let place = Place::new();
+    let mut fetcher = Fetcher::start(&place, stand_in(&place));
+    for id in 1..=3 {
+        let (done, pairs) = fetcher.fetch(request(id, "lost"));
+        assert_eq!(pairs.map(|pairs| pairs.len()), Some(1), "{done:?}");
+        assert!(done.warnings.iter().any(|warning| warning.contains("LOST")), "{done:?}");
+    }
+    let serving = fetcher.states.iter().filter(|state| **state == SessionState::Serving);
+    assert_eq!(serving.count(), 2);
     assert!(fetcher.close().success());
 }
 

@@ -179,7 +179,7 @@ fn an_expired_token_and_a_crash_are_put_right_without_anybody() {
 
 #[test]
 fn a_bw_serve_that_is_worn_out_is_replaced_without_a_login() {
-    let never = Bounds { requests: u32::MAX, growth: u64::MAX };
+    let never = Bounds { requests: u32::MAX, growth: u64::MAX, whole_ms: u64::MAX };
     for bounds in [Bounds { requests: 10, ..never }, Bounds { growth: 0, ..never }] {
         let place = Place::new();
         let vault = fleet(&place);
@@ -227,6 +227,22 @@ fn what_bw_still_lists_of_before_a_change_is_not_believed() {
     assert_eq!(pairs.as_deref(), Some(&expected[..]), "{done:?}");
     assert_eq!(vault.logins(), 2, "a change costs one, a new bw serve none");
     assert!(fetcher.close().success());
+}
+
+#[test]
+fn what_the_vault_says_of_its_last_change_is_not_believed_for_ever() {
+    for (whole_ms, syncs) in [(u64::MAX, 1), (0, 2)] {
+        let place = Place::new();
+        let vault = fleet(&place);
+        let bounds = Bounds { whole_ms, ..Bounds::default() };
+        let settings = colibri_fetcher::words::Vault { bounds, ..place.vault(&vault) };
+        let mut fetcher = Fetcher::start(&place, settings);
+        for id in [1, 2] {
+            assert!(fetcher.fetch(request(id, "jail-0000")).1.is_some());
+        }
+        assert_eq!((vault.count(Route::Sync), vault.logins()), (syncs, syncs), "once in a minute at most");
+        assert!(fetcher.close().success());
+    }
 }
 
 fn set_passwords(fixture: &mut Fixture, value: &str) {

@@ -11,11 +11,20 @@ const store = path.join(process.env.BITWARDENCLI_APPDATA_DIR, 'data.json');
 const args = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));
 const say = (data) => JSON.stringify({ success: true, data });
 const list = (data) => say({ object: 'list', data });
-const collections = ['good', 'empty-first', 'never-twice', 'garbage', 'cut', 'flood', 'hang', 'crash', 'stray', 'locked-once']
-	.map((name) => ({ id: name, name }));
+const names = ['good', 'empty-first', 'never-twice', 'garbage', 'cut', 'flood', 'hang', 'crash', 'stray', 'locked-once', 'lost'];
+const collections = names.map((name) => ({ id: name, name }));
 const item = (name, collection) => ({
 	id: name, name, type: 1, collectionIds: [collection], passwordHistory: [], login: { password: 'value' },
 });
+
+// What bw serve has stored: one item in each collection, and one that it never lists.
+const save = () => {
+	const stored = JSON.parse(fs.readFileSync(store));
+	const entry = (id, collectionIds) => [id, { id, type: 1, collectionIds }];
+	stored.user_1_ciphers_ciphers = Object.fromEntries([entry('KEY', names), entry('LOST', ['lost'])]);
+	stored.user_1_collection_collections = Object.fromEntries(names.map((name) => [name, { name: 'encrypted' }]));
+	fs.writeFileSync(store, JSON.stringify(stored));
+};
 
 let asked = 0;
 let open = false;
@@ -45,6 +54,7 @@ const items = (collection, answer) => {
 };
 
 const serve = () => {
+	save();
 	const server = http.createServer((request, answer) => {
 		const url = new URL(request.url, 'http://localhost');
 		switch (url.pathname) {

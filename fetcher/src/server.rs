@@ -5,7 +5,9 @@ use colibri_control::ErrorName;
 
 /// Bitwarden's own clouds: the names that `bw` uses beside `vault.`.
 const CLOUDS: [&str; 2] = ["bitwarden.com", "bitwarden.eu"];
-const CLOUD_HOSTS: [&str; 4] = ["vault", "api", "identity", "notifications"];
+/// To `bw` this is no server of one's own, and its status names none.
+const DEFAULT: &str = "https://bitwarden.com";
+const CLOUD_HOSTS: [&str; 5] = ["vault", "api", "identity", "notifications", "events"];
 
 /// A server, by its URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,12 @@ impl Server {
     /// The URL without a slash at its end.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// What `bw` calls it once it was told the URL: nothing, for the one by which
+    /// it means its default.
+    pub fn known_as(&self) -> Option<&str> {
+        Some(self.url()).filter(|url| *url != DEFAULT)
     }
 
     /// The port that the relay may dial.
@@ -82,6 +90,9 @@ mod tests {
         let cloud = Server::parse(None).unwrap();
         assert!(cloud.allows("identity.bitwarden.com", 443) && cloud.allows("api.bitwarden.com", 443));
         assert!(!cloud.allows("api.bitwarden.eu", 443) && !cloud.allows("evil.bitwarden.com", 443));
+        let known_as = |url: &str| Server::parse(Some(url)).unwrap().known_as().map(str::to_owned);
+        assert_eq!(known_as("https://bitwarden.com/"), None);
+        assert_eq!(known_as("https://bitwarden.eu").as_deref(), Some("https://bitwarden.eu"));
     }
 
     #[test]

@@ -283,9 +283,9 @@ impl Session {
     async fn start(&mut self, deadline: Instant) -> Result<(), Failure> {
         self.serve = Some(Serve::open(self.cage.serve().await?).await?);
         let status: Status = self.get("/status", deadline).await?;
-        let configured = self.server.as_ref().map(Server::url);
+        let configured = self.server.as_ref().and_then(Server::known_as);
         let actual = status.template.server_url.as_deref().map(|url| url.trim_end_matches('/'));
-        if configured.is_some() && configured != actual {
+        if configured != actual {
             return Err(Failure::new(
                 ServerMismatch,
                 "bw is set up for another server than the configured one",

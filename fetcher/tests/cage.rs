@@ -69,6 +69,8 @@ fn a_hostile_bw_reaches_nothing() {
         "see processes",
         "kill",
         "write elsewhere",
+        "change a date elsewhere",
+        "listen elsewhere",
         "write to its program",
     ] {
         assert_eq!(control["attempts"][attempt], "succeeded", "{attempt}");

@@ -13,6 +13,13 @@ const MAX_PATH: usize = 4096;
 /// Longest socket address, in bytes: a family, and a path of 108.
 const MAX_ADDRESS: usize = 110;
 
+/// Length of a message among several, in bytes: `struct mmsghdr`.
+const MESSAGE: u64 = 64;
+/// Most messages of one call; the kernel's own bound.
+const MAX_MESSAGES: u64 = 1024;
+/// Where in a socket's kind no flags are: the kernel's `SOCK_TYPE_MASK`.
+pub const KIND: i32 = 0xf;
+
 /// A system call that is watched.
 #[derive(Debug)]
 pub struct Watched {
@@ -33,8 +40,10 @@ enum Asks {
     Run(Name),
     Enter(Name),
     Connect,
+    Bind,
     Send,
     Message,
+    Messages,
     Socket,
     Signal,
     /// Nothing that bw has a use for.
@@ -62,10 +71,15 @@ enum Flags {
 pub enum Request {
     /// Paths, and what for.
     Files(Use, Vec<Place>),
-    /// To reach an address.
-    Reach(Address),
-    /// A socket of a family beside the usual ones.
-    Family(u64),
+    /// To reach addresses.
+    Reach(Vec<Address>),
+    /// A socket of a family and kind that are not the usual ones.
+    Socket {
+        /// Its address family.
+        family: i32,
+        /// Its kind, without flags.
+        kind: i32,
+    },
     /// A signal to a process.
     Signal {
         /// Its number, or 0 and less for groups.
@@ -120,10 +134,8 @@ const fn at(dir: usize, path: usize) -> Name {
     Name { dir: Some(dir), path }
 }
 
-#[cfg(target_arch = "x86_64")]
-const fn here(path: usize) -> Name {
-    Name { dir: None, path }
-}
+/// Relative to the working directory, as the first argument.
+const HERE: Name = Name { dir: None, path: 0 };
 
 macro_rules! watched {
     ($($name:ident => $asks:expr,)*) => {
@@ -140,6 +152,13 @@ pub const WATCHED: &[Watched] = &watched![
     SYS_faccessat => Asks::Look(at(0, 1)),
     SYS_faccessat2 => Asks::Look(at(0, 1)),
     SYS_readlinkat => Asks::Look(at(0, 1)),
+    SYS_statfs => Asks::Look(HERE),
+    SYS_inotify_add_watch => Asks::Look(Name { dir: None, path: 1 }),
+    SYS_name_to_handle_at => Asks::Look(at(0, 1)),
+    SYS_getxattr => Asks::Look(HERE),
+    SYS_lgetxattr => Asks::Look(HERE),
+    SYS_listxattr => Asks::Look(HERE),
+    SYS_llistxattr => Asks::Look(HERE),
     SYS_mkdirat => Asks::Change(&[at(0, 1)]),
     SYS_mknodat => Asks::Change(&[at(0, 1)]),
     SYS_unlinkat => Asks::Change(&[at(0, 1)]),
@@ -148,15 +167,22 @@ pub const WATCHED: &[Watched] = &watched![
     SYS_linkat => Asks::Change(&[at(0, 1), at(2, 3)]),
     SYS_symlinkat => Asks::Link(0, at(1, 2)),
     SYS_fchmodat => Asks::Change(&[at(0, 1)]),
+    SYS_fchmodat2 => Asks::Change(&[at(0, 1)]),
     SYS_fchownat => Asks::Change(&[at(0, 1)]),
-    SYS_truncate => Asks::Change(&[Name { dir: None, path: 0 }]),
-    SYS_chdir => Asks::Enter(Name { dir: None, path: 0 }),
-    SYS_execve => Asks::Run(Name { dir: None, path: 0 }),
+    SYS_utimensat => Asks::Change(&[at(0, 1)]),
+    SYS_setxattr => Asks::Change(&[HERE]),
+    SYS_lsetxattr => Asks::Change(&[HERE]),
+    SYS_removexattr => Asks::Change(&[HERE]),
+    SYS_lremovexattr => Asks::Change(&[HERE]),
+    SYS_truncate => Asks::Change(&[HERE]),
+    SYS_chdir => Asks::Enter(HERE),
+    SYS_execve => Asks::Run(HERE),
     SYS_execveat => Asks::Run(at(0, 1)),
     SYS_connect => Asks::Connect,
+    SYS_bind => Asks::Bind,
     SYS_sendto => Asks::Send,
     SYS_sendmsg => Asks::Message,
-    SYS_sendmmsg => Asks::Message,
+    SYS_sendmmsg => Asks::Messages,
     SYS_socket => Asks::Socket,
     SYS_kill => Asks::Signal,
     SYS_ptrace => Asks::Never,
@@ -168,6 +194,13 @@ pub const WATCHED: &[Watched] = &watched![
     SYS_mount => Asks::Never,
     SYS_umount2 => Asks::Never,
     SYS_pivot_root => Asks::Never,
+    SYS_fsopen => Asks::Never,
+    SYS_fspick => Asks::Never,
+    SYS_open_tree => Asks::Never,
+    SYS_move_mount => Asks::Never,
+    SYS_mount_setattr => Asks::Never,
+    // What it is asked for is in memory that both sides write to.
+    SYS_io_uring_setup => Asks::Never,
     SYS_chroot => Asks::Never,
     SYS_open_by_handle_at => Asks::Never,
     SYS_bpf => Asks::Never,
@@ -181,22 +214,25 @@ pub const WATCHED: &[Watched] = &watched![
 /// Those that newer architectures do without.
 #[cfg(target_arch = "x86_64")]
 pub const OLD: &[Watched] = &watched![
-    SYS_open => Asks::Open(here(0), Flags::Argument(1)),
-    SYS_stat => Asks::Look(here(0)),
-    SYS_lstat => Asks::Look(here(0)),
-    SYS_access => Asks::Look(here(0)),
-    SYS_readlink => Asks::Look(here(0)),
-    SYS_creat => Asks::Open(here(0), Flags::Write),
-    SYS_mkdir => Asks::Change(&[here(0)]),
-    SYS_mknod => Asks::Change(&[here(0)]),
-    SYS_unlink => Asks::Change(&[here(0)]),
-    SYS_rmdir => Asks::Change(&[here(0)]),
-    SYS_rename => Asks::Change(&[here(0), here(1)]),
-    SYS_link => Asks::Change(&[here(0), here(1)]),
-    SYS_symlink => Asks::Link(0, here(1)),
-    SYS_chmod => Asks::Change(&[here(0)]),
-    SYS_chown => Asks::Change(&[here(0)]),
-    SYS_lchown => Asks::Change(&[here(0)]),
+    SYS_open => Asks::Open(HERE, Flags::Argument(1)),
+    SYS_stat => Asks::Look(HERE),
+    SYS_lstat => Asks::Look(HERE),
+    SYS_access => Asks::Look(HERE),
+    SYS_readlink => Asks::Look(HERE),
+    SYS_creat => Asks::Open(HERE, Flags::Write),
+    SYS_mkdir => Asks::Change(&[HERE]),
+    SYS_mknod => Asks::Change(&[HERE]),
+    SYS_unlink => Asks::Change(&[HERE]),
+    SYS_rmdir => Asks::Change(&[HERE]),
+    SYS_rename => Asks::Change(&[HERE, Name { dir: None, path: 1 }]),
+    SYS_link => Asks::Change(&[HERE, Name { dir: None, path: 1 }]),
+    SYS_symlink => Asks::Link(0, Name { dir: None, path: 1 }),
+    SYS_chmod => Asks::Change(&[HERE]),
+    SYS_chown => Asks::Change(&[HERE]),
+    SYS_lchown => Asks::Change(&[HERE]),
+    SYS_utime => Asks::Change(&[HERE]),
+    SYS_utimes => Asks::Change(&[HERE]),
+    SYS_futimesat => Asks::Change(&[at(0, 1)]),
 ];
 /// Those that newer architectures do without.
 #[cfg(not(target_arch = "x86_64"))]
@@ -234,15 +270,15 @@ impl Request {
             }
             Asks::Run(name) => Self::Files(Use::Run, vec![place(notice, name)?]),
             Asks::Enter(name) => Self::Files(Use::Enter, vec![place(notice, name)?]),
-            Asks::Connect => Self::Reach(address(notice, args[1], args[2])?),
-            Asks::Send => Self::Reach(address(notice, args[4], args[5])?),
-            Asks::Message => {
-                let head = notice.bytes::<12>(args[1])?;
-                let (name, length) = head.split_at(8);
-                let length = u64::from(u32::from_ne_bytes(length.try_into().unwrap_or_default()));
-                Self::Reach(address(notice, u64::from_ne_bytes(name.try_into().unwrap_or_default()), length)?)
+            Asks::Connect => Self::Reach(vec![address(notice, args[1], args[2])?]),
+            Asks::Bind => bound(address(notice, args[1], args[2])?),
+            Asks::Send => Self::Reach(vec![address(notice, args[4], args[5])?]),
+            Asks::Message => Self::Reach(vec![message(notice, args[1])?]),
+            Asks::Messages => {
+                let messages = (0..args[2].min(MAX_MESSAGES)).map(|at| args[1].wrapping_add(at * MESSAGE));
+                Self::Reach(messages.map(|at| message(notice, at)).collect::<Result<_>>()?)
             }
-            Asks::Socket => Self::Family(args[0]),
+            Asks::Socket => Self::Socket { family: low(args[0]), kind: low(args[1]) & KIND },
             Asks::Signal => Self::Signal { process: low(args[0]), signal: args[1] },
             Asks::Never => Self::Never(call.name.trim_start_matches("SYS_")),
         })
@@ -270,6 +306,26 @@ fn writes(notice: &Notice, flags: Flags) -> Result<bool> {
         Flags::Write => libc::O_WRONLY,
     };
     Ok(flags & (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) != libc::O_RDONLY)
+}
+
+/// A Unix socket with a path makes a file. What listens is of no use elsewhere.
+fn bound(address: Address) -> Request {
+    match address {
+        Address::Unix(name) if name.first().is_some_and(|&byte| byte != 0) => {
+            let path = name.split(|&byte| byte == 0).next().unwrap_or_default();
+            let path = OsString::from_vec(path.to_vec()).into();
+            Request::Files(Use::Write, vec![Place { path, beneath: false }])
+        }
+        _ => Request::Nothing,
+    }
+}
+
+/// The address that a message has on it.
+fn message(notice: &Notice, at: u64) -> Result<Address> {
+    let head = notice.bytes::<12>(at)?;
+    let (name, length) = head.split_at(8);
+    let length = u64::from(u32::from_ne_bytes(length.try_into().unwrap_or_default()));
+    address(notice, u64::from_ne_bytes(name.try_into().unwrap_or_default()), length)
 }
 
 /// Reads a socket address of the thread's.
@@ -319,6 +375,16 @@ mod tests {
         assert_eq!(parse(&40u16.to_ne_bytes()), Address::Other(40));
         assert_eq!(parse(&four[..6]), Address::Other(2));
         assert_eq!(parse(&[]), Address::Harmless);
+    }
+
+    #[test]
+    fn a_unix_socket_with_a_path_is_a_file() {
+        let unix = |name: &[u8]| bound(Address::Unix(name.to_vec()));
+        let place = Place { path: "/x".into(), beneath: false };
+        assert_eq!(unix(b"/x\0\0"), Request::Files(Use::Write, vec![place]));
+        assert_eq!(unix(b"\0x"), Request::Nothing);
+        assert_eq!(unix(b""), Request::Nothing);
+        assert_eq!(bound(Address::Internet(Ipv4Addr::LOCALHOST.into(), 1)), Request::Nothing);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which system calls are heard of. All others pass.
 
-use crate::call;
+use crate::call::{self, KIND};
+use crate::policy::FAMILIES;
 use nix::libc::{self, c_long, sock_filter};
 use seccompiler::{
     BpfProgram, Error, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -32,23 +33,25 @@ pub fn program() -> Result<Vec<sock_filter>, Error> {
 
 /// Without conditions a call is always heard of.
 fn rules(number: c_long) -> Result<Vec<SeccompRule>, Error> {
-    let is_not = |argument, value| {
-        let value = u64::try_from(value).unwrap_or_default();
+    let is_not = |argument, value: i32| {
+        let value = u64::from(value.cast_unsigned());
         SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, value)
     };
-    let conditions = match number {
-        // Other families are neither in the namespace nor known to Landlock.
-        libc::SYS_socket => [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK]
-            .into_iter()
-            .map(|family| is_not(0, family))
-            .collect::<Result<Vec<_>, _>>()?,
+    let alternatives = match number {
+        libc::SYS_socket => {
+            let other =
+                FAMILIES.into_iter().map(|family| is_not(0, family)).collect::<Result<Vec<_>, _>>()?;
+            let kind = SeccompCmpOp::MaskedEq(u64::from(KIND.cast_unsigned()));
+            let raw = u64::from(libc::SOCK_RAW.cast_unsigned());
+            vec![other, vec![SeccompCondition::new(1, SeccompCmpArgLen::Dword, kind, raw)?]]
+        }
         // Without an address it goes where the socket is connected to.
         libc::SYS_sendto => {
-            vec![SeccompCondition::new(4, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)?]
+            vec![vec![SeccompCondition::new(4, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)?]]
         }
         _ => return Ok(Vec::new()),
     };
-    Ok(vec![SeccompRule::new(conditions)?])
+    alternatives.into_iter().map(|all| Ok(SeccompRule::new(all)?)).collect()
 }
 
 const RETURN: u16 = 0x06;

@@ -41,6 +41,10 @@ const QUIET: [&str; 25] = [
 /// What every program may open.
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/full"];
 
+/// The families of sockets that may be made; others are neither in the namespace
+/// nor known to Landlock.
+pub const FAMILIES: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+
 /// What `bw` may do, as it was told to the kernel, too.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -71,10 +75,10 @@ impl Policy {
                     .map(|place| format!("{} {}", verb(*wanted), shown(place.path.as_os_str().as_bytes())));
                 Verdict { tried, answer: Answer::Continue }
             }
-            Request::Reach(address) => self.reach(address),
-            Request::Family(family) => {
-                refused(format!("make a socket of family {family}"), libc::EAFNOSUPPORT)
+            Request::Reach(addresses) => {
+                addresses.iter().map(|address| self.reach(address)).find(|it| *it != FINE).unwrap_or(FINE)
             }
+            Request::Socket { family, kind } => socket(*family, *kind),
             Request::Signal { process, signal } if *process != thread => Verdict {
                 tried: Some(format!("send signal {signal} to process {process}")),
                 answer: Answer::Continue,
@@ -136,6 +140,16 @@ pub const FINE: Verdict = Verdict { tried: None, answer: Answer::Continue };
 /// A directory for bw's data beside the program, which here is Node.
 fn portable(path: &Path) -> bool {
     path.file_name() == Some(OsStr::new("bw-data"))
+}
+
+fn socket(family: i32, kind: i32) -> Verdict {
+    match family {
+        libc::AF_INET | libc::AF_INET6 if kind == libc::SOCK_RAW => {
+            refused("make a raw socket".into(), libc::EPERM)
+        }
+        family if FAMILIES.contains(&family) => FINE,
+        family => refused(format!("make a socket of family {family}"), libc::EAFNOSUPPORT),
+    }
 }
 
 fn refused(what: String, error: i32) -> Verdict {
@@ -218,8 +232,11 @@ mod tests {
         ] {
             assert_eq!(tried(file(wanted, path)), None, "{path}");
         }
-        let relay = Address::Internet(Ipv4Addr::LOCALHOST.into(), 4000);
-        assert_eq!(policy().judge(&Request::Reach(relay), 7), FINE);
+        let relay = || Address::Internet(Ipv4Addr::LOCALHOST.into(), 4000);
+        assert_eq!(policy().judge(&Request::Reach(vec![relay(), Address::Harmless]), 7), FINE);
+        for (family, kind) in [(libc::AF_UNIX, libc::SOCK_RAW), (libc::AF_NETLINK, libc::SOCK_RAW)] {
+            assert_eq!(policy().judge(&Request::Socket { family, kind }, 7), FINE);
+        }
         assert_eq!(tried(Request::Signal { process: 7, signal: 15 }), None);
     }
 
@@ -257,8 +274,21 @@ mod tests {
             (Address::Unix(b"\0hidden\0\0".to_vec()), "reach the Unix socket @hidden"),
             (Address::Other(40), "reach an address of family 40"),
         ] {
-            let verdict = policy().judge(&Request::Reach(address), 7);
+            // Behind harmless ones, too.
+            let relay = Address::Internet(local, 4000);
+            let request = Request::Reach(vec![Address::Harmless, relay, address]);
+            let verdict = policy().judge(&request, 7);
             assert_eq!(verdict, refused(expected.into(), libc::EACCES));
+        }
+        for (family, kind, expected) in [
+            (
+                libc::AF_VSOCK,
+                libc::SOCK_STREAM,
+                refused("make a socket of family 40".into(), libc::EAFNOSUPPORT),
+            ),
+            (libc::AF_INET6, libc::SOCK_RAW, refused("make a raw socket".into(), libc::EPERM)),
+        ] {
+            assert_eq!(policy().judge(&Request::Socket { family, kind }, 7), expected);
         }
     }
 }

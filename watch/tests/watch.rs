@@ -4,9 +4,12 @@
 
 use colibri_watch::{Policy, start};
 use nix::libc;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-use std::io::{Error, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, MultiHeaders, SockFlag, SockType, SockaddrIn, sendmmsg, socket,
+};
+use std::io::{Error, IoSlice, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -29,6 +32,23 @@ fn number<T>(result: std::io::Result<T>) -> Option<i32> {
     result.err().and_then(|error| error.raw_os_error())
 }
 
+/// One message to each, in one call.
+fn send_many(from: &UdpSocket, to: &[SocketAddrV4]) -> std::io::Result<()> {
+    let to: Vec<_> = to.iter().map(|to| Some(SockaddrIn::from(*to))).collect();
+    let data = vec![[IoSlice::new(b"x")]; to.len()];
+    let mut headers = MultiHeaders::preallocate(to.len(), None);
+    sendmmsg(from.as_raw_fd(), &mut headers, &data, &to, [], MsgFlags::empty())?;
+    Ok(())
+}
+
+#[allow(unsafe_code, reason = "nothing safe sets up a ring")]
+fn ring() -> std::io::Result<()> {
+    let mut room = [0_u64; 32];
+    // SAFETY: the kernel writes at most the 120 bytes of `struct io_uring_params`.
+    let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, 8, room.as_mut_ptr()) };
+    if fd < 0 { Err(Error::last_os_error()) } else { Ok(()) }
+}
+
 #[test]
 fn what_is_started_is_watched_and_the_starter_is_not() {
     let log = Log::default();
@@ -47,6 +67,10 @@ fn what_is_started_is_watched_and_the_starter_is_not() {
         relay: relay.port(),
     };
     let again = policy.clone();
+    let behind = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9);
+    let other_dir = tempfile::tempdir().unwrap();
+    let elsewhere = other_dir.path().to_owned();
+    let hidden = elsewhere.join("hidden").display().to_string();
     let watched = move || {
         start(policy).unwrap();
         assert_eq!(number(start(again)), Some(libc::EBUSY));
@@ -60,6 +84,15 @@ fn what_is_started_is_watched_and_the_starter_is_not() {
             assert_eq!(number(UnixStream::connect(&unix)), Some(libc::EACCES));
             let vsock = socket(AddressFamily::Vsock, SockType::Stream, SockFlag::empty(), None);
             assert_eq!(number(vsock.map_err(Error::from)), Some(libc::EAFNOSUPPORT));
+            let raw = socket(AddressFamily::Inet, SockType::Raw, SockFlag::empty(), None);
+            assert_eq!(number(raw.map_err(Error::from)), Some(libc::EPERM));
+            assert_eq!(
+                number(send_many(&udp, &[SocketAddrV4::new(Ipv4Addr::LOCALHOST, relay.port()), behind])),
+                Some(libc::EACCES)
+            );
+            assert!(UnixListener::bind(dir.path().join("own")).is_ok());
+            assert!(UnixListener::bind(elsewhere.join("hidden")).is_ok(), "the kernel lets this one through");
+            assert_eq!(number(ring()), Some(libc::EPERM));
             let unshared = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS);
             assert_eq!(number(unshared.map_err(Error::from)), Some(libc::EPERM));
             assert!(std::fs::write(dir.path().join("x"), "x").is_ok());
@@ -74,5 +107,15 @@ fn what_is_started_is_watched_and_the_starter_is_not() {
     assert!(
         unix.is_some_and(|line| line.starts_with("reach the Unix socket /") && line.ends_with("/socket"))
     );
-    assert_eq!(tried[3..], ["make a socket of family 40", "call unshare"]);
+    assert_eq!(
+        tried[3..],
+        [
+            "make a socket of family 40",
+            "make a raw socket",
+            "reach 127.0.0.1 port 9",
+            &format!("write to {hidden}"),
+            "call io_uring_setup",
+            "call unshare"
+        ]
+    );
 }

@@ -43,6 +43,7 @@ impl Bait {
             "tcp": tcp.local_addr().unwrap().port(), "udp": udp.local_addr().unwrap().port(),
             "unix": here.join("socket"), "abstract": abstract_name, "file": here.join("secret"),
             "pid": std::process::id(), "victim": victim.id(), "target": here.join("target"),
+            "door": here.join("door"),
             "control": here.join("control.json"),
         });
         fs::write(dir.join("plan.json"), plan.to_string()).unwrap();
@@ -83,6 +84,8 @@ impl Bait {
             "run /bin/sh".into(),
             format!("send signal 9 to process {victim}"),
             format!("write to {here}/target"),
+            format!("write to {here}/secret"),
+            format!("write to {here}/door"),
             format!("write to {here}/node_modules/bw.js"),
             "write to /x".into(),
         ]

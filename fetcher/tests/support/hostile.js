@@ -56,6 +56,12 @@ const attempts = {
 	'see processes': () => fs.readFileSync(`/proc/${plan.pid}/cmdline`),
 	'kill': () => process.kill(plan.victim, 'SIGKILL'),
 	'write elsewhere': () => fs.writeFileSync(plan.target, 'x'),
+	'change a date elsewhere': () => fs.utimesSync(plan.file, 1, 1),
+	'listen elsewhere': () =>
+		soon(new Promise((yes, no) => {
+			const server = net.createServer().on('error', no);
+			server.listen(plan.door, () => { server.close(); yes(); });
+		})),
 	'write to its program': () => fs.appendFileSync(__filename, '\n'),
 };
 // In the control it would succeed, and stay.

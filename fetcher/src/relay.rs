@@ -2,6 +2,10 @@
 //! else. TLS passes through untouched.
 
 use crate::server::Server;
+use hyper::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use std::future::poll_fn;
 use std::io::{Error, ErrorKind, Result};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tower_service::Service;
 
 /// Longest head of a request, in bytes.
 const MAX_HEAD: usize = 4096;
@@ -62,6 +67,7 @@ async fn relay(mut bw: TcpStream, server: &Server, trouble: &Trouble) -> Result<
     };
     match dial(host, port).await {
         Ok(mut vault) => {
+            bw.set_nodelay(true)?;
             *trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
             bw.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
             tokio::io::copy_bidirectional(&mut bw, &mut vault).await.map(drop)
@@ -75,8 +81,25 @@ async fn relay(mut bw: TcpStream, server: &Server, trouble: &Trouble) -> Result<
     }
 }
 
+/// As Node does by itself: of a name's addresses of two kinds, those that do not
+/// answer soon are not waited for.
 async fn dial(host: &str, port: u16) -> Result<TcpStream> {
-    tokio::time::timeout(DIAL, TcpStream::connect((host, port))).await?
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let vault = format!("http://{host}:{port}").parse::<Uri>().map_err(Error::other)?;
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(DIAL));
+    connector.set_nodelay(true);
+    poll_fn(|task| connector.poll_ready(task)).await.map_err(|error| first(&error))?;
+    let dialled = tokio::time::timeout(DIAL, connector.call(vault)).await?;
+    dialled.map(TokioIo::into_inner).map_err(|error| first(&error))
+}
+
+/// The system's word, without what was done in between.
+fn first(error: &dyn std::error::Error) -> Error {
+    match error.source() {
+        Some(source) => first(source),
+        None => Error::other(error.to_string()),
+    }
 }
 
 /// Reads up to the empty line, and not a byte of what comes after it: `bw`
@@ -109,6 +132,22 @@ mod tests {
         let mut answer = vec![0; 1024];
         let got = bw.read(&mut answer).await.unwrap();
         String::from_utf8_lossy(&answer[..got]).lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn an_address_of_either_kind_is_dialled() {
+        for local in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(vault) = TcpListener::bind(local) else { continue };
+            let port = vault.local_addr().unwrap().port();
+            let host = vault.local_addr().unwrap().ip().to_string();
+            assert_eq!(dial(&host, port).await.unwrap().peer_addr().unwrap().port(), port);
+            // It may be both kinds, of which one refuses.
+            assert!(local.starts_with('[') || dial("localhost", port).await.is_ok());
+            drop(vault);
+            assert!(dial(&host, port).await.unwrap_err().to_string().contains("refused"));
+        }
+        let unknown = dial("no-such-name.invalid", 1).await.unwrap_err().to_string();
+        assert!(unknown.contains("lookup"), "{unknown}");
     }
 
     #[tokio::test]

@@ -55,10 +55,11 @@ impl SymmetricKey {
         Ok(Self::new(bytes))
     }
 
-    /// `2.iv|ciphertext|mac`.
+    /// `2.iv|ciphertext|mac`. The same text gives the same: a server keeps what it
+    /// was sent, and `bw` would see a change in what did not change.
     pub(crate) fn encrypt(&self, plain: &[u8]) -> Result<String> {
         let mut iv = [0; 16];
-        fill(&mut iv)?;
+        iv.copy_from_slice(&hmac::sign(&self.mac, plain).as_ref()[..16]);
         let cipher = cbc::Encryptor::inner_iv_init(self.cipher.clone(), &iv.into());
         let ciphertext = cipher.encrypt_padded_vec::<Pkcs7>(plain);
         let mut mac = hmac::Context::with_key(&self.mac);

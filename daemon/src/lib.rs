@@ -81,7 +81,7 @@ impl Daemon {
         })?;
         let events = Events::default();
         let has_credentials = credentials.is_some();
-        let session = Session::start(config.clone(), credentials, events.clone());
+        let session = Session::start(config.clone(), credentials, store.clone(), events.clone());
         let (changed, changes) = mpsc::unbounded_channel();
         let metrics = Metrics::new()?;
         let provisioner = Provisioner::start(

@@ -16,6 +16,7 @@ use crate::settings::Config;
 use crate::store::{Db, End, Life, Store};
 use crate::tenant::Tenant;
 use colibri_control::{Diff, ErrorName, Event, Fault, Outcome, Provision, Reason, Status, TenantId};
+use colibri_fetcher::words::Age;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -229,24 +230,27 @@ async fn put(
     tools.events.announce(Event::Started { tenant: id.clone(), reason });
     let deadline = since + tenant.deadline(tools.config.settings.deadline);
     let attempt = attempt::put(tools, &tenant, reason, deadline).await;
-    let next = next_try(&tenant, attempt.provision.error.as_ref());
+    let next = next_try(&tenant, attempt.provision.error.as_ref(), attempt.age);
     let again = match &attempt.provision.error {
         None => Again::Works,
-        Some(fault) if next.is_some() && concerns_session(fault.name) => Again::Missed,
+        Some(fault) if concerns_session(fault.name) => Again::Missed,
         Some(_) => Again::Silent,
     };
     let (provision, next) = record(tools, &tenant, attempt, next).await?;
     Ok((provision, next, again))
 }
 
-fn next_try(tenant: &Tenant, fault: Option<&Fault>) -> Option<Duration> {
+fn next_try(tenant: &Tenant, fault: Option<&Fault>, age: Age) -> Option<Duration> {
     let mut random = rand::rng();
     let refresh = retry::refresh(tenant.settings.refresh, &mut random);
-    match fault {
-        None => refresh,
-        // What cannot heal by itself is looked at again with the next refresh.
-        Some(fault) => retry::delay(fault.name, tenant.failures + 1, &mut random).or(refresh),
-    }
+    let Some(fault) = fault else {
+        let soon = (age == Age::Stale).then(|| retry::stale(&mut random));
+        return soon.into_iter().chain(refresh).min();
+    };
+    let delay = retry::delay(fault.name, tenant.failures + 1, &mut random);
+    // What has to be mended in the vault's content is looked at again with the
+    // next refresh; a session that cannot be had would only be asked in vain.
+    if concerns_session(fault.name) { delay } else { delay.or(refresh) }
 }
 
 async fn record(
@@ -264,7 +268,8 @@ async fn record(
     let wanted = tenant.settings.on_change != colibri_control::OnChange::None;
     let action_due = written && wanted && provision.reason != Reason::Hook;
     let next_try = next.map(|delay| clock::now() + clock::millis(delay));
-    let end = End { provision, began: tenant.status, held: attempt.held, next_try, action_due, unsure };
+    let (began, held, shrunken_to) = (tenant.status, attempt.held, attempt.shrunken_to);
+    let end = End { provision, began, held, next_try, action_due, unsure, shrunken_to };
     let mut provision = end.provision.clone();
     let (number, life) = tools.store.with(move |db| db.end(&end)).await?;
     provision.number = number;

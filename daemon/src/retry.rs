@@ -23,6 +23,11 @@ pub fn delay(name: ErrorName, failures: u32, random: &mut impl Rng) -> Option<Du
     Some(at_least + random.random_range(FIRST / 4..=longest))
 }
 
+/// When to look for changes that could not be asked for: the vault limits logins.
+pub fn stale(random: &mut impl Rng) -> Duration {
+    SLOW + random.random_range(Duration::ZERO..=SLOW / 2)
+}
+
 /// The next refresh, within a tenth of the interval; `None` if there is none.
 pub fn refresh(seconds: u32, random: &mut impl Rng) -> Option<Duration> {
     let interval = Duration::from_secs(seconds.into());

@@ -7,6 +7,7 @@ use crate::events::Events;
 use crate::provision::plain;
 use crate::retry::SLOW;
 use crate::settings::{Config, FetcherUser};
+use crate::store::Store;
 use crate::{child, frame};
 use colibri_control::{ErrorName, Event, Fault, SessionView};
 use colibri_fetcher::words::{
@@ -87,11 +88,16 @@ enum Command {
 
 impl Session {
     /// Starts the task.
-    pub fn start(config: Arc<Config>, credentials: Option<Credentials>, events: Events) -> Self {
+    pub fn start(
+        config: Arc<Config>,
+        credentials: Option<Credentials>,
+        store: Store,
+        events: Events,
+    ) -> Self {
         let (commands, received) = mpsc::channel(QUEUE);
         let status = SessionStatus { state: SessionView::None, fetcher: None, bw_version: None, error: None };
         let (shown, status) = watch::channel(status);
-        tokio::spawn(Keeper::new(config, credentials, events, shown).run(received));
+        tokio::spawn(Keeper::new(config, credentials, store, events, shown).run(received));
         Self { commands, status }
     }
 
@@ -197,6 +203,7 @@ type Heard = (u64, Option<FromFetcher>);
 struct Keeper {
     config: Arc<Config>,
     credentials: Option<Credentials>,
+    store: Store,
     events: Events,
     shown: watch::Sender<SessionStatus>,
     fetcher: Option<Fetcher>,
@@ -210,14 +217,16 @@ impl Keeper {
     fn new(
         config: Arc<Config>,
         credentials: Option<Credentials>,
+        store: Store,
         events: Events,
         shown: watch::Sender<SessionStatus>,
     ) -> Self {
         let heard = mpsc::channel(QUEUE);
-        Self { config, credentials, events, shown, fetcher: None, next_id: 0, heard, barred: None }
+        Self { config, credentials, store, events, shown, fetcher: None, next_id: 0, heard, barred: None }
     }
 
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        self.recall_bar().await;
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
@@ -273,7 +282,7 @@ impl Keeper {
         let (warden, door) = match &self.config.cage {
             Some(cage) => {
                 let jailed = cage.open(&self.config.fetcher).await;
-                Some(jailed.map_err(|fault| Failure { name: fault.name, message: fault.message })?)
+                Some(jailed.map_err(|fault| Failure::new(ErrorName::SandboxUnavailable, fault.message))?)
             }
             None => None,
         }
@@ -298,8 +307,7 @@ impl Keeper {
             client_secret: copy(&found.client_secret),
             password: copy(&found.password),
         });
-        let missing =
-            || Failure { name: ErrorName::CredentialsMissing, message: "no credentials are set".into() };
+        let missing = || Failure::new(ErrorName::CredentialsMissing, "no credentials are set");
         let settings = &self.config.settings;
         Ok(Vault {
             bw: self.config.bw.clone(),
@@ -375,12 +383,21 @@ impl Keeper {
             Ok(fetched) => {
                 let version = plain(&fetched.bw_version);
                 self.shown.send_modify(|status| status.bw_version = Some(version));
-                self.barred = None;
+                if self.barred.take().is_some() {
+                    self.record_bar(None);
+                }
                 self.note(None);
             }
             Err(failure) => {
-                if matches!(failure.name, ErrorName::RateLimited | ErrorName::BadCredentials) {
+                if matches!(
+                    failure.name,
+                    ErrorName::RateLimited | ErrorName::BadCredentials | ErrorName::ClientTooOld
+                ) {
                     self.barred = Some((Instant::now() + SLOW, failure.clone()));
+                }
+                // What an operator mends, such as credentials, is tried at the next start.
+                if failure.name == ErrorName::RateLimited {
+                    self.record_bar(Some(Fault::new(failure.name, plain(&failure.message))));
                 }
                 if concerns_session(failure.name) {
                     self.note(Some(failure));
@@ -388,6 +405,30 @@ impl Keeper {
             }
         }
         let _gone = request.done.send(Ok(done));
+    }
+
+    /// A vault that limited logins does so after a restart, too.
+    async fn recall_bar(&mut self) {
+        let now = crate::clock::now();
+        match self.store.with(move |db| db.bar(now)).await {
+            Ok(Some((until, fault))) => {
+                let rest = Duration::from_millis(until - now).min(SLOW);
+                self.barred = Some((Instant::now() + rest, Failure::new(fault.name, fault.message)));
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "cannot read whether logins are barred"),
+        }
+    }
+
+    fn record_bar(&self, fault: Option<Fault>) {
+        let store = self.store.clone();
+        let until = crate::clock::now() + crate::clock::millis(SLOW);
+        tokio::spawn(async move {
+            let recorded = store.with(move |db| db.set_bar(fault.as_ref().map(|fault| (until, fault)))).await;
+            if let Err(error) = recorded {
+                tracing::error!(%error, "cannot record whether logins are barred");
+            }
+        });
     }
 
     fn overdue(&mut self, id: u64) {
@@ -501,14 +542,14 @@ fn nothing(time: Duration) -> Fetch {
         collection: String::new(),
         pinned: None,
         known_keys: 0,
-        confirm_shrunken: false,
+        shrunken_to: None,
         rules: Rules::default(),
         deadline_ms: crate::clock::millis(time),
     }
 }
 
 fn failed(message: String) -> Failure {
-    Failure { name: ErrorName::FetcherFailed, message }
+    Failure::new(ErrorName::FetcherFailed, message)
 }
 
 const fn view(state: SessionState) -> SessionView {
@@ -538,6 +579,7 @@ pub const fn concerns_session(name: ErrorName) -> bool {
             | ErrorName::VaultLocked
             | ErrorName::BwUnusable
             | ErrorName::BwCrashed
+            | ErrorName::SandboxUnavailable
             | ErrorName::FetcherFailed
             | ErrorName::DeadlineExceeded
     )

@@ -126,6 +126,8 @@ pub struct End {
     pub action_due: bool,
     /// A failure after which the file may be a new one all the same.
     pub unsure: bool,
+    /// How many keys the vault has, where that is many fewer than before.
+    pub shrunken_to: Option<u32>,
 }
 
 /// What became of a tenant while it was provisioned.
@@ -220,6 +222,29 @@ impl Db {
         Ok(query.query_row(params![rows::text(root), id.as_str()], |row| row.get(0)).optional()?)
     }
 
+    /// Until when there may be no login, and why; `None` when there may.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn bar(&self, now: u64) -> Result<Option<(u64, Fault)>> {
+        Ok(rows::bar(&self.0)?.filter(|(until, _)| *until > now))
+    }
+
+    /// Sets or lifts that.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn set_bar(&mut self, bar: Option<(u64, &Fault)>) -> Result<()> {
+        match bar {
+            Some((until, fault)) => {
+                let sql = "INSERT OR REPLACE INTO bar (one, until, error) VALUES (1, ?1, ?2)";
+                self.0.execute(sql, params![until, rows::json(fault)])?;
+            }
+            None => drop(self.0.execute("DELETE FROM bar", [])?),
+        }
+        Ok(())
+    }
+
     /// Adds a tenant.
     ///
     /// # Errors
@@ -235,7 +260,8 @@ impl Db {
     /// # Errors
     /// SQLite's.
     pub fn update(&mut self, id: &TenantId, root: &Path, settings: &Settings) -> Result<()> {
-        let sql = "UPDATE tenants SET root = ?2, settings = ?3, failures = 0, shrunken_since = NULL,
+        let sql = "UPDATE tenants SET root = ?2, settings = ?3, failures = 0,
+            shrunken_since = NULL, shrunken_to = NULL,
             collection_id = CASE WHEN settings ->> 'collection' IS ?3 ->> 'collection' THEN collection_id END
             WHERE name = ?1";
         self.0.execute(sql, params![id.as_str(), rows::text(root), rows::json(settings)])?;
@@ -312,7 +338,8 @@ impl Db {
             let done = provision.outcome != Outcome::Failed;
             if done {
                 // A tenant that is kept up gets a new file, after a crash too.
-                let sql = "UPDATE tenants SET keys = '[]', shrunken_since = NULL, removal_due = 0,
+                let sql = "UPDATE tenants SET keys = '[]', removal_due = 0,
+                    shrunken_since = NULL, shrunken_to = NULL,
                     next_try = CASE WHEN status = 'active' THEN ?2 END WHERE name = ?1";
                 db.execute(sql, params![provision.tenant.as_str(), provision.at])?;
             }
@@ -424,6 +451,7 @@ mod tests {
             next_try: Some(9),
             action_due: false,
             unsure: false,
+            shrunken_to: None,
         }
     }
 
@@ -479,14 +507,27 @@ mod tests {
     #[test]
     fn a_failure_is_shown_until_the_next_success() {
         let (_dir, mut db) = db();
-        db.end(&end(Some(ErrorName::AnswerShrunken), Vec::new())).unwrap();
+        let shrunken = |to, at| {
+            let mut end = End { shrunken_to: Some(to), ..end(Some(ErrorName::AnswerShrunken), Vec::new()) };
+            end.provision.at = at;
+            end
+        };
+        db.end(&shrunken(3, 5)).unwrap();
         let failed = db.known(&id("web")).unwrap();
         assert_eq!((failed.status, failed.failures), (Status::Provisioned, 1));
         assert_eq!((failed.shrunken_since, failed.last_success), (Some(5), None));
+        // What is not smaller confirms it, what is smaller has to be seen again.
+        for (to, at, since) in [(3, 6, 5), (4, 7, 5), (2, 8, 8)] {
+            db.end(&shrunken(to, at)).unwrap();
+            db.end(&end(Some(ErrorName::VaultTimeout), Vec::new())).unwrap();
+            let seen = db.known(&id("web")).unwrap();
+            assert_eq!((seen.shrunken_to, seen.shrunken_since), (Some(to), Some(since)));
+        }
         db.end(&end(None, Vec::new())).unwrap();
         let healed = db.known(&id("web")).unwrap();
         assert_eq!((healed.status, healed.failures, healed.error), (Status::Active, 0, None));
-        assert_eq!((healed.shrunken_since, healed.last_success), (None, Some(7)));
+        assert_eq!((healed.shrunken_since, healed.shrunken_to), (None, None));
+        assert_eq!(healed.last_success, Some(7));
     }
 
     #[test]
@@ -531,6 +572,20 @@ mod tests {
         settings.collection = Some("other".parse().unwrap());
         db.update(&id("web"), Path::new("/j/web"), &settings).unwrap();
         assert_eq!(pinned(&db), None);
+    }
+
+    #[test]
+    fn a_bar_holds_until_its_time_or_until_it_is_lifted() {
+        let (_dir, mut db) = db();
+        assert_eq!(db.bar(0).unwrap(), None);
+        let fault = Fault::new(ErrorName::RateLimited, "slow down");
+        for until in [3, 5] {
+            db.set_bar(Some((until, &fault))).unwrap();
+        }
+        assert_eq!(db.bar(4).unwrap(), Some((5, fault)));
+        assert_eq!(db.bar(5).unwrap(), None);
+        db.set_bar(None).unwrap();
+        assert_eq!(db.bar(0).unwrap(), None);
     }
 
     #[test]

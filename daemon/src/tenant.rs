@@ -45,6 +45,8 @@ pub struct Tenant {
     pub next_try: Option<u64>,
     /// Since when the vault's answer is smaller than the file.
     pub shrunken_since: Option<u64>,
+    /// How many keys that answer had.
+    pub shrunken_to: Option<u32>,
     /// The content changed, and the action for it has not been run yet.
     pub action_due: bool,
     /// The file shall go, and has not been unlinked yet.

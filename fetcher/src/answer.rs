@@ -80,7 +80,7 @@ pub struct Item {
 }
 
 /// What a login has.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub struct Login {
     /// The user's name.
     pub username: Option<Secret>,

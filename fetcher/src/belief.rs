@@ -6,22 +6,27 @@ use crate::warnings::quoted;
 use crate::words::{Failure, Fetch};
 use colibri_control::ErrorName::{AnswerShrunken, CollectionAmbiguous, CollectionNotFound};
 
+/// Which collection is meant.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Chosen {
+    /// The only one of the name, or the one that was found first.
+    Known(Collection),
+    /// The only one of the name, but not the one that was found first.
+    Other(Collection),
+}
+
 /// The collection of that name; of several, the one that was found first.
 ///
 /// # Errors
 /// `CollectionNotFound` or `CollectionAmbiguous`.
-pub fn choose(all: &[Collection], fetch: &Fetch, warnings: &mut Vec<String>) -> Result<Collection, Failure> {
+pub fn choose(all: &[Collection], fetch: &Fetch) -> Result<Chosen, Failure> {
     let named: Vec<_> = all.iter().filter(|collection| collection.name == fetch.collection).collect();
     let pinned = named.iter().find(|collection| Some(&collection.id) == fetch.pinned.as_ref());
     match (pinned, named.as_slice()) {
-        (Some(pinned), _) => Ok((*pinned).clone()),
+        (Some(pinned), _) => Ok(Chosen::Known((*pinned).clone())),
         (None, []) => Err(missing(fetch)),
-        (None, [one]) => {
-            if fetch.pinned.is_some() {
-                warnings.push(format!("collection {} is not the one it was before", quoted(&one.name)));
-            }
-            Ok((*one).clone())
-        }
+        (None, [one]) if fetch.pinned.is_some() => Ok(Chosen::Other((*one).clone())),
+        (None, [one]) => Ok(Chosen::Known((*one).clone())),
         (None, several) => {
             let ids: Vec<_> = several.iter().map(|collection| quoted(&collection.id)).collect();
             let message = format!(
@@ -32,6 +37,11 @@ pub fn choose(all: &[Collection], fetch: &Fetch, warnings: &mut Vec<String>) -> 
             Err(Failure::new(CollectionAmbiguous, message))
         }
     }
+}
+
+/// Says that another collection bears the name now.
+pub fn other(collection: &Collection) -> String {
+    format!("collection {} is not the one it was before", quoted(&collection.name))
 }
 
 /// No collection of the name.
@@ -52,11 +62,12 @@ pub fn shrunken(fetch: &Fetch, now: usize, warnings: &mut Vec<String>) -> Result
         return Ok(());
     }
     let message = format!("the vault has {now} keys where there were {before}");
-    if fetch.confirm_shrunken {
+    if fetch.shrunken_to.is_some_and(|seen| now >= usize::try_from(seen).unwrap_or(usize::MAX)) {
         warnings.push(format!("{message}, as before: believed"));
         return Ok(());
     }
-    Err(Failure::new(AnswerShrunken, message))
+    let shrunken_to = u32::try_from(now).ok();
+    Err(Failure { shrunken_to, ..Failure::new(AnswerShrunken, message) })
 }
 
 #[cfg(test)]
@@ -70,43 +81,50 @@ mod tests {
             collection: "web".into(),
             pinned: pinned.map(Into::into),
             known_keys,
-            confirm_shrunken: false,
+            shrunken_to: None,
             rules: Rules::default(),
             deadline_ms: 1,
         }
     }
 
-    fn chosen(ids: &[(&str, &str)], pinned: Option<&str>) -> (Result<String, Failure>, usize) {
-        let collection = |(id, name): &(&str, &str)| Collection { id: (*id).into(), name: (*name).into() };
-        let all: Vec<_> = ids.iter().map(collection).collect();
-        let mut warnings = Vec::new();
-        let chosen = choose(&all, &fetch(pinned, 0), &mut warnings);
-        (chosen.map(|collection| collection.id), warnings.len())
+    fn chosen(ids: &[(&str, &str)], pinned: Option<&str>) -> Result<Chosen, Failure> {
+        let all: Vec<_> = ids.iter().map(|(id, name)| collection(id, name)).collect();
+        choose(&all, &fetch(pinned, 0))
+    }
+
+    fn collection(id: &str, name: &str) -> Collection {
+        Collection { id: id.into(), name: name.into() }
     }
 
     #[test]
     fn names_are_compared_exactly_and_the_pinned_one_wins() {
-        assert_eq!(chosen(&[("1", "web"), ("2", "web2"), ("3", "Web")], None), (Ok("1".into()), 0));
-        assert_eq!(chosen(&[("1", "web"), ("2", "web")], Some("2")), (Ok("2".into()), 0));
-        assert_eq!(chosen(&[("1", "web"), ("2", "other")], Some("2")), (Ok("1".into()), 1));
-        assert_eq!(chosen(&[("2", "other")], Some("2")).0.unwrap_err().name, CollectionNotFound);
-        let failure = chosen(&[("1", "web"), ("2", "web")], Some("3")).0.unwrap_err();
+        let known = |id| Ok(Chosen::Known(collection(id, "web")));
+        assert_eq!(chosen(&[("1", "web"), ("2", "web2"), ("3", "Web")], None), known("1"));
+        assert_eq!(chosen(&[("1", "web"), ("2", "web")], Some("2")), known("2"));
+        let other = Ok(Chosen::Other(collection("1", "web")));
+        assert_eq!(chosen(&[("1", "web"), ("2", "other")], Some("2")), other);
+        assert_eq!(chosen(&[("2", "other")], Some("2")).unwrap_err().name, CollectionNotFound);
+        let failure = chosen(&[("1", "web"), ("2", "web")], Some("3")).unwrap_err();
         assert_eq!(failure.name, CollectionAmbiguous);
         assert!(failure.message.contains("\"1\", \"2\""));
     }
 
     #[test]
     fn much_less_than_before_needs_a_second_look() {
-        let look = |before, now, confirm_shrunken| {
+        let look = |before, now, shrunken_to| {
             let mut warnings = Vec::new();
-            let fetch = Fetch { confirm_shrunken, ..fetch(None, before) };
+            let fetch = Fetch { shrunken_to, ..fetch(None, before) };
             (shrunken(&fetch, now, &mut warnings).map_err(|failure| failure.name), warnings.len())
         };
-        assert_eq!(look(0, 3, false), (Ok(()), 0));
-        assert_eq!(look(0, 0, false), (Ok(()), 1));
-        assert_eq!(look(4, 2, false), (Ok(()), 0));
-        assert_eq!(look(4, 1, false), (Err(AnswerShrunken), 0));
-        assert_eq!(look(1, 0, false), (Err(AnswerShrunken), 0));
-        assert_eq!(look(1, 0, true), (Ok(()), 1));
+        assert_eq!(look(0, 3, None), (Ok(()), 0));
+        assert_eq!(look(0, 0, None), (Ok(()), 1));
+        assert_eq!(look(4, 2, None), (Ok(()), 0));
+        assert_eq!(look(4, 1, None), (Err(AnswerShrunken), 0));
+        assert_eq!(look(1, 0, None), (Err(AnswerShrunken), 0));
+        assert_eq!(look(1, 0, Some(0)), (Ok(()), 1));
+        // Even less than what was seen has to be seen again.
+        assert_eq!(look(9, 2, Some(2)), (Ok(()), 1));
+        assert_eq!(look(9, 3, Some(2)), (Ok(()), 1));
+        assert_eq!(look(9, 1, Some(2)), (Err(AnswerShrunken), 0));
     }
 }

@@ -8,7 +8,7 @@ use crate::server::Server;
 use crate::warden::{FromWarden, MAX_WORD, ToWarden, View};
 use crate::wire::{Inbox, Wire};
 use crate::words::{Failure, Vault};
-use colibri_control::ErrorName::{BwCrashed, SandboxUnavailable, VaultTimeout};
+use colibri_control::ErrorName::{BwCrashed, FetcherFailed, SandboxUnavailable, VaultTimeout};
 use colibri_ipc::Secret;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::{Error, ErrorKind, PipeReader};
@@ -75,7 +75,8 @@ impl Cage {
     /// as on FreeBSD, `warden` is the socket to its warden.
     ///
     /// # Errors
-    /// `SandboxUnavailable`, unless the vault's settings say to do without.
+    /// `SandboxUnavailable`, unless the vault's settings say to do without;
+    /// `FetcherFailed` for what may be otherwise the next time.
     pub async fn open(
         vault: &Vault,
         server: &Server,
@@ -89,19 +90,19 @@ impl Cage {
         let (near, keeper) = match warden {
             Some(socket) => {
                 let socket = UnixStream::from(socket);
-                let end = socket.try_clone().map_err(|error| unavailable(&error))?;
+                let end = socket.try_clone().map_err(|error| unmade(&error))?;
                 (socket.into(), Keeper::Given(end))
             }
             None => {
-                let (near, far) = UnixStream::pair().map_err(|error| unavailable(&error))?;
+                let (near, far) = UnixStream::pair().map_err(|error| unmade(&error))?;
                 (near.into(), spawn(vault, &view, far).map_err(|error| unavailable(&error))?)
             }
         };
-        let wire = Wire::new(near).map_err(|error| unavailable(&error))?;
+        let wire = Wire::new(near).map_err(|error| unmade(&error))?;
         let mut inbox = wire.inbox(MAX_WORD);
         wire.send(&ToWarden::Confine(view), &[]).await.map_err(|error| unavailable(&error))?;
-        let ready = timeout(PATIENCE, inbox.recv()).await.ok().flatten();
-        let listener = match ready {
+        let late = |_| Failure::new(FetcherFailed, "bw's cage was not ready in time");
+        let listener = match timeout(PATIENCE, inbox.recv()).await.map_err(late)? {
             Some((FromWarden::Ready, mut fds)) => fds.pop(),
             Some((FromWarden::Unconfined(why), _)) => return Err(Failure::new(SandboxUnavailable, why)),
             _ => None,
@@ -109,7 +110,7 @@ impl Cage {
         let listener = listener.ok_or_else(|| {
             Failure::new(SandboxUnavailable, "bw's cage could not be set up; its own words are in the log")
         })?;
-        let trouble = relay::open(listener.into(), server.clone()).map_err(|error| unavailable(&error))?;
+        let trouble = relay::open(listener.into(), server.clone()).map_err(|error| unmade(&error))?;
         let env = environment(vault, program, dir);
         let (argv, top) = (program.argv.clone(), keeper.pid());
         Ok((Self { wire, inbox, trouble, argv, env, top, run: 0 }, keeper))
@@ -293,6 +294,11 @@ fn receiver(reader: PipeReader) -> std::io::Result<Receiver> {
 
 fn unavailable(error: &Error) -> Failure {
     Failure::new(SandboxUnavailable, format!("cannot make bw's cage: {error}"))
+}
+
+/// For want of something that may be there the next time.
+fn unmade(error: &Error) -> Failure {
+    Failure::new(FetcherFailed, format!("cannot make bw's cage: {error}"))
 }
 
 fn lost(error: &Error) -> Failure {

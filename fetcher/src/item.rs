@@ -33,7 +33,7 @@ pub fn found(item: Item, extent: Extent, warnings: &mut Warnings) -> Vec<Found> 
     let label = format!("item {} ({})", quoted(&item.name), short(&item.id));
     let source = Source { name: item.name, label };
     let mut found = match (item.r#type, item.login) {
-        (1, login) => from_login(login, extent, &source),
+        (1, login) => from_login(login, extent, &source, warnings),
         (2, _) => from_note(item.notes, &source, warnings),
         (kind, _) => {
             warnings.add(format!("{} is {}: skipped", source.label, kind_name(kind)));
@@ -42,10 +42,6 @@ pub fn found(item: Item, extent: Extent, warnings: &mut Warnings) -> Vec<Found> 
     };
     if extent == Extent::Fields {
         found.extend(item.fields.into_iter().filter_map(|field| from_field(field, &source, warnings)));
-    }
-    if item.r#type == 1 && found.is_empty() {
-        warnings.add(format!("{} has no password: its value is empty", source.label));
-        found.push(source.itself(Secret::new(String::new())));
     }
     found
 }
@@ -66,9 +62,13 @@ impl Source {
     }
 }
 
-fn from_login(login: Option<Login>, extent: Extent, source: &Source) -> Vec<Found> {
-    let Some(login) = login else { return Vec::new() };
-    let mut found: Vec<Found> = login.password.map(|value| source.itself(value)).into_iter().collect();
+fn from_login(login: Option<Login>, extent: Extent, source: &Source, warnings: &mut Warnings) -> Vec<Found> {
+    let login = login.unwrap_or_default();
+    let password = login.password.unwrap_or_else(|| {
+        warnings.add(format!("{} has no password: its value is empty", source.label));
+        Secret::new(String::new())
+    });
+    let mut found = vec![source.itself(password)];
     if extent == Extent::Fields {
         let uris = login.uris.into_iter().filter_map(|uri| uri.uri).enumerate().map(|(at, value)| match at {
             0 => source.part("URI", value),

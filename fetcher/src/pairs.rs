@@ -237,6 +237,14 @@ mod tests {
             ["A=p", "A_TOTP=seed", "A_URI=https://a", "A_URI_2=https://b", "A_USERNAME=u", "A_X=h"];
         assert_eq!(text(&with), expected);
         assert_eq!(with.warnings.len(), 2);
+        // An item without a password has the same value as without `fields`.
+        let mut open = item.clone();
+        open["login"] = json!({"username": "u"});
+        let open = built(&[open], &rules).unwrap();
+        assert_eq!(
+            (text(&open), open.warnings.len()),
+            (vec!["A=".into(), "A_USERNAME=u".into(), "A_X=h".into()], 3)
+        );
         let conflict = built(&[item, login("2", "A_X", Some("x"))], &rules).unwrap_err();
         assert_eq!(conflict.name, KeyConflict);
     }

@@ -70,7 +70,7 @@ async fn relay(mut bw: TcpStream, server: &Server, trouble: &Trouble) -> Result<
             bw.set_nodelay(true)?;
             *trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
             bw.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
-            tokio::io::copy_bidirectional(&mut bw, &mut vault).await.map(drop)
+            pass(&mut bw, &mut vault).await
         }
         Err(error) => {
             tracing::warn!(host, port, %error, "cannot reach the vault");
@@ -79,6 +79,18 @@ async fn relay(mut bw: TcpStream, server: &Server, trouble: &Trouble) -> Result<
             bw.write_all(b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await
         }
     }
+}
+
+/// Until one of them ends: a vault that neither answers nor closes would hold
+/// its place when `bw` is gone.
+async fn pass(bw: &mut TcpStream, vault: &mut TcpStream) -> Result<()> {
+    let (mut from_bw, mut to_bw) = bw.split();
+    let (mut from_vault, mut to_vault) = vault.split();
+    tokio::select! {
+        sent = tokio::io::copy(&mut from_bw, &mut to_vault) => sent,
+        received = tokio::io::copy(&mut from_vault, &mut to_bw) => received,
+    }
+    .map(drop)
 }
 
 /// As Node does by itself: of a name's addresses of two kinds, those that do not
@@ -148,6 +160,23 @@ mod tests {
         }
         let unknown = dial("no-such-name.invalid", 1).await.unwrap_err().to_string();
         assert!(unknown.contains("lookup"), "{unknown}");
+    }
+
+    #[tokio::test]
+    async fn a_vault_that_keeps_its_connections_takes_no_places() {
+        let vault = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = vault.local_addr().unwrap().port();
+        let kept = std::thread::spawn(move || {
+            (0..2 * MAX_CONNECTIONS).map(|_| vault.accept().unwrap()).collect::<Vec<_>>()
+        });
+        let server = Server::parse(Some(&format!("https://localhost:{port}"))).unwrap();
+        let relay = TcpListener::bind("127.0.0.1:0").unwrap();
+        let door = relay.local_addr().unwrap().port();
+        open(relay, server).unwrap();
+        for _ in 0..2 * MAX_CONNECTIONS {
+            assert!(ask(door, &format!("CONNECT localhost:{port} HTTP/1.1\r\n\r\n")).await.contains(" 200 "));
+        }
+        assert_eq!(kept.join().unwrap().len(), 2 * MAX_CONNECTIONS);
     }
 
     #[tokio::test]

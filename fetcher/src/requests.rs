@@ -10,9 +10,12 @@ use crate::steps::Steps;
 use crate::wire::{Inbox, Wire};
 use crate::words::{Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, SessionState, ToFetcher, Vault};
 use crate::workdir::WorkDir;
-use colibri_control::ErrorName::{DeadlineExceeded, FetcherFailed, ProtocolViolation, SandboxUnavailable};
+use colibri_control::ErrorName::{
+    DeadlineExceeded, FetcherFailed, ProtocolViolation, SandboxUnavailable, TlsUntrusted,
+};
 use colibri_ipc::{EnvKey, Pair, Secret, ToWriter, encode};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +70,11 @@ async fn prepare(
 ) -> Result<(Session, Keeper), Failure> {
     let server = Server::parse(vault.server.as_deref())?;
     let program = Program::find(&vault.bw)?;
+    if let Some(file) = &vault.ca_file {
+        File::open(file).map_err(|error| {
+            Failure::new(TlsUntrusted, format!("cannot read the CA file {}: {error}", file.display()))
+        })?;
+    }
     let warden = warden.into_iter().next();
     let (cage, keeper) = Cage::open(&vault, &server, &program, dir.path(), warden).await?;
     match confine::fetcher(dir.path(), server.port()) {
@@ -101,10 +109,12 @@ async fn serve(
             },
             Some(_) = requests.join_next() => {
                 if requests.is_empty() {
-                    if let Ok(session) = &mut *session.lock().await {
+                    // What could not be prepared may have been mended by the next request.
+                    let rest = session.lock().await.as_mut().map_or(Duration::ZERO, |session| {
                         session.rest();
-                    }
-                    until = Some(Instant::now() + idle);
+                        idle
+                    });
+                    until = Some(Instant::now() + rest);
                 }
             }
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => break,
@@ -149,6 +159,7 @@ async fn provide(
     let session = turn.as_mut().map_err(|failure| failure.clone())?;
     let fetched = session.fetch(fetch, span, steps).await?;
     drop(turn);
+    let (collection_id, age) = (fetched.collection_id, fetched.age);
     *warnings = fetched.built.warnings;
     let keys = fetched.built.pairs.keys().map(EnvKey::to_string).collect();
     let ready = wire.send(&FromFetcher::Ready { id: fetch.id }, &[]).await;
@@ -156,9 +167,7 @@ async fn provide(
     let sent = timeout_at(span.deadline, send(pair, fetched.built.pairs)).await;
     steps.mark("send");
     match sent {
-        Ok(Ok(())) => {
-            Ok(Fetched { collection_id: fetched.collection_id, keys, bw_version: fetched.bw_version })
-        }
+        Ok(Ok(())) => Ok(Fetched { collection_id, age, keys, bw_version: fetched.bw_version }),
         Ok(Err(error)) => {
             Err(Failure::new(FetcherFailed, format!("the writer does not take the pairs: {error}")))
         }

@@ -4,7 +4,7 @@
 use crate::answer::{self, Answer};
 use crate::classify;
 use crate::words::Failure;
-use colibri_control::ErrorName::{BwCrashed, LimitExceeded, VaultError, VaultTimeout, VaultUnreachable};
+use colibri_control::ErrorName::{BwCrashed, VaultError, VaultTimeout, VaultUnreachable};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -20,6 +20,8 @@ use zeroize::Zeroizing;
 
 /// Longest answer, in bytes.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
+/// How much of an answer that is no JSON is looked at, in bytes.
+const MAX_WORDS: usize = 4096;
 /// Between the end of the connection and that of the process.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// `bw serve` answers to this name only.
@@ -60,7 +62,7 @@ impl Serve {
     /// Asks and returns the answer as it came.
     ///
     /// # Errors
-    /// `VaultTimeout`, `LimitExceeded`, or by what `bw serve` said when it
+    /// `VaultTimeout`, `VaultError`, or by what `bw serve` said when it
     /// ended.
     pub async fn bytes(
         &mut self,
@@ -71,7 +73,7 @@ impl Serve {
     ) -> Result<Zeroizing<Vec<u8>>, Failure> {
         self.requests += 1;
         match timeout_at(deadline, self.exchange(method, path, body)).await {
-            Ok(Err(Failure { name: BwCrashed, message })) => Err(self.last_words(message).await),
+            Ok(Err(Failure { name: BwCrashed, message, .. })) => Err(self.last_words(message).await),
             Ok(answer) => answer,
             Err(_) => Err(Failure::new(VaultTimeout, format!("bw did not answer {} in time", plain(path)))),
         }
@@ -114,7 +116,7 @@ impl Serve {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| match error.downcast::<hyper::Error>() {
                 Ok(error) => crashed(&*error),
-                Err(_) => Failure::new(LimitExceeded, format!("bw's answer is over {MAX_ANSWER} bytes")),
+                Err(_) => Failure::new(VaultError, format!("bw's answer is over {MAX_ANSWER} bytes")),
             })?;
             bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
         }
@@ -130,7 +132,17 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     match answer::parse(bytes) {
         Answer::Success(data) => Ok(data),
         Answer::Refusal(message) => Err(classify::failure(&message)),
-        Answer::Garbage => Err(classify::failure(&String::from_utf8_lossy(bytes))),
+        Answer::Garbage => Err(garbage(bytes)),
+    }
+}
+
+/// What begins as JSON does may hold values, whose words mean nothing here.
+fn garbage(bytes: &[u8]) -> Failure {
+    match bytes.get(..MAX_WORDS.min(bytes.len())) {
+        Some(words @ [first, ..]) if !b"{[\"".contains(first) => {
+            classify::failure(&String::from_utf8_lossy(words))
+        }
+        _ => Failure::new(VaultError, "bw's answer is cut off, or not of the form that is known"),
     }
 }
 
@@ -141,4 +153,21 @@ fn crashed(error: &dyn std::error::Error) -> Failure {
 /// The path without its query.
 fn plain(path: &str) -> &str {
     path.split('?').next().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::{Item, List};
+    use colibri_control::ErrorName::VaultLocked;
+
+    #[test]
+    fn a_value_does_not_name_a_failure() {
+        for value in ["certificate", "Rate limit exceeded", "Invalid client_id", "SyntaxError"] {
+            let cut = format!(r#"{{"success":true,"data":{{"data":[{{"id":"1","name":"A","notes":"{value}"#);
+            assert_eq!(read::<List<Item>>(cut.as_bytes()).unwrap_err().name, VaultError, "{value}");
+        }
+        assert_eq!(read::<List<Item>>(b"").unwrap_err().name, VaultError);
+        assert_eq!(read::<List<Item>>(b"Vault is locked.").unwrap_err().name, VaultLocked);
+    }
 }

@@ -2,7 +2,7 @@
 //! and what is done about the known faults of `bw serve`.
 
 use crate::answer::{self, Answer, Anything, Collection, Item, List, Status};
-use crate::belief;
+use crate::belief::{self, Chosen};
 use crate::cage::{Cage, Output};
 use crate::classify;
 use crate::doubts::{Difference, Doubts, Weighed};
@@ -12,7 +12,7 @@ use crate::server::Server;
 use crate::steps::Steps;
 use crate::store::{Names, Store};
 use crate::version;
-use crate::words::{Failure, Fetch, SessionState, Vault};
+use crate::words::{Age, Failure, Fetch, SessionState, Vault};
 use crate::workdir::WorkDir;
 use colibri_control::ErrorName::{
     BadCredentials, BwCrashed, BwUnusable, ClientTooOld, CollectionNotFound, RateLimited, ServerMismatch,
@@ -55,6 +55,10 @@ pub struct Session {
     states: UnboundedSender<SessionState>,
     serve: Option<Serve>,
     synced: Option<Instant>,
+    current: Option<Instant>,
+    /// The vault limits logins, and to bring a change is one: it is not asked for
+    /// changes until then.
+    limited: Option<Instant>,
     forced: Option<Instant>,
     whole: Option<Instant>,
     store: Stored,
@@ -86,6 +90,8 @@ struct Refused {
 pub struct Fetched {
     /// The collection's id.
     pub collection_id: String,
+    /// Whether the vault was asked for changes.
+    pub age: Age,
     /// Its pairs and warnings.
     pub built: Built,
     /// The `bw` version.
@@ -121,6 +127,8 @@ impl Session {
             states,
             serve: None,
             synced: None,
+            current: None,
+            limited: None,
             forced: None,
             whole: None,
             store: Stored::Unread,
@@ -132,13 +140,19 @@ impl Session {
     }
 
     /// Answers one request. A vault that locked, a token that expired and a
-    /// `bw` that died are put right once each.
+    /// `bw` that died are put right once each; a vault that does not accept a new
+    /// session either is then left alone for a while.
     ///
     /// # Errors
     /// By name, within the deadline.
     pub async fn fetch(&mut self, fetch: &Fetch, span: Span, steps: &mut Steps) -> Result<Fetched, Failure> {
+        let refused = self.refused.as_ref();
+        if let Some(refused) = refused.filter(|it| span.arrived <= it.at || Instant::now() < it.until) {
+            return Err(refused.failure.clone());
+        }
         let warm = self.serve.is_some();
         let mut result = self.attempt(fetch, span, steps).await;
+        let mut anew = false;
         for state in [SessionState::LoggedIn, SessionState::LoggedOut] {
             let Err(failure) = &result else { break };
             let renewing = self.doubts.renewing();
@@ -151,11 +165,21 @@ impl Session {
                 tracing::warn!(%failure, "starting again");
                 self.fall_back(state).await?;
                 self.refused = None;
+                anew = state == SessionState::LoggedOut;
                 result = self.attempt(fetch, span, steps).await;
             }
         }
         if let Err(failure) = &result {
-            self.refused = Refused::by(failure).or_else(|| self.refused.take());
+            let left_alone = match failure.name {
+                // Without a login what is there can be read.
+                RateLimited => !self.is_open(),
+                VaultLocked => anew,
+                BadCredentials | ClientTooOld => true,
+                _ => false,
+            };
+            if left_alone {
+                self.refused = Some(Refused::for_a_while(failure));
+            }
             self.discard(failure).await?;
         }
         result
@@ -183,12 +207,8 @@ impl Session {
 
     async fn attempt(&mut self, fetch: &Fetch, span: Span, steps: &mut Steps) -> Result<Fetched, Failure> {
         self.open(span, steps).await?;
-        if self.synced.is_none_or(|synced| synced < span.arrived) {
-            let path = if self.may_have_missed() { FORCED } else { "/sync" };
-            self.sync(path, span.deadline).await?;
-            steps.mark("sync");
-        }
         let mut warnings = Vec::new();
+        let age = self.ask_for_changes(span, steps, &mut warnings).await?;
         let collection = self.collection(fetch, span.deadline, &mut warnings).await?;
         steps.mark("collections");
         let items = self.items(&collection.id, span.deadline, &mut warnings).await?;
@@ -197,17 +217,52 @@ impl Session {
         warnings.append(&mut built.warnings);
         belief::shrunken(fetch, built.pairs.len(), &mut warnings)?;
         built.warnings = warnings;
-        Ok(Fetched { collection_id: collection.id, built, bw_version: self.version.clone() })
+        Ok(Fetched { collection_id: collection.id, age, built, bw_version: self.version.clone() })
+    }
+
+    /// Syncs, unless there was a sync since the request came. While the vault
+    /// limits logins, what the last sync brought is given.
+    async fn ask_for_changes(
+        &mut self,
+        span: Span,
+        steps: &mut Steps,
+        warnings: &mut Vec<String>,
+    ) -> Result<Age, Failure> {
+        if self.synced.is_some_and(|synced| synced >= span.arrived) {
+            return Ok(Age::Current);
+        }
+        if !self.is_limited() {
+            let path = if self.may_have_missed() { FORCED } else { "/sync" };
+            let result = self.sync(path, span.deadline).await;
+            steps.mark("sync");
+            match result {
+                Err(failure) if failure.name == RateLimited && self.current.is_some() => {
+                    // bw serve ends by it, a moment later.
+                    self.fall_back(SessionState::LoggedIn).await?;
+                    self.open(span, steps).await?;
+                }
+                result => return result.map(|()| Age::Current),
+            }
+        }
+        let since = self.current.map(|current| current.elapsed().as_secs()).unwrap_or_default();
+        warnings.push(format!(
+            "the vault limits logins, and to bring changes is one: this is what it held {since} s ago"
+        ));
+        Ok(Age::Stale)
+    }
+
+    fn is_limited(&self) -> bool {
+        self.limited.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.state, SessionState::Unlocked | SessionState::Idle)
     }
 
     /// Goes on from wherever the session is until it is unlocked.
     async fn open(&mut self, span: Span, steps: &mut Steps) -> Result<(), Failure> {
         if self.worn_out().await {
             self.fall_back(SessionState::LoggedIn).await?;
-        }
-        let refused = self.refused.as_ref();
-        if let Some(refused) = refused.filter(|it| span.arrived <= it.at || Instant::now() < it.until) {
-            return Err(refused.failure.clone());
         }
         loop {
             let (name, next, result) = match self.state {
@@ -270,7 +325,7 @@ impl Session {
             secret("BW_CLIENTID", &self.vault.credentials.client_id),
             secret("BW_CLIENTSECRET", &self.vault.credentials.client_secret),
         ];
-        self.whole = Some(Instant::now());
+        (self.whole, self.current) = (Some(Instant::now()), None);
         let output = self.cage.run(&["--response", "login", "--apikey"], credentials, deadline).await?;
         self.verdict(&output).map_err(|failure| match failure.name {
             VaultLocked => Failure::new(VaultError, "the vault refuses to let anybody log in"),
@@ -291,7 +346,10 @@ impl Session {
                 "bw is set up for another server than the configured one",
             ));
         }
-        Ok(())
+        if self.current.is_some() && self.is_limited() {
+            return Ok(());
+        }
+        self.sync("/sync", deadline).await
     }
 
     /// Whether the vault is open is decided by reading, not by the answer:
@@ -331,38 +389,54 @@ impl Session {
             // Also if it fails: the next try is one that costs no login.
             (self.forced, self.whole) = (Some(begun), Some(begun));
         }
-        self.ask::<Anything>(Method::POST, path, Zeroizing::default(), deadline).await?;
-        self.synced = Some(begun);
+        let result = self.ask::<Anything>(Method::POST, path, Zeroizing::default(), deadline).await;
+        if let Err(failure) = &result
+            && failure.name == RateLimited
+        {
+            tracing::warn!("the vault limits logins: it is not asked for changes for a while");
+            self.limited = Some(begun + PENALTY);
+        }
+        result?;
+        (self.synced, self.current) = (Some(begun), Some(begun));
         (self.store, self.collections) = (Stored::Unread, None);
         Ok(())
     }
 
-    /// A collection that is missing is asked for once more after a forced sync.
+    /// A collection that is missing, or in whose place there is another of its
+    /// name, is asked for once more after a forced sync.
     async fn collection(
         &mut self,
         fetch: &Fetch,
         deadline: Instant,
         warnings: &mut Vec<String>,
     ) -> Result<Collection, Failure> {
-        for path in [FORCED, ""] {
+        for forced in [false, true] {
             if self.collections.is_none() {
                 self.collections = Some(self.collections(deadline, warnings).await?);
             }
             let all = self.collections.as_deref().unwrap_or_default();
-            match belief::choose(all, fetch, warnings) {
-                Err(failure)
-                    if failure.name == CollectionNotFound && !path.is_empty() && self.may_force() =>
-                {
-                    self.sync(path, deadline).await?;
+            match belief::choose(all, fetch) {
+                Ok(Chosen::Known(collection)) => return Ok(collection),
+                Ok(Chosen::Other(collection)) if forced => {
+                    warnings.push(belief::other(&collection));
+                    return Ok(collection);
                 }
-                chosen => return chosen,
+                Ok(Chosen::Other(_)) if self.may_force() => {}
+                Ok(Chosen::Other(collection)) => {
+                    let message = format!("{}; it is asked for again", belief::other(&collection));
+                    return Err(Failure::new(CollectionNotFound, message));
+                }
+                Err(failure) if failure.name == CollectionNotFound && !forced && self.may_force() => {}
+                Err(failure) => return Err(failure),
             }
+            self.sync(FORCED, deadline).await?;
         }
         Err(belief::missing(fetch))
     }
 
+    /// It costs a login.
     fn may_force(&self) -> bool {
-        self.forced.is_none_or(|forced| forced.elapsed() >= PENALTY)
+        !self.is_limited() && self.forced.is_none_or(|forced| forced.elapsed() >= PENALTY)
     }
 
     async fn collections(
@@ -416,7 +490,10 @@ impl Session {
                         warnings.push(warning);
                         return Ok(listed);
                     }
-                    Weighed::Doubted(found) => doubted = found,
+                    Weighed::Doubted(found) => {
+                        tracing::debug!(list = name, count = found.len(), first = ?found.first(), "doubted");
+                        doubted = found;
+                    }
                 }
                 self.store = Stored::Unread;
             }
@@ -540,14 +617,10 @@ impl Refused {
         (failure.name != VaultTimeout).then(|| Self { at, until: at, failure: failure.clone() })
     }
 
-    /// By a vault that must be left alone for a while.
-    fn by(failure: &Failure) -> Option<Self> {
+    /// By a vault that must be left alone.
+    fn for_a_while(failure: &Failure) -> Self {
         let at = Instant::now();
-        matches!(failure.name, RateLimited | BadCredentials | ClientTooOld).then(|| Self {
-            at,
-            until: at + PENALTY,
-            failure: failure.clone(),
-        })
+        Self { at, until: at + PENALTY, failure: failure.clone() }
     }
 }
 

@@ -102,8 +102,9 @@ pub struct Fetch {
     pub pinned: Option<String>,
     /// How many keys the tenant's file holds now; 0 for none.
     pub known_keys: u32,
-    /// Whether an earlier request, some time ago, saw the same small answer.
-    pub confirm_shrunken: bool,
+    /// How many keys an earlier request, some time ago, saw where there had been
+    /// many more: so many are believed now.
+    pub shrunken_to: Option<u32>,
     /// How items become pairs.
     pub rules: Rules,
     /// Time from the frame's arrival until the answer must be out.
@@ -207,10 +208,22 @@ pub struct Done {
 pub struct Fetched {
     /// The collection's id, to be pinned.
     pub collection_id: String,
+    /// Whether the vault was asked for changes.
+    pub age: Age,
     /// The keys, sorted.
     pub keys: Vec<String>,
     /// The `bw` version.
     pub bw_version: String,
+}
+
+/// How new what was sent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Age {
+    /// The vault was asked for changes.
+    Current,
+    /// The vault limits logins: this is what it held when it was last asked.
+    Stale,
 }
 
 /// Why no pairs were committed.
@@ -221,11 +234,13 @@ pub struct Failure {
     pub name: ErrorName,
     /// One line, without any value or credential.
     pub message: String,
+    /// With `AnswerShrunken`, how many keys there are now.
+    pub shrunken_to: Option<u32>,
 }
 
 impl Failure {
     /// A failure of that name.
     pub fn new(name: ErrorName, message: impl Into<String>) -> Self {
-        Self { name, message: message.into() }
+        Self { name, message: message.into(), shrunken_to: None }
     }
 }

@@ -10,7 +10,7 @@ mod late;
 use colibri_control::ErrorName::{self, BadCredentials, CollectionNotFound, VaultTimeout, VaultUnreachable};
 use colibri_fetcher::words::{Bounds, Fetch, SessionState};
 use colibri_ipc::Secret;
-use colibri_test_vault::{Content, Fixture, Route, Transport, Vault};
+use colibri_test_vault::{Content, Fault, Fixture, Route, Times, Transport, Vault};
 use driver::{Fetcher, Place, fleet, name, request};
 
 #[test]
@@ -29,6 +29,7 @@ fn a_hundred_requests_share_one_login() {
         assert_eq!(pairs, expected);
     }
     assert_eq!((vault.logins(), vault.count(Route::Sync)), (1, 1));
+    assert!(fetcher.ready.is_sorted(), "in the order of arrival: {:?}", fetcher.ready);
     assert!(fetcher.close().success());
 }
 
@@ -135,6 +136,10 @@ fn a_collection_that_is_missing_is_asked_for_twice() {
     let place = Place::new();
     let vault = fleet(&place);
     let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+    // What a sync has left out, the forced one brings.
+    vault.edit(|fixture| fixture.add_collection("new")).unwrap();
+    vault.fault(Route::Sync, Fault::KeepCollections(0), Times::Next(1));
+    assert!(fetcher.fetch(request(0, "jail-0000")).1.is_some());
     let (done, pairs) = fetcher.fetch(request(1, "jail-9999"));
     assert_eq!((name(&done.outcome), pairs), (CollectionNotFound, None));
     vault.edit(|fixture| fixture.add_collection("jail-9999")).unwrap();
@@ -208,7 +213,7 @@ fn a_change_in_the_vault_is_seen_and_a_shrunken_answer_is_not_believed_at_once()
     let known = Fetch { known_keys: 2, ..request(2, "jail-0000") };
     let (done, pairs) = fetcher.fetch(known.clone());
     assert_eq!((name(&done.outcome), pairs), (ErrorName::AnswerShrunken, None));
-    let (done, pairs) = fetcher.fetch(Fetch { id: 3, confirm_shrunken: true, ..known });
+    let (done, pairs) = fetcher.fetch(Fetch { id: 3, shrunken_to: Some(0), ..known });
     assert_eq!((pairs.unwrap().len(), done.warnings.len()), (0, 1), "{done:?}");
     assert!(fetcher.close().success());
 }
@@ -268,8 +273,48 @@ fn two_collections_of_one_name_are_refused_unless_one_is_pinned() {
     assert_eq!(failure.name, ErrorName::CollectionAmbiguous);
     assert!(failure.message.contains(&id));
     let (done, pairs) = fetcher.fetch(Fetch { pinned: Some(id.clone()), ..request(2, "jail-0000") });
-    assert_eq!((done.outcome.unwrap().collection_id, pairs.unwrap().len()), (id, 0));
+    assert_eq!((done.outcome.unwrap().collection_id, pairs.unwrap().len()), (id.clone(), 0));
+    // That it was not there once does not make the other one it.
+    vault.edit(|fixture| fixture.add_collection("new")).unwrap();
+    vault.fault(Route::Sync, Fault::KeepCollections(1), Times::Next(1));
+    let (done, _) = fetcher.fetch(Fetch { pinned: Some(id.clone()), ..request(3, "jail-0000") });
+    assert_eq!(done.outcome.unwrap().collection_id, id);
+    vault.edit(|fixture| fixture.remove_collection(&id)).unwrap();
+    let (done, _) = fetcher.fetch(Fetch { pinned: Some(id), ..request(4, "jail-0000") });
+    assert_eq!(name(&done.outcome), CollectionNotFound, "within a minute it is not asked for again");
     assert!(fetcher.close().success());
+}
+
+#[test]
+fn what_is_in_the_trash_or_archived_never_appears() {
+    let place = Place::new();
+    let mut fixture = Fixture::fleet(1, 3);
+    fixture.item_named("KEY_0").unwrap().trashed = true;
+    fixture.item_named("KEY_1").unwrap().archived = true;
+    let vault = Vault::start(fixture, place.path()).unwrap();
+    let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+    let (done, pairs) = fetcher.fetch(request(1, "jail-0000"));
+    assert_eq!(pairs.unwrap(), [("KEY_2".into(), "value-0-2".into())], "{done:?}");
+    assert_eq!(done.warnings, [""; 0]);
+    assert!(fetcher.close().success());
+}
+
+#[test]
+fn a_session_that_cannot_be_prepared_waits_for_nothing() {
+    use colibri_control::ErrorName::{BwUnusable, TlsUntrusted};
+    type Spoil = fn(&mut colibri_fetcher::words::Vault);
+    let spoils: [(Spoil, ErrorName); 2] = [
+        (|vault| vault.bw = "/nonexistent/bw".into(), BwUnusable),
+        (|vault| vault.ca_file = Some("/nonexistent/ca.pem".into()), TlsUntrusted),
+    ];
+    for (spoil, expected) in spoils {
+        let place = Place::new();
+        let mut settings = place.vault(&fleet(&place));
+        spoil(&mut settings);
+        let mut fetcher = Fetcher::start(&place, settings);
+        assert_eq!(name(&fetcher.fetch(request(1, "jail-0000")).0.outcome), expected);
+        assert!(fetcher.ended().success(), "by itself: the next one may find it mended");
+    }
 }
 
 #[test]

@@ -5,9 +5,11 @@
 #[path = "support/driver.rs"]
 mod driver;
 
-use colibri_control::ErrorName::{ClientTooOld, RateLimited, VaultError, VaultTimeout, VaultUnreachable};
-use colibri_fetcher::words::{Fetch, Vault};
-use colibri_test_vault::{Fault, Route, Times};
+use colibri_control::ErrorName::{
+    ClientTooOld, CollectionNotFound, RateLimited, VaultError, VaultLocked, VaultTimeout, VaultUnreachable,
+};
+use colibri_fetcher::words::{Age, Fetch, Vault};
+use colibri_test_vault::{Fault, Fixture, Route, Times};
 use driver::{Fetcher, Place, fleet, name, request};
 
 #[test]
@@ -25,6 +27,9 @@ fn a_login_that_is_refused_has_a_name() {
         (Route::Token, Fault::Close, VaultUnreachable),
         (Route::Token, Fault::Hang, VaultTimeout),
         (Route::Sync, Fault::Hang, VaultTimeout),
+        (Route::Sync, Fault::RateLimited, RateLimited),
+        (Route::Sync, Fault::Status(500), VaultError),
+        (Route::Sync, Fault::Close, VaultUnreachable),
     ] {
         let place = Place::new();
         let vault = fleet(&place);
@@ -57,7 +62,6 @@ fn what_goes_wrong_in_an_open_session_has_a_name_and_heals() {
         (Fault::TruncatedJson, VaultError),
         (Fault::Close, VaultUnreachable),
         (Fault::Hang, VaultTimeout),
-        (Fault::RateLimited, RateLimited),
     ]) {
         // Unless something has changed, bw does not ask for it.
         vault.edit(|fixture| fixture.add_collection(&format!("new-{at}"))).unwrap();
@@ -67,13 +71,54 @@ fn what_goes_wrong_in_an_open_session_has_a_name_and_heals() {
         let failed = done.outcome.as_ref().err().map(|failure| failure.name);
         assert_eq!((failed, pairs), (Some(expected), None), "{fault:?}: {done:?}");
         vault.heal_all();
-        if expected == RateLimited {
-            // For a minute now the vault is left alone.
-            break;
-        }
         let (done, pairs) = fetcher.fetch(request(2 * at + 1, "jail-0000"));
         assert!(pairs.is_some(), "after {fault:?}: {done:?}");
     }
+    assert!(fetcher.close().success());
+}
+
+#[test]
+fn more_changes_than_the_vault_allows_logins_come_late_and_harm_nobody() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+    assert!(fetcher.fetch(request(1, "jail-0000")).1.is_some());
+    let mut ages = Vec::new();
+    for change in 2..14 {
+        let value = format!("value {change}");
+        let edit = |fixture: &mut Fixture| fixture.item_named("KEY_0").unwrap().set_value(&value);
+        vault.edit(edit).unwrap();
+        let (done, pairs) = fetcher.fetch(request(change, "jail-0000"));
+        let age = done.outcome.as_ref().unwrap_or_else(|_| panic!("{done:?}\n{}", place.log())).age;
+        let said = done.warnings.iter().any(|line| line.contains("limits logins"));
+        assert_eq!(
+            (age == Age::Current, !said),
+            (pairs.unwrap()[0].1 == value, age == Age::Current),
+            "{done:?}"
+        );
+        ages.push(age);
+    }
+    assert!(ages[..8].iter().all(|age| *age == Age::Current) && ages.ends_with(&[Age::Stale; 2]), "{ages:?}");
+    // One attempt was refused, and none was made after it.
+    assert!(vault.count(Route::Token) <= vault.logins() + 1);
+    // What is new to the session is known from its last sync, and nothing else.
+    assert!(fetcher.fetch(request(20, "jail-0001")).1.is_some());
+    assert_eq!(name(&fetcher.fetch(request(21, "jail-9999")).0.outcome), CollectionNotFound);
+    assert!(fetcher.close().success());
+}
+
+#[test]
+fn a_vault_that_accepts_no_session_is_not_asked_for_one_by_each_request() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    vault.fault(Route::RevisionDate, Fault::Unauthorized, Times::Always);
+    let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+    let asked: Vec<_> = (1..6).map(|id| fetcher.ask(request(id, "jail-0000"))).collect();
+    for pair in asked {
+        assert_eq!(name(&fetcher.done().outcome), VaultLocked);
+        assert_eq!(driver::pairs(pair), None);
+    }
+    assert!(vault.count(Route::Token) <= 3, "{}", vault.count(Route::Token));
     assert!(fetcher.close().success());
 }
 

@@ -8,7 +8,7 @@ use crate::store::Held;
 use crate::tenant::{Target, Tenant};
 use crate::{clock, writer};
 use colibri_control::{Diff, ErrorName, Fault, Outcome, Provision, Reason, Step, TenantId};
-use colibri_fetcher::words::{Done, Failure, Fetch, Fetched};
+use colibri_fetcher::words::{Age, Done, Failure, Fetch, Fetched};
 use colibri_ipc::{Change, EnvKey, Report};
 use colibri_order::{Order, Verb};
 use std::os::fd::OwnedFd;
@@ -37,6 +37,10 @@ pub struct Attempt {
     pub provision: Provision,
     /// What the file holds, after a success.
     pub held: Option<Held>,
+    /// How many keys the vault has, where it has many fewer than before.
+    pub shrunken_to: Option<u32>,
+    /// How new what was brought is.
+    pub age: Age,
 }
 
 /// What the writer did, and how many keys the file has.
@@ -50,6 +54,8 @@ struct Record {
     started: Instant,
     last: Instant,
     provision: Provision,
+    shrunken_to: Option<u32>,
+    age: Age,
 }
 
 impl Record {
@@ -67,7 +73,7 @@ impl Record {
             steps: Vec::new(),
             warnings: Vec::new(),
         };
-        Self { started, last: started, provision }
+        Self { started, last: started, provision, shrunken_to: None, age: Age::Current }
     }
 
     /// Everything since the last step was this step.
@@ -86,6 +92,15 @@ impl Record {
             self.provision.steps.splice(wait..=wait, steps);
         }
         self.provision.warnings = warnings(&done.warnings);
+        match &done.outcome {
+            Ok(fetched) => self.age = fetched.age,
+            Err(failure) => self.shrunken_to = failure.shrunken_to,
+        }
+    }
+
+    fn attempt(self, result: Result<Written, Fault>, held: Option<Held>) -> Attempt {
+        let (shrunken_to, age) = (self.shrunken_to, self.age);
+        Attempt { provision: self.end(result), held, shrunken_to, age }
     }
 
     fn end(mut self, result: Result<Written, Fault>) -> Provision {
@@ -104,8 +119,8 @@ pub async fn put(tools: &Tools, tenant: &Tenant, reason: Reason, deadline: Insta
     let fetch = fetch(tenant, reason);
     let heard = fetch_and_write(tools, tenant, (Verb::Put, fetch), deadline, &mut record).await;
     match heard.and_then(written) {
-        Ok((written, held)) => Attempt { provision: record.end(Ok(written)), held: Some(held) },
-        Err(fault) => Attempt { provision: record.end(Err(fault)), held: None },
+        Ok((written, held)) => record.attempt(Ok(written), Some(held)),
+        Err(fault) => record.attempt(Err(fault), None),
     }
 }
 
@@ -224,7 +239,7 @@ fn fetch(tenant: &Tenant, reason: Reason) -> Fetch {
         collection: tenant.collection().into(),
         pinned: tenant.collection_id.clone(),
         known_keys: u32::try_from(tenant.keys.len()).unwrap_or(u32::MAX),
-        confirm_shrunken: tenant.shrunken_since.is_some_and(waited),
+        shrunken_to: tenant.shrunken_since.filter(|since| waited(*since)).and(tenant.shrunken_to),
         rules: tenant.rules(),
         deadline_ms: 0,
     }

@@ -109,6 +109,9 @@ impl Queue {
     }
 
     pub(super) fn schedule(&mut self, id: TenantId, at: Option<u64>) {
+        if at.is_none() {
+            self.missed.remove(&id);
+        }
         let at = at.map(|at| Instant::now() + Duration::from_millis(at.saturating_sub(clock::now())));
         self.schedule_at(id, at);
     }
@@ -178,11 +181,12 @@ impl Queue {
         }
     }
 
-    /// The vault is back: those who missed it need not wait out their backoff.
+    /// The vault is back: those who missed it need not wait out their backoff, or
+    /// for somebody who says that it is.
     fn catch_up(&mut self) {
         for id in std::mem::take(&mut self.missed) {
             let soon = Instant::now() + rand::random_range(Duration::ZERO..SPREAD);
-            if self.due_of.get(&id).is_some_and(|at| *at > soon) {
+            if self.due_of.get(&id).is_none_or(|at| *at > soon) {
                 self.schedule_at(id, Some(soon));
             }
         }

@@ -66,6 +66,7 @@ fn read_tenant(row: &Row) -> Result<Tenant> {
         failures: row.get("failures")?,
         next_try: row.get("next_try")?,
         shrunken_since: row.get("shrunken_since")?,
+        shrunken_to: row.get("shrunken_to")?,
         action_due: row.get("action_due")?,
         removal_due: row.get("removal_due")?,
         unsure: row.get("unsure")?,
@@ -81,10 +82,15 @@ pub fn tenants(db: &Connection) -> Result<Vec<Tenant>> {
     db.prepare_cached("SELECT * FROM tenants ORDER BY name")?.query_map([], read_tenant)?.collect()
 }
 
+pub fn bar(db: &Connection) -> Result<Option<(u64, Fault)>> {
+    let mut query = db.prepare_cached("SELECT until, error FROM bar")?;
+    query.query_row([], |row| Ok((row.get("until")?, from_json(row, "error")?))).optional()
+}
+
 pub fn succeeded(db: &Connection, end: &End, held: &Held) -> Result<()> {
     let sql = "UPDATE tenants SET keys = coalesce(?2, keys), collection_id = coalesce(?3, collection_id), last_success = ?4,
         next_try = ?5, action_due = max(action_due, ?6), error = NULL, failures = 0, shrunken_since = NULL,
-        unsure = 0 WHERE name = ?1";
+        shrunken_to = NULL, unsure = 0 WHERE name = ?1";
     let provision = &end.provision;
     let at = provision.at.saturating_add(provision.ms);
     let id = provision.tenant.as_str();
@@ -101,15 +107,23 @@ pub fn succeeded(db: &Connection, end: &End, held: &Held) -> Result<()> {
 }
 
 pub fn failed(db: &Connection, end: &End) -> Result<()> {
+    // An answer that is smaller still has to be seen again, a while later.
     let sql = "UPDATE tenants SET error = ?2, failures = failures + 1, next_try = ?3, unsure = ?6,
-        shrunken_since = CASE WHEN ?4 THEN coalesce(shrunken_since, ?5) ELSE shrunken_since END
+        shrunken_since = CASE WHEN ?4 IS NULL THEN shrunken_since
+            WHEN shrunken_since IS NULL OR ?4 < shrunken_to THEN ?5 ELSE shrunken_since END,
+        shrunken_to = coalesce(?4, shrunken_to)
         WHERE name = ?1";
     let provision = &end.provision;
-    let shrunken = matches!(&provision.error, Some(fault)
-        if fault.name == colibri_control::ErrorName::AnswerShrunken);
     let id = provision.tenant.as_str();
     let error = provision.error.as_ref().map(json);
-    db.prepare_cached(sql)?.execute(params![id, error, end.next_try, shrunken, provision.at, end.unsure])?;
+    db.prepare_cached(sql)?.execute(params![
+        id,
+        error,
+        end.next_try,
+        end.shrunken_to,
+        provision.at,
+        end.unsure
+    ])?;
     Ok(())
 }
 

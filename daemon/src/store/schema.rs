@@ -64,6 +64,16 @@ pub const STEPS: &[&str] = &[
     -- A provision may have written without having been recorded.
     ALTER TABLE tenants ADD COLUMN unsure INTEGER NOT NULL DEFAULT 0;
 ",
+    "
+    -- What a smaller answer than this has to confirm anew.
+    ALTER TABLE tenants ADD COLUMN shrunken_to INTEGER;
+    -- No login before then, whatever restarts in between; one row at most.
+    CREATE TABLE bar (
+        one   INTEGER PRIMARY KEY CHECK (one = 1),
+        until INTEGER NOT NULL,
+        error TEXT NOT NULL CHECK (json_valid(error))
+    ) STRICT;
+",
 ];
 
 /// Brings the database to the newest schema, each step whole or not at all.
@@ -97,6 +107,11 @@ mod tests {
         signal,log) provisions(number,tenant,reason,at,ms,outcome,error,keys,steps,warnings) \
         tenants(id,name,root,status,settings,collection_id,keys,registered,last_success,error,failures,\
         next_try,shrunken_since,action_due,removal_due,unsure)",
+        "agents(jail,root,command,state,pid,identity,jail_ours,started,ended,exit_code,\
+        signal,log) bar(one,until,error) \
+        provisions(number,tenant,reason,at,ms,outcome,error,keys,steps,warnings) \
+        tenants(id,name,root,status,settings,collection_id,keys,registered,last_success,error,failures,\
+        next_try,shrunken_since,action_due,removal_due,unsure,shrunken_to)",
     ];
 
     fn shape(db: &Connection) -> String {

@@ -173,7 +173,16 @@ impl Host {
 
     /// How often a session was started.
     pub fn sessions(&self) -> usize {
-        fs::read_to_string(self.path("vault/sessions")).unwrap_or_default().lines().count()
+        self.count("sessions")
+    }
+
+    /// How often a session was asked for a collection.
+    pub fn requests(&self) -> usize {
+        self.count("requests")
+    }
+
+    fn count(&self, of: &str) -> usize {
+        fs::read_to_string(self.path("vault").join(of)).unwrap_or_default().lines().count()
     }
 
     pub fn root(&self, name: &str) -> PathBuf {

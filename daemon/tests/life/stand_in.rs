@@ -2,7 +2,9 @@
 //! misbehave. It is this test program, started anew through a small script.
 
 use colibri_control::ErrorName;
-use colibri_fetcher::words::{Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, SessionState, ToFetcher};
+use colibri_fetcher::words::{
+    Age, Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, SessionState, ToFetcher,
+};
 use colibri_ipc::{EnvKey, Pair, Secret, ToWriter, encode, send};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use std::collections::BTreeMap;
@@ -24,6 +26,8 @@ pub enum Collection {
     Secrets(BTreeMap<String, String>),
     /// A failure of that name.
     Fails(ErrorName),
+    /// A failure of that name at the login.
+    Refuses(ErrorName),
     /// No answer.
     Hangs,
     /// The fetcher dies.
@@ -45,8 +49,7 @@ fn fetcher() {
 }
 
 fn serve(mut daemon: UnixStream, dir: &std::path::Path) {
-    let mut sessions = OpenOptions::new().append(true).create(true).open(dir.join("sessions")).unwrap();
-    sessions.write_all(b"session\n").unwrap();
+    note(dir, "sessions");
     while let Some((word, pair)) = recv(&mut daemon) {
         match word {
             ToFetcher::Open(vault) => {
@@ -60,12 +63,23 @@ fn serve(mut daemon: UnixStream, dir: &std::path::Path) {
     }
 }
 
+/// One line more.
+fn note(dir: &std::path::Path, file: &str) {
+    let mut lines = OpenOptions::new().append(true).create(true).open(dir.join(file)).unwrap();
+    lines.write_all(b"1\n").unwrap();
+}
+
 fn answer(daemon: &mut UnixStream, fetch: Fetch, pair: OwnedFd, dir: &std::path::Path) {
+    note(dir, "requests");
     let vault: Vault = serde_json::from_slice(&std::fs::read(dir.join("vault.json")).unwrap()).unwrap();
-    let fails = |name| Err(Failure { name, message: "the stand-in was told so".into() });
+    let fails = |name| Err(Failure::new(name, "the stand-in was told so"));
     let outcome = match vault.get(&fetch.collection) {
         None => fails(ErrorName::CollectionNotFound),
         Some(Collection::Fails(name)) => fails(*name),
+        Some(Collection::Refuses(name)) => {
+            tell(daemon, &FromFetcher::State(SessionState::LoggedOut));
+            fails(*name)
+        }
         Some(Collection::Hangs) => loop {
             std::thread::park();
         },
@@ -83,13 +97,20 @@ fn answer(daemon: &mut UnixStream, fetch: Fetch, pair: OwnedFd, dir: &std::path:
             fails(ErrorName::VaultTimeout)
         }
         Some(Collection::Secrets(secrets)) => {
-            if (secrets.len() as u32) < fetch.known_keys && !fetch.confirm_shrunken {
-                fails(ErrorName::AnswerShrunken)
+            let count = secrets.len() as u32;
+            if count < fetch.known_keys && fetch.shrunken_to.is_none_or(|seen| count < seen) {
+                let shrunken_to = Some(count);
+                fails(ErrorName::AnswerShrunken).map_err(|failure| Failure { shrunken_to, ..failure })
             } else {
                 tell(daemon, &FromFetcher::Ready { id: fetch.id });
                 flow(pair, secrets);
                 let keys = secrets.keys().cloned().collect();
-                Ok(Fetched { collection_id: "c-1".into(), keys, bw_version: "0.0.0".into() })
+                Ok(Fetched {
+                    collection_id: "c-1".into(),
+                    age: Age::Current,
+                    keys,
+                    bw_version: "0.0.0".into(),
+                })
             }
         }
     };

@@ -173,13 +173,22 @@ fn what_can_heal_is_tried_again_and_the_vault_s_return_serves_all() {
 }
 
 #[test]
-fn a_rate_limit_bars_further_logins_for_everybody() {
-    let host = Host::new();
-    host.has("web", Collection::Fails(ErrorName::RateLimited));
+fn a_rate_limit_bars_further_logins_for_everybody_and_after_a_restart() {
+    let mut host = Host::new();
+    host.vault(["web", "db"].map(|it| (it.into(), Collection::Refuses(ErrorName::RateLimited))).into());
     host.register("web");
+    host.register("db");
     host.hook("web", &host.root("web"));
     let wait = host.show("web").next_try.unwrap() - host.show("web").registered;
     assert!(wait >= 60_000, "{wait}");
+    assert_eq!(host.requests(), 1);
+    assert_eq!(host.provision("db").error.unwrap().name, ErrorName::RateLimited);
+    assert!(host.terminate());
+    host.start();
+    for tenant in ["web", "db"] {
+        assert_eq!(host.provision(tenant).error.unwrap().name, ErrorName::RateLimited);
+    }
+    assert_eq!((host.requests(), host.sessions()), (1, 1), "nobody asked the vault again");
 }
 
 #[test]
@@ -192,6 +201,20 @@ fn what_an_operator_mends_is_tried_again_with_the_next_start() {
     assert!(host.terminate());
     host.secrets("web", &[("A", "1")]);
     host.start();
+    wait(SOON, || host.show("web").status == Status::Active, || host.log());
+}
+
+#[test]
+fn who_cannot_be_helped_by_waiting_is_not_asked_again_until_the_session_works() {
+    let host = Host::new();
+    host.register_with("web", r#"{"refresh":1}"#);
+    host.register("db");
+    host.has("web", Collection::Fails(ErrorName::BwUnusable));
+    host.hook("web", &host.root("web"));
+    assert_eq!(host.show("web").next_try, None, "not even with the next refresh");
+    let secrets = || Collection::Secrets([("A".to_owned(), "1".to_owned())].into());
+    host.vault(["web", "db"].map(|it| (it.into(), secrets())).into());
+    assert_eq!(host.provision("db").outcome, Outcome::Written);
     wait(SOON, || host.show("web").status == Status::Active, || host.log());
 }
 
@@ -213,6 +236,10 @@ fn a_shrunken_answer_waits_for_the_operator() {
     host.secrets("web", &[("A", "1")]);
     let fault = host.provision("web").error.unwrap();
     assert_eq!(fault.name, ErrorName::AnswerShrunken);
+    // One that is smaller still confirms nothing.
+    host.secrets("web", &[]);
+    assert_eq!(host.provision("web").error.unwrap().name, ErrorName::AnswerShrunken);
+    host.secrets("web", &[("A", "1")]);
     assert_eq!(host.provision("web").outcome, Outcome::Written);
     assert_eq!(host.show("web").keys, ["A"]);
 }

@@ -107,7 +107,7 @@ pub struct Fetcher<'a> {
     pub child: Child,
     pub socket: UnixStream,
     pub states: Vec<SessionState>,
-    ready: Vec<u64>,
+    pub ready: Vec<u64>,
 }
 
 impl<'a> Fetcher<'a> {
@@ -222,7 +222,7 @@ pub fn request(id: u64, collection: &str) -> Fetch {
         collection: collection.into(),
         pinned: None,
         known_keys: 0,
-        confirm_shrunken: false,
+        shrunken_to: None,
         rules: colibri_fetcher::words::Rules::default(),
         deadline_ms: 60_000,
     }

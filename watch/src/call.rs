@@ -45,7 +45,12 @@ enum Asks {
     Message,
     Messages,
     Socket,
-    Signal,
+    /// The process is the first argument, and this the signal.
+    Signal(usize),
+    /// A descriptor of a process.
+    Process,
+    /// Threads are made with it, and namespaces.
+    Clone,
     /// Nothing that bw has a use for.
     Never,
 }
@@ -73,6 +78,8 @@ pub enum Request {
     Files(Use, Vec<Place>),
     /// To reach addresses.
     Reach(Vec<Address>),
+    /// To be reached at an address.
+    Listen(IpAddr, u16),
     /// A socket of a family and kind that are not the usual ones.
     Socket {
         /// Its address family.
@@ -184,7 +191,15 @@ pub const WATCHED: &[Watched] = &watched![
     SYS_sendmsg => Asks::Message,
     SYS_sendmmsg => Asks::Messages,
     SYS_socket => Asks::Socket,
-    SYS_kill => Asks::Signal,
+    SYS_kill => Asks::Signal(1),
+    SYS_tkill => Asks::Signal(1),
+    SYS_tgkill => Asks::Signal(2),
+    SYS_rt_sigqueueinfo => Asks::Signal(1),
+    SYS_rt_tgsigqueueinfo => Asks::Signal(2),
+    SYS_pidfd_open => Asks::Process,
+    SYS_clone => Asks::Clone,
+    SYS_fchdir => Asks::Never,
+    SYS_fanotify_mark => Asks::Never,
     SYS_ptrace => Asks::Never,
     SYS_process_vm_readv => Asks::Never,
     SYS_process_vm_writev => Asks::Never,
@@ -243,6 +258,12 @@ pub fn watched() -> impl Iterator<Item = &'static Watched> {
     WATCHED.iter().chain(OLD)
 }
 
+/// The name of a watched call.
+pub fn name(number: c_long) -> &'static str {
+    let watched = watched().find(|call| call.number == number);
+    watched.map_or("?", |call| call.name.trim_start_matches("SYS_"))
+}
+
 impl Request {
     /// Reads what a notice asks for.
     ///
@@ -264,22 +285,26 @@ impl Request {
                 Self::Files(Use::Write, places.collect::<Result<_>>()?)
             }
             Asks::Link(says, name) => {
-                let beneath = true;
-                let says = Place { path: path(notice, says)?, beneath };
+                let says = Place { path: path(notice, says)?, beneath: false };
                 Self::Files(Use::Write, vec![says, place(notice, name)?])
             }
             Asks::Run(name) => Self::Files(Use::Run, vec![place(notice, name)?]),
             Asks::Enter(name) => Self::Files(Use::Enter, vec![place(notice, name)?]),
-            Asks::Connect => Self::Reach(vec![address(notice, args[1], args[2])?]),
-            Asks::Bind => bound(address(notice, args[1], args[2])?),
-            Asks::Send => Self::Reach(vec![address(notice, args[4], args[5])?]),
+            Asks::Connect => Self::Reach(vec![parse(&address(notice, args[1], args[2])?)]),
+            Asks::Bind => bound(parse(&address(notice, args[1], args[2])?)),
+            Asks::Send => Self::Reach(vec![sent_to(&address(notice, args[4], args[5])?)]),
             Asks::Message => Self::Reach(vec![message(notice, args[1])?]),
             Asks::Messages => {
                 let messages = (0..args[2].min(MAX_MESSAGES)).map(|at| args[1].wrapping_add(at * MESSAGE));
                 Self::Reach(messages.map(|at| message(notice, at)).collect::<Result<_>>()?)
             }
             Asks::Socket => Self::Socket { family: low(args[0]), kind: low(args[1]) & KIND },
-            Asks::Signal => Self::Signal { process: low(args[0]), signal: args[1] },
+            Asks::Signal(signal) => {
+                let signal = args.get(signal).copied().unwrap_or_default();
+                Self::Signal { process: low(args[0]), signal }
+            }
+            Asks::Process => Self::Signal { process: low(args[0]), signal: 0 },
+            Asks::Clone => Self::Never("clone"),
             Asks::Never => Self::Never(call.name.trim_start_matches("SYS_")),
         })
     }
@@ -291,8 +316,12 @@ fn place(notice: &Notice, name: Name) -> Result<Place> {
     Ok(Place { path: path(notice, name.path)?, beneath })
 }
 
+/// None at all is empty: what the descriptor is of is meant.
 fn path(notice: &Notice, argument: usize) -> Result<PathBuf> {
     let address = notice.args.get(argument).copied().unwrap_or_default();
+    if address == 0 {
+        return Ok(PathBuf::new());
+    }
     notice.text(address, MAX_PATH).map(|text| OsString::from_vec(text).into())
 }
 
@@ -308,7 +337,7 @@ fn writes(notice: &Notice, flags: Flags) -> Result<bool> {
     Ok(flags & (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) != libc::O_RDONLY)
 }
 
-/// A Unix socket with a path makes a file. What listens is of no use elsewhere.
+/// A Unix socket with a path makes a file; port 0 is any.
 fn bound(address: Address) -> Request {
     match address {
         Address::Unix(name) if name.first().is_some_and(|&byte| byte != 0) => {
@@ -316,6 +345,7 @@ fn bound(address: Address) -> Request {
             let path = OsString::from_vec(path.to_vec()).into();
             Request::Files(Use::Write, vec![Place { path, beneath: false }])
         }
+        Address::Internet(ip, port) if port != 0 => Request::Listen(ip, port),
         _ => Request::Nothing,
     }
 }
@@ -325,16 +355,31 @@ fn message(notice: &Notice, at: u64) -> Result<Address> {
     let head = notice.bytes::<12>(at)?;
     let (name, length) = head.split_at(8);
     let length = u64::from(u32::from_ne_bytes(length.try_into().unwrap_or_default()));
-    address(notice, u64::from_ne_bytes(name.try_into().unwrap_or_default()), length)
+    Ok(sent_to(&address(notice, u64::from_ne_bytes(name.try_into().unwrap_or_default()), length)?))
 }
 
-/// Reads a socket address of the thread's.
-fn address(notice: &Notice, at: u64, length: u64) -> Result<Address> {
+/// Reads a socket address of the thread's, to its end.
+fn address(notice: &Notice, at: u64, length: u64) -> Result<Vec<u8>> {
     if at == 0 {
-        return Ok(Address::Harmless);
+        return Ok(Vec::new());
     }
     let length = usize::try_from(length).unwrap_or(MAX_ADDRESS).min(MAX_ADDRESS);
-    Ok(parse(&notice.part(at, length)?))
+    let bytes = notice.part(at, length)?;
+    if bytes.len() < length {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(bytes)
+}
+
+/// Where a message goes: without a family to an IPv4 address.
+fn sent_to(bytes: &[u8]) -> Address {
+    match bytes.split_first_chunk() {
+        Some((family, rest)) if i32::from(u16::from_ne_bytes(*family)) == libc::AF_UNSPEC => {
+            let internet = [&(libc::AF_INET as u16).to_ne_bytes()[..], rest].concat();
+            parse(&internet)
+        }
+        _ => parse(bytes),
+    }
 }
 
 fn parse(bytes: &[u8]) -> Address {
@@ -375,6 +420,8 @@ mod tests {
         assert_eq!(parse(&40u16.to_ne_bytes()), Address::Other(40));
         assert_eq!(parse(&four[..6]), Address::Other(2));
         assert_eq!(parse(&[]), Address::Harmless);
+        let none = [&[0; 2], &four[2..]].concat();
+        assert_eq!((parse(&none), sent_to(&none)), (Address::Harmless, parse(&four)));
     }
 
     #[test]
@@ -384,7 +431,9 @@ mod tests {
         assert_eq!(unix(b"/x\0\0"), Request::Files(Use::Write, vec![place]));
         assert_eq!(unix(b"\0x"), Request::Nothing);
         assert_eq!(unix(b""), Request::Nothing);
-        assert_eq!(bound(Address::Internet(Ipv4Addr::LOCALHOST.into(), 1)), Request::Nothing);
+        let local = std::net::IpAddr::from(Ipv4Addr::LOCALHOST);
+        assert_eq!(bound(Address::Internet(local, 0)), Request::Nothing);
+        assert_eq!(bound(Address::Internet(local, 1)), Request::Listen(local, 1));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Which system calls are heard of. All others pass.
 
 use crate::call::{self, KIND};
-use crate::policy::FAMILIES;
+use crate::policy::{FAMILIES, RAW};
 use nix::libc::{self, c_long, sock_filter};
 use seccompiler::{
     BpfProgram, Error, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -11,8 +11,19 @@ use std::collections::BTreeMap;
 
 /// A mark that is replaced: seccompiler knows no notices.
 const MARK: u32 = 0x7ff0_0000;
-/// Number by which the x32 calls begin, which seccompiler does not tell apart.
-const X32: u32 = 0x4000_0000;
+/// The first call that is not known here: those since Linux 6.13. Numbers are the
+/// same on all architectures since 424. The x32 calls are far above.
+const UNKNOWN: u32 = 463;
+/// What clone makes a namespace by.
+const NAMESPACES: [i32; 7] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+];
 
 /// The filter's instructions.
 ///
@@ -28,7 +39,7 @@ pub fn program() -> Result<Vec<sock_filter>, Error> {
         let k = if it.code == RETURN && it.k == MARK { libc::SECCOMP_RET_USER_NOTIF } else { it.k };
         sock_filter { code: it.code, jt: it.jt, jf: it.jf, k }
     });
-    Ok(no_x32().into_iter().chain(rest).collect())
+    Ok(no_others().into_iter().chain(rest).collect())
 }
 
 /// Without conditions a call is always heard of.
@@ -37,13 +48,22 @@ fn rules(number: c_long) -> Result<Vec<SeccompRule>, Error> {
         let value = u64::from(value.cast_unsigned());
         SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, value)
     };
+    let has = |argument, mask: i32, value: i32| {
+        let mask = SeccompCmpOp::MaskedEq(u64::from(mask.cast_unsigned()));
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, mask, u64::from(value.cast_unsigned()))
+    };
     let alternatives = match number {
         libc::SYS_socket => {
             let other =
                 FAMILIES.into_iter().map(|family| is_not(0, family)).collect::<Result<Vec<_>, _>>()?;
-            let kind = SeccompCmpOp::MaskedEq(u64::from(KIND.cast_unsigned()));
-            let raw = u64::from(libc::SOCK_RAW.cast_unsigned());
-            vec![other, vec![SeccompCondition::new(1, SeccompCmpArgLen::Dword, kind, raw)?]]
+            let mut alternatives = vec![other];
+            for raw in RAW {
+                alternatives.push(vec![has(1, KIND, raw)?]);
+            }
+            alternatives
+        }
+        libc::SYS_clone => {
+            NAMESPACES.into_iter().map(|flag| Ok(vec![has(0, flag, flag)?])).collect::<Result<_, Error>>()?
         }
         // Without an address it goes where the socket is connected to.
         libc::SYS_sendto => {
@@ -55,13 +75,20 @@ fn rules(number: c_long) -> Result<Vec<SeccompRule>, Error> {
 }
 
 const RETURN: u16 = 0x06;
+const LOAD: u16 = 0x20;
+const IS: u16 = 0x15;
+const IS_AT_LEAST: u16 = 0x35;
 
-/// Answers x32 calls as a kernel without them: load the number, compare, return.
-fn no_x32() -> [sock_filter; 3] {
+/// Answers calls that are newer than what is known here, and the x32 calls, as a
+/// kernel without them; also clone3, whose flags are in memory: the C library
+/// then does with clone.
+fn no_others() -> [sock_filter; 4] {
     let enosys = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
+    let clone3 = libc::SYS_clone3 as u32;
     [
-        sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 },
-        sock_filter { code: 0x35, jt: 0, jf: 1, k: X32 },
+        sock_filter { code: LOAD, jt: 0, jf: 0, k: 0 },
+        sock_filter { code: IS_AT_LEAST, jt: 1, jf: 0, k: UNKNOWN },
+        sock_filter { code: IS, jt: 0, jf: 1, k: clone3 },
         sock_filter { code: RETURN, jt: 0, jf: 0, k: enosys },
     ]
 }

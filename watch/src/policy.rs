@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// What Node and the C library look for at each start, and find or not. Nothing
 /// in it is worth a line, and none of it is a user's.
-const QUIET: [&str; 25] = [
+const QUIET: [&str; 30] = [
     "/etc/host.conf",
     "/etc/hosts",
     "/etc/ld.so.preload",
@@ -25,7 +25,12 @@ const QUIET: [&str; 25] = [
     "/proc/cpuinfo",
     "/proc/loadavg",
     "/proc/meminfo",
-    "/proc/self",
+    "/proc/self/cgroup",
+    "/proc/self/exe",
+    "/proc/self/maps",
+    "/proc/self/stat",
+    "/proc/self/statm",
+    "/proc/self/status",
     "/proc/stat",
     "/proc/sys/kernel",
     "/proc/sys/vm/overcommit_memory",
@@ -44,6 +49,11 @@ const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/random", "/dev/urand
 /// The families of sockets that may be made; others are neither in the namespace
 /// nor known to Landlock.
 pub const FAMILIES: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+
+/// The kinds of sockets that see what is under way, and need a capability.
+pub const RAW: [i32; 2] = [libc::SOCK_RAW, PACKET];
+/// `SOCK_PACKET`, as it was before there was a family for that.
+const PACKET: i32 = 10;
 
 /// What `bw` may do, as it was told to the kernel, too.
 #[derive(Clone, Debug)]
@@ -78,6 +88,9 @@ impl Policy {
             Request::Reach(addresses) => {
                 addresses.iter().map(|address| self.reach(address)).find(|it| *it != FINE).unwrap_or(FINE)
             }
+            Request::Listen(ip, port) => {
+                Verdict { tried: Some(format!("listen at {ip} port {port}")), answer: Answer::Continue }
+            }
             Request::Socket { family, kind } => socket(*family, *kind),
             Request::Signal { process, signal } if *process != thread => Verdict {
                 tried: Some(format!("send signal {signal} to process {process}")),
@@ -102,19 +115,27 @@ impl Policy {
     }
 
     fn covers(&self, wanted: Use, place: &Place) -> bool {
-        let up = place.path.components().any(|part| part == Component::ParentDir);
-        if place.beneath && place.path.is_relative() {
-            // What it is beneath was opened before, and recorded if it had to be.
-            return !up;
+        if place.path.as_os_str().is_empty() {
+            return true;
         }
-        let path = plain(&self.dir.join(&place.path));
+        if place.path.components().any(|part| part == Component::ParentDir) {
+            // Where a link leads to is not known here.
+            return false;
+        }
+        if place.beneath && place.path.is_relative() {
+            // What it is beneath was opened before, to be read.
+            return wanted != Use::Write;
+        }
+        let path = self.dir.join(&place.path);
         let own = path.starts_with(&self.dir);
         let device = DEVICES.iter().any(|base| path.starts_with(base));
         let readable = self.readable.iter().any(|base| path.starts_with(base));
         let quiet = QUIET.iter().any(|base| path.starts_with(base)) || self.belongs(&path);
         match wanted {
             Use::Write => own || device,
-            Use::Read | Use::Enter => own || device || readable || quiet,
+            Use::Read => own || device || readable || quiet,
+            // Other names would be taken for those of its own files.
+            Use::Enter => own,
             Use::Run => own || readable,
             Use::Look => own || device || readable || quiet || self.leads(&path) || portable(&path),
         }
@@ -144,7 +165,7 @@ fn portable(path: &Path) -> bool {
 
 fn socket(family: i32, kind: i32) -> Verdict {
     match family {
-        libc::AF_INET | libc::AF_INET6 if kind == libc::SOCK_RAW => {
+        libc::AF_INET | libc::AF_INET6 if RAW.contains(&kind) => {
             refused("make a raw socket".into(), libc::EPERM)
         }
         family if FAMILIES.contains(&family) => FINE,
@@ -164,19 +185,6 @@ fn verb(wanted: Use) -> &'static str {
         Use::Run => "run",
         Use::Enter => "go to",
     }
-}
-
-/// Without `.` and `..`, as far as names alone tell.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(plain.pop()),
-            Component::CurDir => {}
-            part => plain.push(part),
-        }
-    }
-    plain
 }
 
 /// A Unix socket's name: up to the zero byte that ends it; one without a path
@@ -252,15 +260,22 @@ mod tests {
             (Use::Look, "/usr/bin/curl", "look for /usr/bin/curl"),
             (Use::Look, "/home/node_modules/x", "look for /home/node_modules/x"),
             (Use::Enter, "/", "go to /"),
+            (Use::Enter, "/usr/lib", "go to /usr/lib"),
+            (Use::Read, "/usr/lib/ssl/certs/../../passwd", "open /usr/lib/ssl/certs/../../passwd"),
+            (Use::Read, "/proc/self/root/etc/passwd", "open /proc/self/root/etc/passwd"),
             (Use::Read, "/home/\n", "open /home/\\n"),
         ] {
             assert_eq!(tried(file(wanted, path)).as_deref(), Some(expected));
         }
         let beneath =
-            |path: &str| Request::Files(Use::Read, vec![Place { path: path.into(), beneath: true }]);
-        assert_eq!(tried(beneath("x/y")), None);
-        assert_eq!(tried(beneath("x/../../y")).as_deref(), Some("open x/../../y"));
-        assert_eq!(tried(beneath("/etc/passwd")).as_deref(), Some("open /etc/passwd"));
+            |wanted, path: &str| Request::Files(wanted, vec![Place { path: path.into(), beneath: true }]);
+        assert_eq!(tried(beneath(Use::Read, "x/y")), None);
+        assert_eq!(tried(beneath(Use::Write, "")), None, "what was opened to be written");
+        assert_eq!(tried(beneath(Use::Write, "x")).as_deref(), Some("write to x"));
+        assert_eq!(tried(beneath(Use::Read, "x/../../y")).as_deref(), Some("open x/../../y"));
+        assert_eq!(tried(beneath(Use::Read, "/etc/passwd")).as_deref(), Some("open /etc/passwd"));
+        let listen = Request::Listen(Ipv4Addr::LOCALHOST.into(), 9);
+        assert_eq!(tried(listen).as_deref(), Some("listen at 127.0.0.1 port 9"));
     }
 
     #[test]
@@ -286,6 +301,7 @@ mod tests {
                 libc::SOCK_STREAM,
                 refused("make a socket of family 40".into(), libc::EAFNOSUPPORT),
             ),
+            (libc::AF_INET, PACKET, refused("make a raw socket".into(), libc::EPERM)),
             (libc::AF_INET6, libc::SOCK_RAW, refused("make a raw socket".into(), libc::EPERM)),
         ] {
             assert_eq!(policy().judge(&Request::Socket { family, kind }, 7), expected);

@@ -1,27 +1,29 @@
 //! Answers the notices, and puts into the log what was tried.
 
-use crate::call::Request;
+use crate::call::{self, Request};
 use crate::listener::{Answer, Listener, Notice};
 use crate::policy::{FINE, Policy, Verdict};
 use nix::libc;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Error, ErrorKind};
 
-/// Most different lines; a program that tries more is known by then.
-const MOST: usize = 200;
+/// Most different lines of one kind; a program that tries more is known by then.
+/// All kinds together are fewer lines than the daemon takes at a time.
+const MOST: usize = 60;
 
 /// Serves until the kernel refuses. What waits then, and all that comes after
 /// it, fails. What the thread `own` asks for is not looked at.
 pub fn run(listener: &Listener, policy: &Policy, own: i32) {
-    let mut seen = BTreeSet::new();
+    let mut judge = Judge { policy, sight: Sight::Untried };
+    let mut seen = Seen::default();
     loop {
         let served = listener.recv().and_then(|notice| {
             let verdict = match notice.thread {
                 thread if thread == own => FINE,
-                _ => judge(listener, policy, &notice),
+                _ => judge.weigh(listener, &notice),
             };
             if let Some(tried) = verdict.tried {
-                record(&mut seen, tried);
+                seen.record(tried);
             }
             listener.answer(&notice, verdict.answer)
         });
@@ -35,27 +37,66 @@ pub fn run(listener: &Listener, policy: &Policy, own: i32) {
     }
 }
 
-fn judge(listener: &Listener, policy: &Policy, notice: &Notice) -> Verdict {
-    match Request::of(notice) {
-        Ok(request) => policy.judge(&request, notice.thread),
-        // A thread that is gone asks for nothing.
-        Err(_) if !listener.waits(notice) => FINE,
-        // The kernel will say what it thinks of such an address.
-        Err(error) if error.raw_os_error() == Some(libc::EFAULT) => FINE,
-        Err(error) => Verdict {
-            tried: Some(format!("what cannot be read (system call {}: {error})", notice.call)),
-            answer: Answer::Continue,
-        },
+/// Whether memory can be read.
+enum Sight {
+    Untried,
+    Clear,
+    /// The system forbids it to everybody.
+    Blind,
+}
+
+struct Judge<'a> {
+    policy: &'a Policy,
+    sight: Sight,
+}
+
+impl Judge<'_> {
+    /// The first to ask is not `bw` yet, but what will become it.
+    fn weigh(&mut self, listener: &Listener, notice: &Notice) -> Verdict {
+        let request = match (&self.sight, Request::of(notice)) {
+            (Sight::Blind, _) => return FINE,
+            (_, Ok(request)) => request,
+            // A thread that is gone asks for nothing.
+            (_, Err(_)) if !listener.waits(notice) => return FINE,
+            (Sight::Untried, Err(error)) => {
+                tracing::warn!(%error, "what bw tries and may not cannot be recorded here");
+                self.sight = Sight::Blind;
+                return FINE;
+            }
+            // Memory that we cannot read, but the kernel could.
+            (Sight::Clear, Err(_)) => {
+                let tried = format!("call {} with what cannot be read", call::name(notice.call));
+                return Verdict { tried: Some(tried), answer: Answer::Refuse(libc::EFAULT) };
+            }
+        };
+        self.sight = Sight::Clear;
+        self.policy.judge(&request, notice.thread)
     }
 }
 
-fn record(seen: &mut BTreeSet<String>, tried: String) {
-    if seen.len() < MOST && !seen.contains(&tried) {
-        tracing::warn!(%tried, "bw tried what it may not: refused");
-        seen.insert(tried);
-        if seen.len() == MOST {
-            tracing::warn!("bw tried more than {MOST} things that it may not: no more of them is recorded");
+/// What has been recorded, and how often each kind.
+#[derive(Default)]
+struct Seen {
+    lines: BTreeSet<String>,
+    kinds: BTreeMap<String, usize>,
+}
+
+impl Seen {
+    fn record(&mut self, tried: String) {
+        let kind = tried.split(' ').next().unwrap_or_default();
+        let count = self.kinds.entry(kind.to_owned()).or_default();
+        if *count == MOST || self.lines.contains(&tried) {
+            return;
         }
+        tracing::warn!(%tried, "bw tried what it may not: refused");
+        *count += 1;
+        if *count == MOST {
+            tracing::warn!(
+                kind,
+                "bw tried more than {MOST} things of this kind: no more of them is recorded"
+            );
+        }
+        self.lines.insert(tried);
     }
 }
 

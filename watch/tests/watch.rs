@@ -41,6 +41,31 @@ fn send_many(from: &UdpSocket, to: &[SocketAddrV4]) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Connects with an address in memory that the kernel can read, and nobody else.
+#[allow(unsafe_code, reason = "memory that can be written only")]
+fn hidden_connect(to: SocketAddrV4) -> std::io::Result<()> {
+    let from = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None)?;
+    let address = SockaddrIn::from(to);
+    let (length, flags) = (4096, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping of a page, to which an address is written that fits
+    // in, and which stays.
+    let failed = unsafe {
+        let page = libc::mmap(std::ptr::null_mut(), length, libc::PROT_WRITE, flags, -1, 0);
+        assert_ne!(page, libc::MAP_FAILED);
+        page.cast::<SockaddrIn>().write(address);
+        libc::connect(from.as_raw_fd(), page.cast(), 16)
+    };
+    if failed < 0 { Err(Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Signal 0 to a process that there cannot be.
+#[allow(unsafe_code, reason = "nothing safe makes this call")]
+fn signal_all(call: libc::c_long) -> std::io::Result<()> {
+    // SAFETY: numbers only.
+    let failed = unsafe { libc::syscall(call, i32::MAX, i32::MAX, 0) };
+    if failed < 0 { Err(Error::last_os_error()) } else { Ok(()) }
+}
+
 #[allow(unsafe_code, reason = "nothing safe sets up a ring")]
 fn ring() -> std::io::Result<()> {
     let mut room = [0_u64; 32];
@@ -67,6 +92,7 @@ fn what_is_started_is_watched_and_the_starter_is_not() {
         relay: relay.port(),
     };
     let again = policy.clone();
+    let own = dir.path().to_owned();
     let behind = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9);
     let other_dir = tempfile::tempdir().unwrap();
     let elsewhere = other_dir.path().to_owned();
@@ -90,12 +116,16 @@ fn what_is_started_is_watched_and_the_starter_is_not() {
                 number(send_many(&udp, &[SocketAddrV4::new(Ipv4Addr::LOCALHOST, relay.port()), behind])),
                 Some(libc::EACCES)
             );
-            assert!(UnixListener::bind(dir.path().join("own")).is_ok());
+            assert!(UnixListener::bind(own.join("own")).is_ok());
             assert!(UnixListener::bind(elsewhere.join("hidden")).is_ok(), "the kernel lets this one through");
             assert_eq!(number(ring()), Some(libc::EPERM));
             let unshared = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS);
             assert_eq!(number(unshared.map_err(Error::from)), Some(libc::EPERM));
-            assert!(std::fs::write(dir.path().join("x"), "x").is_ok());
+            assert!(std::fs::write(own.join("x"), "x").is_ok());
+            assert_eq!(number(hidden_connect(behind)), Some(libc::EFAULT));
+            assert_eq!(number(signal_all(libc::SYS_tgkill)), Some(libc::ESRCH));
+            let spawned = std::thread::Builder::new().spawn(|| {});
+            assert!(spawned.is_ok_and(|thread| thread.join().is_ok()), "threads, without clone3");
         });
         thread.join().unwrap();
     };
@@ -115,7 +145,9 @@ fn what_is_started_is_watched_and_the_starter_is_not() {
             "reach 127.0.0.1 port 9",
             &format!("write to {hidden}"),
             "call io_uring_setup",
-            "call unshare"
+            "call unshare",
+            "call connect with what cannot be read",
+            "send signal 0 to process 2147483647",
         ]
     );
 }

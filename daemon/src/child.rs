@@ -29,11 +29,17 @@ pub fn log(name: &'static str, pid: Option<u32>, stderr: impl AsyncRead + Unpin 
         let mut lines = BufReader::new(stderr);
         let mut line = Vec::new();
         let (mut since, mut said) = (Instant::now(), 0_u32);
+        let mut whole = true;
         loop {
             line.clear();
             match (&mut lines).take(MAX_LINE).read_until(b'\n', &mut line).await {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {
+                    // What is over the bound is no line of its own.
+                    let rest = !std::mem::replace(&mut whole, line.ends_with(b"\n"));
+                    if rest {
+                        continue;
+                    }
                     if since.elapsed() >= SPELL {
                         if said > MAX_LINES {
                             tracing::warn!(from = name, pid, "{} more lines in {SPELL:?}", said - MAX_LINES);
@@ -77,5 +83,42 @@ pub async fn end(mut child: Child, grace: Duration) {
     }
     if tokio::time::timeout(grace, child.wait()).await.is_err() {
         let _gone = child.kill().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_over_its_bound_does_not_become_two() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let _default = tracing::subscriber::set_default(subscriber);
+        let long = "x".repeat(usize::try_from(MAX_LINE).unwrap());
+        let said = format!("WARN {long}ERROR forged\nINFO next\n");
+        super::log("bw", None, std::io::Cursor::new(said.into_bytes()));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(!log.contains("forged") && log.contains("next"), "{log}");
+        assert_eq!(log.lines().count(), 2);
     }
 }

@@ -15,6 +15,7 @@ pub mod events;
 mod frame;
 mod hook;
 pub mod jail;
+mod leftover;
 pub mod metrics;
 pub mod provision;
 pub mod retry;
@@ -42,7 +43,6 @@ use anyhow::{Context, bail};
 use colibri_fetcher::words::Credentials;
 use nix::unistd::{Gid, Uid, chown};
 use std::fs::{File, TryLockError};
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -148,7 +148,7 @@ impl Daemon {
             tracing::warn!("the database is not in one file: {error}");
         }
         // What a fetcher that had to be killed left has credentials in it.
-        if let Err(error) = clear(&self.service.config, &self.service.config.session_dir()) {
+        if let Err(error) = leftover::clear(&self.service.config, &self.service.config.session_dir()) {
             tracing::warn!("cannot clean the session's directory: {error:#}");
         }
     }
@@ -170,29 +170,13 @@ fn lock(config: &Config) -> anyhow::Result<File> {
     }
 }
 
-/// Removes a directory of the fetcher's user. What cannot be removed, such as
-/// more levels than there are descriptors, is put where only we can go: it must
-/// not keep us from starting.
-pub(crate) fn clear(config: &Config, dir: &Path) -> anyhow::Result<()> {
-    if dir.symlink_metadata().is_err() {
-        return Ok(());
-    }
-    let Err(error) = std::fs::remove_dir_all(dir) else { return Ok(()) };
-    let left = config.settings.run_dir.join("left");
-    make_dir(&left, 0o700)?;
-    let place = left.join(format!("{}-{}", clock::now(), std::process::id()));
-    std::fs::rename(dir, &place).with_context(|| format!("cannot clean {}: {error}", dir.display()))?;
-    tracing::warn!("cannot remove what bw left: {error}; it is in {}, remove it", place.display());
-    Ok(())
-}
-
 /// Makes the directories; what an earlier fetcher left in the session's, which
 /// holds credentials, is removed.
 fn prepare(config: &Config) -> anyhow::Result<()> {
     make_dir(&config.settings.run_dir, 0o755)?;
     make_dir(&config.settings.log_dir, 0o700)?;
     let session = config.session_dir();
-    clear(config, &session)?;
+    leftover::clear(config, &session)?;
     make_dir(&session, 0o700)?;
     if let FetcherUser::Other(owner) = config.fetcher_user {
         chown(&session, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))

@@ -8,7 +8,7 @@ use crate::provision::plain;
 use crate::retry::SLOW;
 use crate::settings::{Config, FetcherUser};
 use crate::store::Store;
-use crate::{child, frame};
+use crate::{child, frame, leftover};
 use colibri_control::{ErrorName, Event, Fault, SessionView};
 use colibri_fetcher::words::{
     Bounds, Credentials, Done, Failure, Fetch, FromFetcher, MAX_WORD, Rules, SessionState, ToFetcher, Vault,
@@ -520,12 +520,16 @@ async fn ended(fetcher: &mut Option<Fetcher>) {
 
 /// The fetcher first: it empties bw's directory once bw has ended. What it could
 /// not, because it was killed or bw would not let it, is emptied here.
-async fn reap(config: &Config, fetcher: Child, warden: Option<Warden>, grace: Duration) {
+async fn reap(config: &Arc<Config>, fetcher: Child, warden: Option<Warden>, grace: Duration) {
     let run = fetcher.id().map(|pid| config.session_dir().join(format!("run-{pid}")));
     child::end(fetcher, grace).await;
     close(warden).await;
-    if let Some(Err(error)) = run.map(|run| crate::clear(config, &run)) {
-        tracing::error!("{error:#}");
+    let Some(run) = run else { return };
+    let config = config.clone();
+    match tokio::task::spawn_blocking(move || leftover::clear(&config, &run)).await {
+        Ok(Err(error)) => tracing::error!("{error:#}"),
+        Err(error) => tracing::error!("what a fetcher left was not removed: {error}"),
+        Ok(Ok(())) => {}
     }
 }
 

@@ -13,7 +13,7 @@ use colibri_ipc::Secret;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::{Error, ErrorKind, PipeReader};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -48,6 +48,7 @@ pub struct Cage {
     env: Vec<(&'static str, String)>,
     top: Option<u32>,
     run: u64,
+    lost: bool,
 }
 
 /// Who ends the cage.
@@ -113,7 +114,7 @@ impl Cage {
         let trouble = relay::open(listener.into(), server.clone()).map_err(|error| unmade(&error))?;
         let env = environment(vault, program, dir);
         let (argv, top) = (program.argv.clone(), keeper.pid());
-        Ok((Self { wire, inbox, trouble, argv, env, top, run: 0 }, keeper))
+        Ok((Self { wire, inbox, trouble, argv, env, top, run: 0, lost: false }, keeper))
     }
 
     /// Runs one command to its end; `secrets` are in its environment.
@@ -164,7 +165,20 @@ impl Cage {
     /// # Errors
     /// `BwCrashed` without a cage.
     pub async fn kill(&mut self) -> Result<(), Failure> {
-        self.wire.send(&ToWarden::Kill, &[]).await.map_err(|error| lost(&error))
+        self.tell(&ToWarden::Kill, &[]).await
+    }
+
+    /// Whether it is good for nothing any more.
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    async fn tell(&mut self, word: &ToWarden, fds: &[BorrowedFd<'_>]) -> Result<(), Failure> {
+        let sent = timeout(PATIENCE, self.wire.send(word, fds)).await;
+        sent.unwrap_or_else(|late| Err(late.into())).map_err(|error| {
+            self.lost = true;
+            lost(&error)
+        })
     }
 
     /// Why the vault could not be reached, if it could not, since last asked.
@@ -191,7 +205,7 @@ impl Cage {
         let argv = self.argv.iter().cloned().chain(args.iter().map(PathBuf::from)).collect();
         let fds: Vec<_> = std::iter::once(writer.as_fd()).chain(input.as_ref().map(AsFd::as_fd)).collect();
         let word = ToWarden::Run { run: self.run, argv, env };
-        self.wire.send(&word, &fds).await.map_err(|error| lost(&error))?;
+        self.tell(&word, &fds).await?;
         Ok(reader)
     }
 
@@ -206,7 +220,10 @@ impl Cage {
                     return Ok(Output { text, success, how });
                 }
                 Some(_) => {}
-                None => return Err(Failure::new(BwCrashed, "bw's cage is gone")),
+                None => {
+                    self.lost = true;
+                    return Err(Failure::new(BwCrashed, "bw's cage is gone"));
+                }
             }
         }
     }

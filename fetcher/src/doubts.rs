@@ -7,8 +7,10 @@ use crate::words::Failure;
 use colibri_control::ErrorName::VaultError;
 use std::collections::BTreeSet;
 
+/// How many differences of one list are looked at.
+pub const MAX_FOUND: usize = 1000;
 /// How many new `bw serve` in a row may have been of no use.
-const MAX_RENEWALS: u32 = 3;
+pub const MAX_RENEWALS: u32 = 3;
 
 /// An entry of a list that is not as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +31,7 @@ pub enum Weighed {
     /// It is believed for want of better, and this is said.
     Warned(String),
     /// It is not believed yet.
-    Doubted(Vec<Difference>),
+    Doubted(BTreeSet<Difference>),
 }
 
 /// The differences for which a new `bw serve` was started in a session.
@@ -42,27 +44,28 @@ pub struct Doubts {
 
 impl Doubts {
     /// Weighs the differences of a list.
-    pub fn weigh(&mut self, list: &str, found: Vec<Difference>) -> Weighed {
+    pub fn weigh(&mut self, list: &str, found: BTreeSet<Difference>) -> Weighed {
         let count = self.known.len();
         self.known.retain(|known| known.list != list || found.contains(known));
         if self.known.len() < count {
             self.renewals = 0;
         }
         let Some(first) = found.first() else { return Weighed::Sound };
-        if self.renewals < MAX_RENEWALS && !found.iter().all(|one| self.known.contains(one)) {
+        if self.renewals < MAX_RENEWALS && !found.is_subset(&self.known) {
             return Weighed::Doubted(found);
         }
         let what = if list.is_empty() { "collection" } else { "item" };
         Weighed::Warned(format!(
-            "bw does not list {what} {} as it has stored it, {} of the list in all: it may not be able to \
+            "bw does not list {what} {} as it has stored it, {}{} of the list in all: it may not be able to \
              decrypt it",
             quoted(&first.id),
+            if found.len() < MAX_FOUND { "" } else { "at least " },
             found.len()
         ))
     }
 
     /// A new `bw serve` is needed.
-    pub fn renew(&mut self, found: Vec<Difference>) -> Failure {
+    pub fn renew(&mut self, found: BTreeSet<Difference>) -> Failure {
         self.known.extend(found);
         self.renewals += 1;
         self.renew = true;
@@ -86,8 +89,8 @@ mod tests {
     #[test]
     fn what_a_new_serve_does_not_put_right_is_believed_with_a_warning() {
         let mut doubts = Doubts::default();
-        let found = vec![difference("web", "1", "a")];
-        assert_eq!(doubts.weigh("web", Vec::new()), Weighed::Sound);
+        let found = BTreeSet::from([difference("web", "1", "a")]);
+        assert_eq!(doubts.weigh("web", BTreeSet::new()), Weighed::Sound);
         assert_eq!(doubts.weigh("web", found.clone()), Weighed::Doubted(found.clone()));
         assert_eq!(doubts.renew(found.clone()).name, VaultError);
         assert!(doubts.renewing() && !doubts.renewing());
@@ -95,11 +98,11 @@ mod tests {
             matches!(doubts.weigh("web", found.clone()), Weighed::Warned(text) if text.contains("\"1\""))
         );
         // What is new is doubted, and so is what was right in between.
-        let more = vec![difference("web", "1", "a"), difference("web", "2", "a")];
+        let more = BTreeSet::from([difference("web", "1", "a"), difference("web", "2", "a")]);
         assert_eq!(doubts.weigh("web", more.clone()), Weighed::Doubted(more));
-        let other = vec![difference("db", "1", "a")];
+        let other = BTreeSet::from([difference("db", "1", "a")]);
         assert_eq!(doubts.weigh("db", other.clone()), Weighed::Doubted(other));
-        assert_eq!(doubts.weigh("web", Vec::new()), Weighed::Sound);
+        assert_eq!(doubts.weigh("web", BTreeSet::new()), Weighed::Sound);
         assert_eq!(doubts.weigh("web", found.clone()), Weighed::Doubted(found));
     }
 
@@ -107,12 +110,15 @@ mod tests {
     fn a_vault_that_no_new_serve_helps_is_not_doubted_for_ever() {
         let mut doubts = Doubts::default();
         for list in ["1", "2", "3"] {
-            let found = vec![difference(list, "x", "a")];
+            let found = BTreeSet::from([difference(list, "x", "a")]);
             assert!(matches!(doubts.weigh(list, found.clone()), Weighed::Doubted(_)));
             doubts.renew(found);
         }
-        assert!(matches!(doubts.weigh("4", vec![difference("4", "x", "a")]), Weighed::Warned(_)));
-        assert_eq!(doubts.weigh("3", Vec::new()), Weighed::Sound);
-        assert!(matches!(doubts.weigh("4", vec![difference("4", "x", "a")]), Weighed::Doubted(_)));
+        assert!(matches!(doubts.weigh("4", BTreeSet::from([difference("4", "x", "a")])), Weighed::Warned(_)));
+        assert_eq!(doubts.weigh("3", BTreeSet::new()), Weighed::Sound);
+        assert!(matches!(
+            doubts.weigh("4", BTreeSet::from([difference("4", "x", "a")])),
+            Weighed::Doubted(_)
+        ));
     }
 }

@@ -5,6 +5,7 @@ use crate::server::Server;
 use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::io::{Error, ErrorKind, Result};
 use std::net::TcpListener;
@@ -19,12 +20,17 @@ use tower_service::Service;
 const MAX_HEAD: usize = 4096;
 /// Most connections at a time.
 const MAX_CONNECTIONS: usize = 32;
+/// Most different lines of what was refused.
+const MOST: usize = 60;
 /// Longest time to reach the vault.
 const DIAL: Duration = Duration::from_secs(10);
 
 /// Why the vault could not be dialled, if it could not. `bw` sees only that
 /// its proxy answered with an error.
 pub type Trouble = Arc<Mutex<Option<String>>>;
+
+/// What was asked for and refused.
+type Refused = Arc<Mutex<BTreeSet<String>>>;
 
 /// Relays until the runtime ends.
 ///
@@ -35,13 +41,14 @@ pub fn open(listener: TcpListener, server: Server) -> Result<Trouble> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let trouble = Trouble::default();
     let seen = trouble.clone();
+    let refused = Refused::default();
     tokio::spawn(async move {
         let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         while let Ok(permit) = room.clone().acquire_owned().await {
             let Ok((stream, _)) = listener.accept().await else { continue };
-            let (server, seen) = (server.clone(), seen.clone());
+            let (server, seen, refused) = (server.clone(), seen.clone(), refused.clone());
             tokio::spawn(async move {
-                if let Err(error) = relay(stream, &server, &seen).await {
+                if let Err(error) = relay(stream, &server, &seen, &refused).await {
                     tracing::debug!(%error, "relay");
                 }
                 drop(permit);
@@ -51,16 +58,30 @@ pub fn open(listener: TcpListener, server: Server) -> Result<Trouble> {
     Ok(trouble)
 }
 
+/// Each different request once, and not so many that other lines are lost.
+fn record(refused: &Refused, asked: String) {
+    let mut seen = refused.lock().unwrap_or_else(PoisonError::into_inner);
+    if seen.len() < MOST && !seen.contains(&asked) {
+        tracing::warn!(%asked, "bw asked the relay for something else than the vault: refused");
+        seen.insert(asked);
+        if seen.len() == MOST {
+            tracing::warn!(
+                "bw asked the relay for more than {MOST} other things: no more of them is recorded"
+            );
+        }
+    }
+}
+
 /// The last trouble, forgotten by asking.
 pub fn take(trouble: &Trouble) -> Option<String> {
     trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-async fn relay(mut bw: TcpStream, server: &Server, trouble: &Trouble) -> Result<()> {
+async fn relay(mut bw: TcpStream, server: &Server, trouble: &Trouble, refused: &Refused) -> Result<()> {
     let head = tokio::time::timeout(DIAL, head(&mut bw)).await??;
     let Some((host, port)) = target(&head).filter(|(host, port)| server.allows(host, *port)) else {
         let asked: String = head.lines().next().unwrap_or_default().chars().take(200).collect();
-        tracing::warn!(asked = %asked.escape_debug(), "bw asked the relay for something else than the vault: refused");
+        record(refused, asked.escape_debug().to_string());
         return bw
             .write_all(b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
             .await;

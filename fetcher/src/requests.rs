@@ -108,13 +108,13 @@ async fn serve(
                 None => break,
             },
             Some(_) = requests.join_next() => {
+                // What is lost the next session may find mended.
+                last |= session.try_lock().is_ok_and(|it| it.as_ref().map_or(true, Session::is_lost));
                 if requests.is_empty() {
-                    // What could not be prepared may have been mended by the next request.
-                    let rest = session.lock().await.as_mut().map_or(Duration::ZERO, |session| {
+                    if let Ok(session) = &mut *session.lock().await {
                         session.rest();
-                        idle
-                    });
-                    until = Some(Instant::now() + rest);
+                    }
+                    until = Some(Instant::now() + idle);
                 }
             }
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => break,

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroizing;
 
 /// Longest answer, in bytes.
-const MAX_ANSWER: usize = 64 * 1024 * 1024;
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
 /// How much of an answer that is no JSON is looked at, in bytes.
 const MAX_WORDS: usize = 4096;
 /// Between the end of the connection and that of the process.

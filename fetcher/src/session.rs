@@ -5,7 +5,7 @@ use crate::answer::{self, Answer, Anything, Collection, Item, List, Status};
 use crate::belief::{self, Chosen};
 use crate::cage::{Cage, Output};
 use crate::classify;
-use crate::doubts::{Difference, Doubts, Weighed};
+use crate::doubts::{Difference, Doubts, MAX_RENEWALS, Weighed};
 use crate::pairs::{self, Built};
 use crate::serve::{self, Serve};
 use crate::server::Server;
@@ -21,6 +21,7 @@ use colibri_control::ErrorName::{
 use colibri_ipc::Secret;
 use hyper::Method;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +63,7 @@ pub struct Session {
     forced: Option<Instant>,
     whole: Option<Instant>,
     store: Stored,
+    readable: bool,
     collections: Option<Vec<Collection>>,
     names: Names,
     doubts: Doubts,
@@ -132,6 +134,7 @@ impl Session {
             forced: None,
             whole: None,
             store: Stored::Unread,
+            readable: true,
             collections: None,
             names: Names::new(),
             doubts: Doubts::default(),
@@ -151,14 +154,13 @@ impl Session {
             return Err(refused.failure.clone());
         }
         let warm = self.serve.is_some();
-        let mut result = self.attempt(fetch, span, steps).await;
+        let mut result = self.renewing_attempt(fetch, span, steps).await;
         let mut anew = false;
         for state in [SessionState::LoggedIn, SessionState::LoggedOut] {
             let Err(failure) = &result else { break };
-            let renewing = self.doubts.renewing();
             let session_is_to_blame = match failure.name {
                 VaultLocked => self.state != SessionState::LoggedOut,
-                BwCrashed | VaultError => (warm || renewing) && state == SessionState::LoggedIn,
+                BwCrashed | VaultError => warm && state == SessionState::LoggedIn,
                 _ => false,
             };
             if session_is_to_blame {
@@ -166,7 +168,7 @@ impl Session {
                 self.fall_back(state).await?;
                 self.refused = None;
                 anew = state == SessionState::LoggedOut;
-                result = self.attempt(fetch, span, steps).await;
+                result = self.renewing_attempt(fetch, span, steps).await;
             }
         }
         if let Err(failure) = &result {
@@ -198,11 +200,33 @@ impl Session {
         }
     }
 
+    /// Whether no request can be answered any more.
+    pub fn is_lost(&self) -> bool {
+        self.cage.is_lost()
+    }
+
     /// Tells the daemon that nothing is under way.
     pub fn rest(&mut self) {
         if self.state == SessionState::Unlocked {
             self.enter(SessionState::Idle);
         }
+    }
+
+    /// With a new `bw serve` for each list that is doubted.
+    async fn renewing_attempt(
+        &mut self,
+        fetch: &Fetch,
+        span: Span,
+        steps: &mut Steps,
+    ) -> Result<Fetched, Failure> {
+        let mut result = self.attempt(fetch, span, steps).await;
+        for _ in 0..MAX_RENEWALS {
+            let Some(failure) = result.as_ref().err().filter(|_| self.doubts.renewing()) else { break };
+            tracing::warn!(%failure, "starting again");
+            self.fall_back(SessionState::LoggedIn).await?;
+            result = self.attempt(fetch, span, steps).await;
+        }
+        result
     }
 
     async fn attempt(&mut self, fetch: &Fetch, span: Span, steps: &mut Steps) -> Result<Fetched, Failure> {
@@ -473,11 +497,11 @@ impl Session {
         &mut self,
         name: &str,
         path: &str,
-        compare: impl Fn(&Store, &[T]) -> Vec<Difference>,
+        compare: impl Fn(&Store, &[T]) -> BTreeSet<Difference>,
         deadline: Instant,
         warnings: &mut Vec<String>,
     ) -> Result<Vec<T>, Failure> {
-        let (mut before, mut doubted) = (None, Vec::new());
+        let (mut before, mut doubted) = (None, BTreeSet::new());
         for _ in 0..MAX_LISTS {
             let bytes = self.bytes(Method::GET, path, Zeroizing::default(), deadline).await?;
             let List { data: listed } = serve::read::<List<T>>(&bytes)?;
@@ -510,18 +534,18 @@ impl Session {
 
     /// What is stored; `bw` writes it anew now and then, and is then waited for.
     async fn stored(&mut self) -> Option<&Store> {
-        for turn in 1..=MAX_READS {
+        for turn in 1.. {
             if !matches!(self.store, Stored::Unread) {
                 break;
             }
+            // A form that is not known is not waited for each time.
+            let most = if self.readable { MAX_READS } else { 1 };
             match Store::read(self.dir.path()) {
-                Ok(store) => self.store = Stored::Read(store),
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof && turn < MAX_READS => {
-                    sleep(PAUSE).await;
-                }
+                Ok(store) => (self.store, self.readable) = (Stored::Read(store), true),
+                Err(error) if is_torn(&error) && turn < most => sleep(PAUSE).await,
                 Err(error) => {
                     tracing::warn!(%error, "what bw stores cannot be read: its lists are believed without it");
-                    self.store = Stored::Unknown;
+                    (self.store, self.readable) = (Stored::Unknown, false);
                 }
             }
         }
@@ -622,6 +646,11 @@ impl Refused {
         let at = Instant::now();
         Self { at, until: at + PENALTY, failure: failure.clone() }
     }
+}
+
+/// It may have been read while it was written.
+fn is_torn(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData)
 }
 
 fn escaped(id: &str) -> String {

@@ -3,14 +3,15 @@
 //! that it keeps is right by then, so its lists are compared with that.
 
 use crate::answer::{Anything, Collection, Item, nullable};
-use crate::doubts::Difference;
+use crate::doubts::{Difference, MAX_FOUND};
 use rustix::fs::{Mode, OFlags, open};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use std::collections::BTreeMap;
+use serde_json::error::Category;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
-use std::io::{Error, Read, Result, Take};
+use std::io::{Error, ErrorKind, Read, Result, Take};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -65,11 +66,11 @@ impl Store {
         if !found.is_file() || found.len() > MAX_FILE {
             return Err(Error::other(format!("{FILE} is not a file of at most {MAX_FILE} bytes")));
         }
-        Ok(serde_json::from_reader(Pieces::of(file))?)
+        serde_json::from_reader(Pieces::of(file)).map_err(|error| unknown(&error))
     }
 
     /// The items of a collection that are not listed as they are stored.
-    pub fn items(&self, collection: &str, listed: &[Item]) -> Vec<Difference> {
+    pub fn items(&self, collection: &str, listed: &[Item]) -> BTreeSet<Difference> {
         let counts = |kind: u32, collections: &[String], gone: bool| {
             collections.iter().any(|id| id == collection) && KINDS.contains(&kind) && !gone
         };
@@ -89,7 +90,7 @@ impl Store {
 
     /// The collections that are not listed as they are stored. `known` tells
     /// that a name stayed while what is stored changed.
-    pub fn collections(&self, listed: &[Collection], known: &Names) -> Vec<Difference> {
+    pub fn collections(&self, listed: &[Collection], known: &Names) -> BTreeSet<Difference> {
         let state = |listed: &Collection| {
             let known = known.get(&listed.id).filter(|(name, _)| *name == listed.name);
             known.map(|(_, stored)| stored.clone())
@@ -109,7 +110,17 @@ impl Store {
     }
 }
 
-fn differences(list: &str, listed: &States<'_>, stored: &States<'_>) -> Vec<Difference> {
+/// The parser's own words hold what was read.
+fn unknown(error: &serde_json::Error) -> Error {
+    let kind = error.io_error_kind().unwrap_or(match error.classify() {
+        Category::Eof => ErrorKind::UnexpectedEof,
+        _ => ErrorKind::InvalidData,
+    });
+    let (line, column) = (error.line(), error.column());
+    Error::new(kind, format!("{FILE} is of no form that is known, from line {line} column {column} on"))
+}
+
+fn differences(list: &str, listed: &States<'_>, stored: &States<'_>) -> BTreeSet<Difference> {
     let differs = |id: &&&str| match (listed.get(**id), stored.get(**id)) {
         (Some(Some(listed)), Some(Some(stored))) => listed != stored,
         (listed, stored) => listed.is_some() != stored.is_some(),
@@ -119,7 +130,7 @@ fn differences(list: &str, listed: &States<'_>, stored: &States<'_>) -> Vec<Diff
         let stored = stored.get(id).map(|state| state.clone().unwrap_or_default());
         Difference { list: list.to_owned(), id: (*id).to_owned(), stored }
     };
-    stored.keys().chain(lone).filter(differs).map(difference).collect()
+    stored.keys().chain(lone).filter(differs).take(MAX_FOUND).map(difference).collect()
 }
 
 /// Servers give 0 to 7 digits of a second, `bw` lists three of them.
@@ -238,7 +249,7 @@ mod tests {
         items.iter().map(|it| serde_json::from_value(item(it)).unwrap()).collect()
     }
 
-    fn ids(found: Vec<Difference>) -> Vec<(String, Option<String>)> {
+    fn ids(found: BTreeSet<Difference>) -> Vec<(String, Option<String>)> {
         found.into_iter().map(|found| (found.id, found.stored)).collect()
     }
 
@@ -304,6 +315,8 @@ mod tests {
         ] {
             assert!(stored(content).is_err(), "{content}");
         }
+        let said = stored(r#"{"user_1_ciphers_ciphers":"CANARY"}"#).unwrap_err().to_string();
+        assert!(!said.contains("CANARY") && said.contains("line 1"), "{said}");
         let none = stored(r#"{"user_1_ciphers_ciphers":null,"user_1_collection_collections":{}}"#).unwrap();
         assert_eq!(ids(none.items("web", &[])), []);
         let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));

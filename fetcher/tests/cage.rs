@@ -11,7 +11,7 @@ mod driver;
 mod bait;
 
 use bait::Bait;
-use colibri_control::ErrorName::SandboxUnavailable;
+use colibri_control::ErrorName::{BwCrashed, SandboxUnavailable};
 use colibri_fetcher::words::Vault;
 use driver::{Fetcher, Place, fleet, name, request};
 use serde_json::{Value, json};
@@ -94,7 +94,7 @@ fn without_a_cage_nothing_is_done_unless_told_so() {
 
 #[test]
 fn what_bw_is_leads_to_a_name() {
-    use colibri_control::ErrorName::{BwCrashed, BwUnusable, VaultTimeout};
+    use colibri_control::ErrorName::{BwUnusable, VaultTimeout};
     for (script, expected) in [
         ("", BwUnusable),
         ("#!/nonexistent/node\n", BwUnusable),
@@ -170,6 +170,24 @@ fn a_cage_that_was_made_already_is_used_and_ends_with_the_session() {
     assert!(fetcher.close().success());
     assert!(warden.wait().unwrap().success());
     place.assert_clean();
+}
+
+#[test]
+fn a_cage_that_dies_ends_its_session_and_no_other() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+    assert!(fetcher.fetch(request(1, "jail-0000")).1.is_some());
+    let warden =
+        place.processes().into_iter().find(|(_, command)| command.ends_with("colibri-fetcher warden "));
+    let pid = rustix::process::Pid::from_raw(warden.unwrap().0.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let (done, pairs) = fetcher.fetch(request(2, "jail-0000"));
+    assert_eq!((name(&done.outcome), pairs), (BwCrashed, None), "{done:?}");
+    assert!(fetcher.ended().success(), "by itself");
+    let mut next = Fetcher::start(&place, place.vault(&vault));
+    assert!(next.fetch(request(3, "jail-0000")).1.is_some());
+    assert!(next.close().success());
 }
 
 #[test]

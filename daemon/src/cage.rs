@@ -12,6 +12,7 @@ pub use platform::admit;
 
 use crate::{child, jail};
 use colibri_control::{ErrorName, Fault};
+use colibri_fetcher::words::BW_JAIL;
 use std::ffi::OsString;
 use std::io::Result;
 use std::os::fd::OwnedFd;
@@ -23,8 +24,6 @@ use std::time::Duration;
 use tokio::process::Child;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// The jail's name in its jail.conf(5).
-pub const NAME: &str = "colibri-bw";
 const JAIL: &str = "/usr/sbin/jail";
 const JEXEC: &str = "/usr/sbin/jexec";
 /// How long the warden may take to end when its fetcher has.
@@ -61,18 +60,19 @@ impl Cage {
     /// warden in it. The socket is the fetcher's end.
     ///
     /// # Errors
-    /// `JailFailed`, with the words of jail(8) or jexec(8).
+    /// `BwJailFailed`, with the words of jail(8) or jexec(8).
     pub async fn open(&self, fetcher: &Path) -> std::result::Result<(Warden, OwnedFd), Fault> {
         let turn = self.turn.clone().lock_owned().await;
         if jail::run(&self.remove_line()).await.is_ok() {
-            tracing::warn!(jail = NAME, "removed what an earlier run left");
+            tracing::warn!(jail = BW_JAIL, "removed what an earlier run left");
         }
-        jail::run(&self.create_line()).await?;
+        let created = jail::run(&self.create_line()).await;
+        created.map_err(|fault| Fault::new(ErrorName::BwJailFailed, fault.message))?;
         match self.start(fetcher) {
             Ok((child, socket)) => Ok((Warden { cage: self.clone(), child, _turn: turn }, socket)),
             Err(error) => {
                 self.remove().await;
-                Err(Fault::new(ErrorName::JailFailed, format!("cannot start bw's warden: {error}")))
+                Err(Fault::new(ErrorName::BwJailFailed, format!("cannot start bw's warden: {error}")))
             }
         }
     }
@@ -109,14 +109,14 @@ impl Cage {
 
     fn line(&self, verb: &str) -> Vec<OsString> {
         let (jail, _) = &self.programs;
-        vec![jail.into(), "-q".into(), "-f".into(), self.file.clone().into(), verb.into(), NAME.into()]
+        vec![jail.into(), "-q".into(), "-f".into(), self.file.clone().into(), verb.into(), BW_JAIL.into()]
     }
 
     /// jexec(8) becomes the warden.
     fn enter_line(&self, fetcher: &Path) -> Vec<OsString> {
         let (_, jexec) = &self.programs;
         let user = OsString::from(&self.user);
-        vec![jexec.into(), "-u".into(), user, NAME.into(), fetcher.into(), "warden".into()]
+        vec![jexec.into(), "-u".into(), user, BW_JAIL.into(), fetcher.into(), "warden".into()]
     }
 }
 
@@ -184,7 +184,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cage = cage(dir.path(), "echo 'jail: no such file' >&2; exit 1");
         let fault = cage.open(&std::env::current_exe().unwrap()).await.unwrap_err();
-        assert_eq!(fault.name, ErrorName::JailFailed);
+        assert_eq!(fault.name, ErrorName::BwJailFailed);
         assert!(fault.message.contains("jail: no such file"), "{fault:?}");
         assert_eq!(calls(dir.path()), [REMOVE, CREATE]);
     }

@@ -13,6 +13,7 @@ pub use freebsd::FreeBsd as Host;
 use colibri_control::{ErrorName, Fault, JailName};
 use colibri_order::Owner;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -58,7 +59,11 @@ pub(crate) async fn run(line: &[OsString]) -> Result<Option<String>, Fault> {
     let Some((program, args)) = line.split_first() else { return Ok(None) };
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    // Not with the daemon's own mask: what it makes is for others, too.
+    let own = umask(Mode::from_bits_truncate(0o022));
+    let ended = command.output();
+    umask(own);
+    let output = tokio::time::timeout(PATIENCE, ended).await;
     let failed = |why: String| Fault::new(ErrorName::JailFailed, format!("{}: {why}", program.display()));
     match output {
         Ok(Ok(output)) if output.status.success() => {

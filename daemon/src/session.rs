@@ -282,7 +282,7 @@ impl Keeper {
         let (warden, door) = match &self.config.cage {
             Some(cage) => {
                 let jailed = cage.open(&self.config.fetcher).await;
-                Some(jailed.map_err(|fault| Failure::new(ErrorName::SandboxUnavailable, fault.message))?)
+                Some(jailed.map_err(|fault| Failure::new(fault.name, fault.message))?)
             }
             None => None,
         }
@@ -584,6 +584,7 @@ pub const fn concerns_session(name: ErrorName) -> bool {
             | ErrorName::BwUnusable
             | ErrorName::BwCrashed
             | ErrorName::SandboxUnavailable
+            | ErrorName::BwJailFailed
             | ErrorName::FetcherFailed
             | ErrorName::DeadlineExceeded
     )

@@ -7,10 +7,10 @@ use crate::relay::{self, Trouble};
 use crate::server::Server;
 use crate::warden::{FromWarden, MAX_WORD, ToWarden, View};
 use crate::wire::{Inbox, Wire};
-use crate::words::{Failure, Vault};
+use crate::words::{BW_JAIL, Failure, Vault};
 use colibri_control::ErrorName::{BwCrashed, FetcherFailed, SandboxUnavailable, VaultTimeout};
 use colibri_ipc::Secret;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Pid;
 use std::io::{Error, ErrorKind, PipeReader};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -186,10 +186,12 @@ impl Cage {
         relay::take(&self.trouble)
     }
 
-    /// The memory of all that is in it, in KiB, where the system says it; not
-    /// of a cage that the daemon made.
+    /// The memory of all that is in it, in KiB, where the system says it.
     pub async fn memory(&self) -> Option<u64> {
-        memory::of(self.top?).await
+        match self.top {
+            Some(top) => memory::of(top).await,
+            None => memory::of_jail(BW_JAIL).await,
+        }
     }
 
     async fn start(
@@ -258,7 +260,7 @@ impl Keeper {
         let ended = match self {
             Self::Own(_) => {
                 let pid = self.pid().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-                pid.map_or(Ok(()), |pid| kill_process_group(pid, Signal::KILL).map_err(Error::from))
+                pid.map_or(Ok(()), platform::end)
             }
             Self::Given(socket) => socket.shutdown(Shutdown::Write),
         };

@@ -10,6 +10,11 @@ pub async fn of(top: u32) -> Option<u64> {
     platform::of(top).await
 }
 
+/// The same of all in a jail of that name.
+pub async fn of_jail(name: &str) -> Option<u64> {
+    platform::of_jail(name).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

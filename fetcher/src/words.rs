@@ -10,6 +10,10 @@ use std::path::PathBuf;
 /// Longest frame of this socket, in bytes.
 pub const MAX_WORD: usize = 128 * 1024;
 
+/// The jail that the daemon makes for `bw` (FreeBSD), by its name in its
+/// jail.conf(5).
+pub const BW_JAIL: &str = "colibri-bw";
+
 /// From the daemon.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToFetcher {
@@ -76,7 +80,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { requests: 2000, growth: 256 * 1024, whole_ms: 15 * 60 * 1000 }
+        Self { requests: 2000, growth: 256 * 1024, whole_ms: 60 * 60 * 1000 }
     }
 }
 

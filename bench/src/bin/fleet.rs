@@ -26,8 +26,8 @@ const LOGIN: Millis = 2_900;
 const SYNC: Millis = 100;
 /// Two lists of a collection, and the writer.
 const TENANT: Millis = 8;
-/// A token of two hours is renewed five minutes before its end.
-const TOKEN: Millis = 115 * MINUTE;
+/// All of the vault is fetched once in an hour, with a new token.
+const WHOLE: Millis = HOUR;
 /// No login at all for this long after one was limited.
 const BARRED: Millis = MINUTE;
 
@@ -188,7 +188,7 @@ impl Simulation {
         session.busy = at + TENANT;
         let done = session.busy;
         if session.renew < now {
-            session.renew = now + TOKEN;
+            session.renew = now + WHOLE;
             *self.logins.entry(now / SECOND).or_default() += 1;
             self.outcome.logins += 1;
         }
@@ -210,7 +210,7 @@ impl Simulation {
         }
         *self.logins.entry(now / SECOND).or_default() += 1;
         self.outcome.logins += 1;
-        let session = Session { since: now, busy: now + COLD, synced: now + LOGIN, renew: now + TOKEN };
+        let session = Session { since: now, busy: now + COLD, synced: now + LOGIN, renew: now + WHOLE };
         self.hosts[host].session = Some(session);
         Ok(())
     }

@@ -9,6 +9,8 @@ pub const DIRS: &[(&str, u32)] = &[
     ("/usr/local/etc/colibri", 0o755),
     ("/var/db/colibri", 0o700),
     ("/var/log/colibri", 0o700),
+    // No package need have made it yet, and a jail is not made without it.
+    ("/usr/local/share/certs", 0o755),
     // The root of bw's jail, and what bw-jail.conf mounts there.
     ("/var/db/colibri/bw-jail", 0o755),
     ("/var/db/colibri/bw-jail/dev", 0o755),
@@ -18,11 +20,15 @@ pub const DIRS: &[(&str, u32)] = &[
     ("/var/db/colibri/bw-jail/libexec", 0o755),
     ("/var/db/colibri/bw-jail/usr", 0o755),
     ("/var/db/colibri/bw-jail/usr/lib", 0o755),
+    ("/var/db/colibri/bw-jail/usr/share", 0o755),
+    ("/var/db/colibri/bw-jail/usr/share/certs", 0o755),
     ("/var/db/colibri/bw-jail/usr/local", 0o755),
     ("/var/db/colibri/bw-jail/usr/local/bin", 0o755),
     ("/var/db/colibri/bw-jail/usr/local/lib", 0o755),
     ("/var/db/colibri/bw-jail/usr/local/libexec", 0o755),
     ("/var/db/colibri/bw-jail/usr/local/libexec/colibri", 0o755),
+    ("/var/db/colibri/bw-jail/usr/local/share", 0o755),
+    ("/var/db/colibri/bw-jail/usr/local/share/certs", 0o755),
     ("/var/db/colibri/bw-jail/var", 0o755),
     ("/var/db/colibri/bw-jail/var/run", 0o755),
     ("/var/db/colibri/bw-jail/var/run/colibri", 0o755),
@@ -49,7 +55,7 @@ pub const ADD_USER: &[&str] = &[
 /// Holds bw to the vault, then starts the daemon.
 pub const START: &[&str] = &[
     "give bw its jail: COLIBRI_BW_JAIL=/usr/local/etc/colibri/bw-jail.conf in that file",
-    "or hold it by pf(4) alone: name your vault in /usr/local/etc/colibri/pf.conf, and include it in /etc/pf.conf",
+    "without that jail, pf(4) can keep it from other hosts, and from nothing else: see /usr/local/etc/colibri/pf.conf",
     "take the hook from /usr/local/etc/colibri/jail.conf into your jail.conf",
     "sysrc colibrid_enable=YES && service colibrid start",
 ];

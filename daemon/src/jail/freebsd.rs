@@ -71,6 +71,13 @@ pub fn stop_line(keeper: Keeper, jail: &Jail) -> Vec<OsString> {
     }
 }
 
+/// jail(8) forgets what it mounted for a jail that no file describes.
+pub fn unmount_line(jail: &Jail) -> Vec<OsString> {
+    let mut line = words(&["/sbin/umount", "-t", "devfs"]);
+    line.push(jail.root.join("dev").into());
+    line
+}
+
 impl Jails for FreeBsd {
     async fn runs(&self, jail: &Jail) -> Result<bool, Fault> {
         // jls fails for a jail that does not run.
@@ -87,7 +94,14 @@ impl Jails for FreeBsd {
     }
 
     async fn stop(&self, jail: &Jail) -> Result<(), Fault> {
-        run(&stop_line(self.keeper(jail), jail)).await.map(drop)
+        let keeper = self.keeper(jail);
+        run(&stop_line(keeper, jail)).await?;
+        if keeper == Keeper::Jail
+            && let Err(fault) = run(&unmount_line(jail)).await
+        {
+            tracing::warn!(%fault, "the jail's devfs stays mounted");
+        }
+        Ok(())
     }
 
     /// chroot(8) is what the base system has to change to a numeric user.
@@ -138,6 +152,8 @@ mod tests {
              ip4=inherit ip6=inherit mount.devfs persist",
         );
         recorded(&stop_line(Keeper::Jail, &jail(0)), "/usr/sbin/jail -r web01");
+        let dev = "/sbin/umount -t devfs /usr/local/bastille/jails/web01/root/dev";
+        recorded(&unmount_line(&jail(0)), dev);
         recorded(&path_line(&jail(0)), "/usr/sbin/jls -j web01 path");
     }
 

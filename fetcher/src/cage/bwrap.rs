@@ -4,6 +4,7 @@
 use super::View;
 use crate::program;
 use crate::words::Vault;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsStr;
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,11 @@ pub fn command(vault: &Vault, view: &View, warden: &Path) -> Result<Command> {
         }
         None => Err(Error::new(ErrorKind::NotFound, "no bubblewrap (bwrap) that works is installed")),
     }
+}
+
+/// Ends what runs there: with the first process of a namespace all others end.
+pub fn end(top: Pid) -> Result<()> {
+    kill_process_group(top, Signal::KILL).map_err(Error::from)
 }
 
 /// Whether it can make namespaces here.

@@ -6,7 +6,11 @@ use tokio::process::Command;
 
 pub async fn of(top: u32) -> Option<u64> {
     let mut ps = Command::new("/bin/ps");
-    ps.args(["-axo", "pid=,ppid=,rss="]).env_clear().stdin(Stdio::null()).stderr(Stdio::null());
+    // Each with an option of its own: what follows a `=` is a heading.
+    ps.args(["-ax", "-o", "pid=", "-o", "ppid=", "-o", "rss="])
+        .env_clear()
+        .stdin(Stdio::null())
+        .stderr(Stdio::null());
     let output = ps.kill_on_drop(true).output().await.ok()?;
     let table = String::from_utf8(output.stdout).ok()?;
     let mut resident = HashMap::new();
@@ -24,4 +28,13 @@ pub async fn of(top: u32) -> Option<u64> {
         left.extend(children.remove(&pid).unwrap_or_default());
     }
     Some(sum)
+}
+
+pub async fn of_jail(name: &str) -> Option<u64> {
+    let mut ps = Command::new("/bin/ps");
+    ps.args(["-J", name, "-o", "rss="]).env_clear().stdin(Stdio::null()).stderr(Stdio::null());
+    let output = ps.kill_on_drop(true).output().await.ok()?;
+    let table = String::from_utf8(output.stdout).ok()?;
+    let resident: Vec<u64> = table.lines().filter_map(|line| line.trim().parse().ok()).collect();
+    (!resident.is_empty()).then(|| resident.iter().sum())
 }

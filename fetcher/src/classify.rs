@@ -7,6 +7,9 @@ use colibri_control::ErrorName::{
     VaultError, VaultLocked, VaultTimeout, VaultUnreachable,
 };
 
+/// What we say of a vault that wants to be unlocked first.
+pub const LOCKED: &str = "the vault is locked";
+
 /// A word of `bw`, its name, and what we say. The first that is found counts.
 const TABLE: &[(&str, ErrorName, &str)] = &[
     ("rate limit exceeded", RateLimited, "the vault limits logins"),
@@ -21,7 +24,7 @@ const TABLE: &[(&str, ErrorName, &str)] = &[
     ("invalid master password", BadCredentials, "the password does not open the vault"),
     ("the decryption operation failed", BadCredentials, "the password does not open the vault"),
     ("cryptography error", BadCredentials, "the password does not open the vault"),
-    ("vault is locked", VaultLocked, "the vault is locked"),
+    ("vault is locked", VaultLocked, LOCKED),
     ("you are not logged in", VaultLocked, "bw is not logged in any more"),
     ("invalid_grant", VaultLocked, "the vault does not accept the session any more"),
     ("session expired", VaultLocked, "the vault does not accept the session any more"),

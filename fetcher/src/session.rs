@@ -364,7 +364,7 @@ impl Session {
         let status: Status = self.get("/status", deadline).await?;
         let configured = self.server.as_ref().and_then(Server::known_as);
         let actual = status.template.server_url.as_deref().map(|url| url.trim_end_matches('/'));
-        if configured != actual {
+        if self.server.is_some() && configured != actual {
             return Err(Failure::new(
                 ServerMismatch,
                 "bw is set up for another server than the configured one",
@@ -373,7 +373,11 @@ impl Session {
         if self.current.is_some() && self.is_limited() {
             return Ok(());
         }
-        self.sync("/sync", deadline).await
+        match self.sync("/sync", deadline).await {
+            // A bw that does not sync before the unlock is asked after it.
+            Err(failure) if failure.message == classify::LOCKED => Ok(()),
+            result => result,
+        }
     }
 
     /// Whether the vault is open is decided by reading, not by the answer:

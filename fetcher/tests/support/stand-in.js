@@ -60,7 +60,7 @@ const serve = () => {
 		switch (url.pathname) {
 			case '/status': return answer.end(say({ template: { serverUrl: JSON.parse(fs.readFileSync(store)).server } }));
 			case '/unlock': open = true; answer.statusCode = 500; return answer.end('Internal Server Error');
-			case '/sync': return answer.end(say({}));
+			case '/sync': return answer.end(open ? say({}) : '{"success":false,"message":"Vault is locked."}');
 			case '/list/object/collections':
 				return answer.end(open ? list(collections) : '{"success":false,"message":"Vault is locked."}');
 			default: return items(url.searchParams.get('collectionid'), answer);

@@ -119,15 +119,20 @@ fn misbehave(vault: &Vault, extent: &Extent, random: &mut StdRng) -> Result<Stri
             vault.expire_tokens();
             "expired tokens".into()
         }
-        8 if extent.limits_logins => {
-            if random.random() {
+        8 if extent.limits_logins => match random.random_range(0..3) {
+            0 => {
                 vault.limit_logins(Some(LoginLimit { burst: 0, period: Duration::from_secs(60) }));
                 "limited logins".into()
-            } else {
+            }
+            1 => {
                 vault.fault(Route::Token, Fault::SlowDown, Times::Next(1));
                 "limited logins, as in the cloud".into()
             }
-        }
+            _ => {
+                vault.fault(Route::Sync, Fault::RateLimited, Times::Next(1));
+                "limited syncs".into()
+            }
+        },
         _ => {
             let tenant = random.random_range(0..extent.provisions);
             vault.edit(|fixture| {

@@ -186,9 +186,12 @@ mod tests {
     }
 
     #[test]
-    fn two_encryptions_of_the_same_differ() {
+    fn an_encryption_is_the_same_for_the_same_text_and_key_only() {
         let key = SymmetricKey::of(&["k"]);
-        assert_ne!(key.encrypt(b"x").unwrap(), key.encrypt(b"x").unwrap());
+        let encrypted = key.encrypt(b"x").unwrap();
+        assert_eq!(key.encrypt(b"x").unwrap(), encrypted);
+        assert_ne!(key.encrypt(b"y").unwrap(), encrypted);
+        assert_ne!(SymmetricKey::of(&["l"]).encrypt(b"x").unwrap(), encrypted);
     }
 
     #[test]

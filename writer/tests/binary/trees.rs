@@ -137,6 +137,8 @@ fn another_format_takes_the_place_of_the_directory_and_gives_it_back() {
 fn what_a_killed_writer_left_is_removed() {
     let jail = tree();
     jail.put(&wire(&[("A", "1")]));
+    // Newer by the file system's clock, which goes in steps of some milliseconds.
+    std::thread::sleep(std::time::Duration::from_millis(50));
     let left = jail.dir().join(".colibri-left.tmp");
     fs::create_dir(&left).unwrap();
     fs::write(left.join("A"), "half").unwrap();

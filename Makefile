@@ -32,7 +32,8 @@ readers:
 demo:
 	@scripts/setup run
 	@scripts/bw $(BW)
-	$(CARGO) build --release --locked $(PRODUCT) -p colibri-test-vault
+	$(CARGO) build --release --locked $(PRODUCT)
+	$(CARGO) build --release --locked -p colibri-test-vault
 	@scripts/demo
 
 # The end-to-end tests run the debug binaries, so nothing is built twice.

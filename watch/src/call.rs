@@ -214,8 +214,6 @@ pub const WATCHED: &[Watched] = &watched![
     SYS_open_tree => Asks::Never,
     SYS_move_mount => Asks::Never,
     SYS_mount_setattr => Asks::Never,
-    // What it is asked for is in memory that both sides write to.
-    SYS_io_uring_setup => Asks::Never,
     SYS_chroot => Asks::Never,
     SYS_open_by_handle_at => Asks::Never,
     SYS_bpf => Asks::Never,

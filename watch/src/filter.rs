@@ -80,15 +80,16 @@ const IS: u16 = 0x15;
 const IS_AT_LEAST: u16 = 0x35;
 
 /// Answers calls that are newer than what is known here, and the x32 calls, as a
-/// kernel without them; also clone3, whose flags are in memory: the C library
-/// then does with clone.
-fn no_others() -> [sock_filter; 4] {
+/// kernel without them; also clone3, whose flags are in memory, and rings of
+/// requests: the C library and Node, which try both, then do without.
+fn no_others() -> [sock_filter; 5] {
     let enosys = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
-    let clone3 = libc::SYS_clone3 as u32;
+    let (clone3, ring) = (libc::SYS_clone3 as u32, libc::SYS_io_uring_setup as u32);
     [
         sock_filter { code: LOAD, jt: 0, jf: 0, k: 0 },
-        sock_filter { code: IS_AT_LEAST, jt: 1, jf: 0, k: UNKNOWN },
-        sock_filter { code: IS, jt: 0, jf: 1, k: clone3 },
+        sock_filter { code: IS_AT_LEAST, jt: 2, jf: 0, k: UNKNOWN },
+        sock_filter { code: IS, jt: 1, jf: 0, k: clone3 },
+        sock_filter { code: IS, jt: 0, jf: 1, k: ring },
         sock_filter { code: RETURN, jt: 0, jf: 0, k: enosys },
     ]
 }

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// It needs neither stack nor descriptors for each level.
 const RM: &str = "/bin/rm";
+/// For what its owner closed to itself.
+const CHMOD: &str = "/bin/chmod";
 /// Longest time for it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -38,21 +40,11 @@ pub fn clear(config: &Config, dir: &Path) -> anyhow::Result<()> {
 
 /// With no more rights than who left it.
 fn remove(user: &FetcherUser, dir: &Path, patience: Duration) -> Result<()> {
-    let mut rm = Command::new(RM);
-    rm.args(["-rf", "--"]).arg(dir).env_clear().current_dir("/");
-    rm.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    if let FetcherUser::Other(owner) = user {
-        rm.uid(owner.uid).gid(owner.gid);
-    }
-    let mut rm = rm.spawn()?;
     let end = Instant::now() + patience;
-    while rm.try_wait()?.is_none() {
-        if Instant::now() >= end {
-            rm.kill()?;
-            rm.wait()?;
-            break;
-        }
-        sleep(Duration::from_millis(2));
+    run(user, &[RM, "-rf", "--"], dir, end)?;
+    if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        run(user, &[CHMOD, "-R", "u+rwx", "--"], dir, end)?;
+        run(user, &[RM, "-rf", "--"], dir, end)?;
     }
     // Where it is in a directory of ours, it was emptied only.
     match fs::remove_dir(dir) {
@@ -61,12 +53,33 @@ fn remove(user: &FetcherUser, dir: &Path, patience: Duration) -> Result<()> {
     }
 }
 
+fn run(user: &FetcherUser, line: &[&str], dir: &Path, end: Instant) -> Result<()> {
+    let (program, args) = line.split_first().ok_or(ErrorKind::InvalidInput)?;
+    let mut command = Command::new(program);
+    command.args(args).arg(dir).env_clear().current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if let FetcherUser::Other(owner) = user {
+        command.uid(owner.uid).gid(owner.gid);
+    }
+    let mut child = command.spawn()?;
+    while child.try_wait()?.is_none() {
+        if Instant::now() >= end {
+            child.kill()?;
+            child.wait()?;
+            break;
+        }
+        sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use nix::fcntl::{AT_FDCWD, OFlag, openat};
     use nix::sys::stat::{Mode, mkdirat};
     use std::os::fd::AsFd;
+    use std::os::unix::fs::PermissionsExt;
 
     /// Deeper than a path can be long, or a process have descriptors.
     fn abyss(at: &Path, levels: u32) {
@@ -87,6 +100,28 @@ mod tests {
         let dir = base.path().join("run-1");
         abyss(&dir, 30_000);
         remove(&FetcherUser::Same, &dir, PATIENCE).unwrap();
+        assert!(!dir.exists());
+    }
+
+    #[test]
+    fn what_its_owner_closed_is_removed() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = base.path().join("run-1");
+        fs::create_dir_all(dir.join("closed/deep")).unwrap();
+        fs::write(dir.join("closed/secret"), "x").unwrap();
+        let user = match nix::unistd::geteuid().is_root() {
+            true => FetcherUser::Other(colibri_order::Owner { uid: 65534, gid: 65534 }),
+            false => FetcherUser::Same,
+        };
+        if let FetcherUser::Other(owner) = &user {
+            fs::set_permissions(base.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            for path in [dir.join("closed/secret"), dir.join("closed/deep"), dir.join("closed"), dir.clone()]
+            {
+                std::os::unix::fs::chown(path, Some(owner.uid), Some(owner.gid)).unwrap();
+            }
+        }
+        fs::set_permissions(dir.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
+        remove(&user, &dir, PATIENCE).unwrap();
         assert!(!dir.exists());
     }
 

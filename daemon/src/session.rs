@@ -11,7 +11,8 @@ use crate::store::Store;
 use crate::{child, frame, leftover};
 use colibri_control::{ErrorName, Event, Fault, SessionView};
 use colibri_fetcher::words::{
-    Bounds, Credentials, Done, Failure, Fetch, FromFetcher, MAX_WORD, Rules, SessionState, ToFetcher, Vault,
+    Age, Bounds, Credentials, Done, Failure, Fetch, FromFetcher, MAX_WORD, Rules, SessionState, ToFetcher,
+    Vault,
 };
 use colibri_ipc::Secret;
 use std::collections::HashMap;
@@ -383,8 +384,14 @@ impl Keeper {
             Ok(fetched) => {
                 let version = plain(&fetched.bw_version);
                 self.shown.send_modify(|status| status.bw_version = Some(version));
-                if self.barred.take().is_some() {
-                    self.record_bar(None);
+                match fetched.age {
+                    Age::Current if self.barred.take().is_some() => self.record_bar(None),
+                    Age::Current => {}
+                    // The open session goes on, a new one would have to log in.
+                    Age::Stale => {
+                        let failure = Failure::new(ErrorName::RateLimited, "the vault limits logins");
+                        self.bar(&failure);
+                    }
                 }
                 self.note(None);
             }
@@ -393,11 +400,7 @@ impl Keeper {
                     failure.name,
                     ErrorName::RateLimited | ErrorName::BadCredentials | ErrorName::ClientTooOld
                 ) {
-                    self.barred = Some((Instant::now() + SLOW, failure.clone()));
-                }
-                // What an operator mends, such as credentials, is tried at the next start.
-                if failure.name == ErrorName::RateLimited {
-                    self.record_bar(Some(Fault::new(failure.name, plain(&failure.message))));
+                    self.bar(failure);
                 }
                 if concerns_session(failure.name) {
                     self.note(Some(failure));
@@ -417,6 +420,15 @@ impl Keeper {
             }
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "cannot read whether logins are barred"),
+        }
+    }
+
+    /// No login for a while. What an operator mends, such as credentials, is tried
+    /// at the next start all the same.
+    fn bar(&mut self, failure: &Failure) {
+        self.barred = Some((Instant::now() + SLOW, failure.clone()));
+        if failure.name == ErrorName::RateLimited {
+            self.record_bar(Some(Fault::new(failure.name, plain(&failure.message))));
         }
     }
 

@@ -53,8 +53,13 @@ pub fn missing(fetch: &Fetch) -> Failure {
 ///
 /// # Errors
 /// `AnswerShrunken`.
-pub fn shrunken(fetch: &Fetch, now: usize, warnings: &mut Vec<String>) -> Result<(), Failure> {
-    let before = usize::try_from(fetch.known_keys).unwrap_or(usize::MAX);
+pub fn shrunken(
+    known_keys: u32,
+    shrunken_to: Option<u32>,
+    now: usize,
+    warnings: &mut Vec<String>,
+) -> Result<(), Failure> {
+    let before = usize::try_from(known_keys).unwrap_or(usize::MAX);
     if now == 0 && before == 0 {
         warnings.push("the collection holds no secrets".into());
     }
@@ -62,7 +67,7 @@ pub fn shrunken(fetch: &Fetch, now: usize, warnings: &mut Vec<String>) -> Result
         return Ok(());
     }
     let message = format!("the vault has {now} keys where there were {before}");
-    if fetch.shrunken_to.is_some_and(|seen| now >= usize::try_from(seen).unwrap_or(usize::MAX)) {
+    if shrunken_to.is_some_and(|seen| now >= usize::try_from(seen).unwrap_or(usize::MAX)) {
         warnings.push(format!("{message}, as before: believed"));
         return Ok(());
     }
@@ -75,12 +80,12 @@ mod tests {
     use super::*;
     use crate::words::Rules;
 
-    fn fetch(pinned: Option<&str>, known_keys: u32) -> Fetch {
+    fn fetch(pinned: Option<&str>) -> Fetch {
         Fetch {
             id: 1,
             collection: "web".into(),
             pinned: pinned.map(Into::into),
-            known_keys,
+            known_keys: 0,
             shrunken_to: None,
             rules: Rules::default(),
             deadline_ms: 1,
@@ -89,7 +94,7 @@ mod tests {
 
     fn chosen(ids: &[(&str, &str)], pinned: Option<&str>) -> Result<Chosen, Failure> {
         let all: Vec<_> = ids.iter().map(|(id, name)| collection(id, name)).collect();
-        choose(&all, &fetch(pinned, 0))
+        choose(&all, &fetch(pinned))
     }
 
     fn collection(id: &str, name: &str) -> Collection {
@@ -113,8 +118,10 @@ mod tests {
     fn much_less_than_before_needs_a_second_look() {
         let look = |before, now, shrunken_to| {
             let mut warnings = Vec::new();
-            let fetch = Fetch { shrunken_to, ..fetch(None, before) };
-            (shrunken(&fetch, now, &mut warnings).map_err(|failure| failure.name), warnings.len())
+            (
+                shrunken(before, shrunken_to, now, &mut warnings).map_err(|failure| failure.name),
+                warnings.len(),
+            )
         };
         assert_eq!(look(0, 3, None), (Ok(()), 0));
         assert_eq!(look(0, 0, None), (Ok(()), 1));

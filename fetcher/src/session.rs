@@ -65,6 +65,8 @@ pub struct Session {
     store: Stored,
     readable: bool,
     collections: Option<Vec<Collection>>,
+    /// The ids of those that the last forced sync brought.
+    confirmed: BTreeSet<String>,
     names: Names,
     doubts: Doubts,
     refused: Option<Refused>,
@@ -136,6 +138,7 @@ impl Session {
             store: Stored::Unread,
             readable: true,
             collections: None,
+            confirmed: BTreeSet::new(),
             names: Names::new(),
             doubts: Doubts::default(),
             refused: None,
@@ -171,10 +174,15 @@ impl Session {
                 result = self.renewing_attempt(fetch, span, steps).await;
             }
         }
+        if result.as_ref().is_err_and(|failure| failure.name == RateLimited) && self.current.is_some() {
+            // bw serve ends by it; what it had can be read without asking the vault.
+            self.fall_back(SessionState::LoggedIn).await?;
+            result = self.renewing_attempt(fetch, span, steps).await;
+        }
         if let Err(failure) = &result {
             let left_alone = match failure.name {
                 // Without a login what is there can be read.
-                RateLimited => !self.is_open(),
+                RateLimited => !self.is_open() || self.current.is_none(),
                 VaultLocked => anew,
                 BadCredentials | ClientTooOld => true,
                 _ => false,
@@ -239,7 +247,14 @@ impl Session {
         steps.mark("items");
         let mut built = pairs::build(items, &fetch.rules)?;
         warnings.append(&mut built.warnings);
-        belief::shrunken(fetch, built.pairs.len(), &mut warnings)?;
+        // What is old confirms nothing.
+        let confirming = if age == Age::Stale { None } else { fetch.shrunken_to };
+        belief::shrunken(fetch.known_keys, confirming, built.pairs.len(), &mut warnings).map_err(
+            |failure| {
+                let shrunken_to = failure.shrunken_to.filter(|_| age == Age::Current);
+                Failure { shrunken_to, ..failure }
+            },
+        )?;
         built.warnings = warnings;
         Ok(Fetched { collection_id: collection.id, age, built, bw_version: self.version.clone() })
     }
@@ -268,7 +283,10 @@ impl Session {
                 result => return result.map(|()| Age::Current),
             }
         }
-        let since = self.current.map(|current| current.elapsed().as_secs()).unwrap_or_default();
+        let Some(current) = self.current else {
+            return Err(Failure::new(RateLimited, "the vault limits logins"));
+        };
+        let since = current.elapsed().as_secs();
         warnings.push(format!(
             "the vault limits logins, and to bring changes is one: this is what it held {since} s ago"
         ));
@@ -445,7 +463,7 @@ impl Session {
             let all = self.collections.as_deref().unwrap_or_default();
             match belief::choose(all, fetch) {
                 Ok(Chosen::Known(collection)) => return Ok(collection),
-                Ok(Chosen::Other(collection)) if forced => {
+                Ok(Chosen::Other(collection)) if forced || self.is_confirmed(&collection, fetch) => {
                     warnings.push(belief::other(&collection));
                     return Ok(collection);
                 }
@@ -458,8 +476,19 @@ impl Session {
                 Err(failure) => return Err(failure),
             }
             self.sync(FORCED, deadline).await?;
+            let listed = self.collections(deadline, warnings).await?;
+            self.confirmed = listed.iter().map(|one| one.id.clone()).collect();
+            self.collections = Some(listed);
         }
         Err(belief::missing(fetch))
+    }
+
+    /// Whether a forced sync for another tenant has just shown it, and not the
+    /// one that was before.
+    fn is_confirmed(&self, collection: &Collection, fetch: &Fetch) -> bool {
+        let missing = fetch.pinned.as_ref().is_some_and(|id| !self.confirmed.contains(id));
+        let recent = self.forced.is_some_and(|forced| forced.elapsed() < PENALTY);
+        recent && missing && self.confirmed.contains(&collection.id)
     }
 
     /// It costs a login.

@@ -54,8 +54,9 @@ impl Judge<'_> {
     /// The first to ask is not `bw` yet, but what will become it.
     fn weigh(&mut self, listener: &Listener, notice: &Notice) -> Verdict {
         let request = match (&self.sight, Request::of(notice)) {
-            (Sight::Blind, _) => return FINE,
+            // What is not in memory is known all the same.
             (_, Ok(request)) => request,
+            (Sight::Blind, Err(_)) => return FINE,
             // A thread that is gone asks for nothing.
             (_, Err(_)) if !listener.waits(notice) => return FINE,
             (Sight::Untried, Err(error)) => {
@@ -69,7 +70,9 @@ impl Judge<'_> {
                 return Verdict { tried: Some(tried), answer: Answer::Refuse(libc::EFAULT) };
             }
         };
-        self.sight = Sight::Clear;
+        if matches!((&self.sight, &request), (Sight::Untried, Request::Files(..))) {
+            self.sight = Sight::Clear;
+        }
         self.policy.judge(&request, notice.thread)
     }
 }

@@ -175,7 +175,8 @@ impl Session {
             }
         }
         if result.as_ref().is_err_and(|failure| failure.name == RateLimited) && self.current.is_some() {
-            // bw serve ends by it; what it had can be read without asking the vault.
+            // bw serve ends by it, a moment later; what it had can be read without
+            // asking the vault.
             self.fall_back(SessionState::LoggedIn).await?;
             result = self.renewing_attempt(fetch, span, steps).await;
         }
@@ -274,14 +275,7 @@ impl Session {
             let path = if self.may_have_missed() { FORCED } else { "/sync" };
             let result = self.sync(path, span.deadline).await;
             steps.mark("sync");
-            match result {
-                Err(failure) if failure.name == RateLimited && self.current.is_some() => {
-                    // bw serve ends by it, a moment later.
-                    self.fall_back(SessionState::LoggedIn).await?;
-                    self.open(span, steps).await?;
-                }
-                result => return result.map(|()| Age::Current),
-            }
+            return result.map(|()| Age::Current);
         }
         let Some(current) = self.current else {
             return Err(Failure::new(RateLimited, "the vault limits logins"));

@@ -1,7 +1,8 @@
 # What one does with this tree, for GNU make and BSD make alike.
 # `make demo` and `make test` do their own set-up; `.ci/run` runs every check.
 
-CARGO = cargo
+# rustup puts it where not every shell looks.
+CARGO = PATH="$$PATH:$$HOME/.cargo/bin" cargo
 BW = 2026.8.0
 PREFIX = /usr/local
 PRODUCT = -p colibri-writer -p colibri-fetcher -p colibri-daemon -p colibri-cli
@@ -9,6 +10,7 @@ PRODUCT = -p colibri-writer -p colibri-fetcher -p colibri-daemon -p colibri-cli
 all: build
 
 build:
+	@scripts/need make cargo cc
 	$(CARGO) build --release --locked $(PRODUCT)
 
 # What was built, and the service files of this system, below DESTDIR/PREFIX.
@@ -31,6 +33,7 @@ readers:
 
 demo:
 	@scripts/setup run
+	@scripts/need make cargo cc
 	@scripts/bw $(BW)
 	$(CARGO) build --release --locked $(PRODUCT)
 	$(CARGO) build --release --locked -p colibri-test-vault
@@ -38,18 +41,21 @@ demo:
 
 # The end-to-end tests run the debug binaries, so nothing is built twice.
 test: setup bw readers
+	@scripts/need make cargo cc
 	$(CARGO) build --workspace --all-targets --locked
 	COLIBRI_TEST_BIN="$${CARGO_TARGET_DIR:-$$(pwd)/target}/debug" \
 	    $(CARGO) test --workspace --locked --no-fail-fast
 
 # The tests that run bw, with each pinned version of it.
 test-bw: setup bw
+	@scripts/need make cargo cc
 	$(CARGO) build --workspace --all-targets --locked
 	for version in tests/bw/*; do \
 	    COLIBRI_TEST_BW_VERSION=$${version##*/} $(CARGO) test --locked --no-fail-fast \
 	        -p colibri-fetcher -p colibri-e2e || exit 1; done
 
 fmt:
+	@scripts/need make cargo
 	$(CARGO) fmt --all
 
 lint:

@@ -52,10 +52,9 @@ fn forbid_tracing() -> nix::Result<()> {
     nix::sys::prctl::set_dumpable(false)
 }
 
-/// There only root may trace a process of root.
-#[cfg(not(target_os = "linux"))]
+#[cfg(target_os = "freebsd")]
 fn forbid_tracing() -> nix::Result<()> {
-    Ok(())
+    colibri_freebsd::hide()
 }
 
 fn log(format: LogFormat) {

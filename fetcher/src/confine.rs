@@ -33,7 +33,10 @@ pub fn fetcher(dir: &Path, vault: u16) -> Result<(), Unconfined> {
     platform::fetcher(dir, vault)
 }
 
-/// Keeps other processes of the same user from looking into this one.
-pub fn hide() {
-    platform::hide();
+/// Keeps other processes of the same user, as `bw` is, from looking into this one.
+///
+/// # Errors
+/// When the system refuses: on FreeBSD when this process is being traced.
+pub fn hide() -> Result<(), Unconfined> {
+    platform::hide()
 }

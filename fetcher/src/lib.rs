@@ -29,6 +29,7 @@ mod wire;
 pub mod words;
 mod workdir;
 
+use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Runs the fetcher; with the argument `warden` what is in its cage, and with
@@ -46,7 +47,7 @@ pub fn run() -> anyhow::Result<()> {
     if word == cage::WARDEN {
         return runtime.block_on(warden::run());
     }
-    confine::hide();
+    confine::hide().context("cannot hide this process's memory")?;
     let files = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files })?;
     runtime.block_on(requests::run())

@@ -5,6 +5,7 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, NetPort, Ruleset, RulesetAttr, RulesetCreated,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::path::Path;
 
 /// What we know how to restrict; an older kernel restricts what it can.
@@ -71,9 +72,6 @@ fn restrict(
     }
 }
 
-pub fn hide() {
-    let hidden = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    if let Err(error) = hidden {
-        tracing::warn!(%error, "cannot hide this process's memory");
-    }
+pub fn hide() -> Result<(), Unconfined> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| Unconfined(error.to_string()))
 }

@@ -3,7 +3,7 @@
 //! and the packet filter's rule for that user, which docs write out.
 
 use super::{Unconfined, View};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior, set_no_new_privs};
+use rustix::process::set_no_new_privs;
 use std::path::Path;
 
 pub fn bw(_view: &View, _relay: u16) -> Result<(), Unconfined> {
@@ -14,8 +14,6 @@ pub fn fetcher(_dir: &Path, _vault: u16) -> Result<(), Unconfined> {
     set_no_new_privs(None).map_err(|error| Unconfined(error.to_string()))
 }
 
-pub fn hide() {
-    if let Err(error) = set_dumpable_behavior(None, DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "cannot hide this process's memory");
-    }
+pub fn hide() -> Result<(), Unconfined> {
+    colibri_freebsd::hide().map_err(|error| Unconfined(error.to_string()))
 }

@@ -1,9 +1,10 @@
 //! FreeBSD's part of hardening.
 
 use crate::Error;
+use colibri_ipc::Failure::SandboxUnavailable;
 use nix::sys::mman::MlockAllFlags;
 use nix::sys::resource::{Resource, rlim_t};
-use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 /// Bounds the address space.
 pub const MAPPED: Resource = Resource::RLIMIT_VMEM;
@@ -26,8 +27,7 @@ pub const fn alone() -> Result<(), Error> {
 /// # Errors
 /// When the system refuses.
 pub fn hide() -> Result<(), Error> {
-    set_dumpable_behavior(None, DumpableBehavior::NotDumpable)
-        .map_err(|_| Error::refused("cannot become untraceable"))
+    colibri_freebsd::hide().map_err(Error::system(SandboxUnavailable, "cannot become untraceable"))
 }
 
 /// Ends this process when its parent ends.

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 fn completions(shell: &str) -> Outcome<String> {
-    let run = Command::new(env!("CARGO_BIN_EXE_colibri")).args(["completions", shell]).output()?;
+    let run = Command::new(colibri_test_host::program("colibri")?).args(["completions", shell]).output()?;
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     Ok(String::from_utf8(run.stdout)?)
 }

@@ -73,7 +73,7 @@ impl Host {
     /// Copied by another process: a file that this one has written may still be
     /// open in a child that another thread has just forked.
     fn stand_in(&self, name: &str, says: &Value) -> Outcome {
-        let tell = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stand-ins/tell");
+        let tell = colibri_test_host::tree().join("cli/tests/stand-ins/tell");
         let copied =
             Command::new("install").args(["-m", "755"]).arg(tell).arg(self.path(name)).status()?.success();
         assert!(copied, "install cannot copy the stand-in {name}");
@@ -125,7 +125,7 @@ impl Host {
         if self.runs {
             self.daemon()?;
         }
-        let run = Command::new(env!("CARGO_BIN_EXE_colibri"))
+        let run = Command::new(colibri_test_host::program("colibri")?)
             .args(["doctor", "--provider"])
             .arg(self.path("provider.env"))
             .args(words)
@@ -347,7 +347,7 @@ fn compare(name: &str, host: &Host, expected_status: i32) -> Outcome {
     let user = format!("{}, user {}", host.user.name, host.user.uid);
     let said =
         said.replace(&host.dir.path().display().to_string(), "/DIR").replace(&user, "_colibri, user 999");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/screens").join(format!("{name}.txt"));
+    let path = colibri_test_host::tree().join("cli/tests/screens").join(format!("{name}.txt"));
     let seen = format!("$ colibri doctor\n{said}--- exit status {status}\n");
     if std::env::var_os("COLIBRI_ACCEPT").is_some() {
         fs::write(&path, &seen)?;

@@ -16,7 +16,7 @@ const PROVIDER: &str = "etc/colibri/provider.env";
 
 /// Standard output, with the directory's name taken out of it.
 fn init(dir: &Path, words: &[&str]) -> Outcome<String> {
-    let run = Command::new(env!("CARGO_BIN_EXE_colibri"))
+    let run = Command::new(colibri_test_host::program("colibri")?)
         .args(["init", "--prefix"])
         .arg(dir)
         .args(words)
@@ -68,7 +68,8 @@ fn without_root_the_host_itself_is_left_alone() -> Outcome {
         println!("skipped: this would make the user and the directories here");
         return Ok(());
     }
-    let run = Command::new(env!("CARGO_BIN_EXE_colibri")).arg("init").stdin(Stdio::null()).output()?;
+    let run =
+        Command::new(colibri_test_host::program("colibri")?).arg("init").stdin(Stdio::null()).output()?;
     assert_eq!(run.status.code(), Some(1));
     assert!(String::from_utf8(run.stderr)?.contains("as root"));
     Ok(())

@@ -49,7 +49,7 @@ fn tenant(number: u64) -> Value {
 /// Has the page written into `dir`.
 fn page(dir: &Path) -> Outcome<String> {
     let check = dir.join("colibri-sandbox-check");
-    let tell = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stand-ins/tell");
+    let tell = colibri_test_host::tree().join("cli/tests/stand-ins/tell");
     assert!(Command::new("install").args(["-m", "755"]).arg(tell).arg(&check).status()?.success());
     let row = json!({
         "case": "root", "attempt": "open /etc/passwd", "expected": "SIGSYS", "got": "SIGSYS",
@@ -71,7 +71,7 @@ fn page(dir: &Path) -> Outcome<String> {
     ];
     daemon::serve(&dir.join("s"), answers)?;
     let file = dir.join("report.html");
-    let run = Command::new(env!("CARGO_BIN_EXE_colibri"))
+    let run = Command::new(colibri_test_host::program("colibri")?)
         .args(["report", "--html"])
         .arg(&file)
         .env("COLIBRI_SOCKET", dir.join("s"))

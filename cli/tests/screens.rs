@@ -69,7 +69,7 @@ fn one_line(stream: &UnixStream) -> Outcome<Value> {
 
 /// Runs colibri and gives its transcript.
 fn transcript(socket: Option<&Path>, words: &[&str]) -> Outcome<String> {
-    let run = Command::new(env!("CARGO_BIN_EXE_colibri"))
+    let run = Command::new(colibri_test_host::program("colibri")?)
         .args(words)
         .env_clear()
         .envs(socket.map(|socket| ("COLIBRI_SOCKET", socket)))
@@ -85,7 +85,7 @@ fn transcript(socket: Option<&Path>, words: &[&str]) -> Outcome<String> {
 
 /// Compares with the transcript of that name.
 fn compare(name: &str, seen: &str) -> Outcome {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/screens").join(format!("{name}.txt"));
+    let path = colibri_test_host::tree().join("cli/tests/screens").join(format!("{name}.txt"));
     if std::env::var_os("COLIBRI_ACCEPT").is_some() {
         return Ok(fs::write(path, seen)?);
     }

@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn the_pinned_packages_are_those_that_npm_installs() {
         for (version, known) in TESTED {
-            let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bw").join(version);
+            let installed = colibri_test_host::tree().join("target/bw").join(version);
             let package = installed.join("node_modules/@bitwarden/cli");
             assert!(package.exists(), "{} is missing: run scripts/bw", package.display());
             assert_eq!(fingerprint(&package).unwrap(), known, "{version}");

@@ -158,7 +158,8 @@ fn a_cage_that_was_made_already_is_used_and_ends_with_the_session() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let mut warden = Command::new("bwrap")
         .args(["--unshare-all", "--die-with-parent", "--bind", "/", "/", "--dev", "/dev"])
-        .args([env!("CARGO_BIN_EXE_colibri-fetcher"), "warden"])
+        .arg(colibri_test_host::program("colibri-fetcher").unwrap())
+        .arg("warden")
         .stdin(OwnedFd::from(theirs))
         .spawn()
         .unwrap();

@@ -3,9 +3,12 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
-const CHECK: &str = env!("CARGO_BIN_EXE_colibri-sandbox-check");
+fn check() -> std::io::Result<PathBuf> {
+    colibri_test_host::program("colibri-sandbox-check")
+}
 
 fn table(output: &Output) -> String {
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -22,7 +25,7 @@ fn all_held(output: &Output) {
 
 #[test]
 fn the_sandbox_forbids_every_attempt_and_no_right_is_there_for_nothing() {
-    all_held(&Command::new(CHECK).output().unwrap());
+    all_held(&Command::new(check().unwrap()).output().unwrap());
 }
 
 #[test]
@@ -34,7 +37,7 @@ fn the_same_holds_for_an_ordinary_user() {
     // Where that user can reach it, whatever the checkout's mode.
     let place = tempfile::tempdir().unwrap();
     let copy = place.path().join("check");
-    fs::copy(CHECK, &copy).unwrap();
+    fs::copy(check().unwrap(), &copy).unwrap();
     fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
     chown(place.path(), Some(65534), Some(65534)).unwrap();
     let mut command = Command::new(&copy);
@@ -43,7 +46,7 @@ fn the_same_holds_for_an_ordinary_user() {
 
 #[test]
 fn without_the_sandbox_the_check_fails() {
-    let output = Command::new(CHECK).arg("--without-sandbox").output().unwrap();
+    let output = Command::new(check().unwrap()).arg("--without-sandbox").output().unwrap();
     let table = table(&output);
     assert_eq!(output.status.code(), Some(1));
     assert!(table.lines().any(|line| line.starts_with("FAIL open /etc/passwd ")), "{table}");
@@ -51,7 +54,7 @@ fn without_the_sandbox_the_check_fails() {
 
 #[test]
 fn json_has_an_object_a_line() {
-    let output = Command::new(CHECK).args(["--json", "--without-sandbox"]).output().unwrap();
+    let output = Command::new(check().unwrap()).args(["--json", "--without-sandbox"]).output().unwrap();
     let objects = table(&output);
     assert!(objects.starts_with("{\"case\":\""), "{objects}");
     let end = "\"got\":\"done\",\"without_sandbox\":\"done\",\"note\":null,\"held\":false}\n";
@@ -60,6 +63,7 @@ fn json_has_an_object_a_line() {
 
 #[test]
 fn what_a_shell_left_open_does_not_hinder_the_check() {
-    let output = Command::new("sh").args(["-c", "exec \"$0\" 7</dev/null", CHECK]).output().unwrap();
+    let output =
+        Command::new("sh").args(["-c", "exec \"$0\" 7</dev/null"]).arg(check().unwrap()).output().unwrap();
     all_held(&output);
 }

@@ -47,11 +47,9 @@ impl Host {
 
     fn install(&self) {
         let me = std::env::current_exe().unwrap();
-        let built = std::env::var_os("COLIBRI_TEST_BIN").map(PathBuf::from);
-        let built = built.unwrap_or_else(|| me.parent().unwrap().parent().unwrap().to_owned());
         let libexec = self.path("libexec");
-        let writer = fs::copy(built.join("colibri-writer"), libexec.join("colibri-writer"));
-        writer.expect("the writer is built first: cargo build -p colibri-writer");
+        fs::copy(colibri_test_host::program("colibri-writer").unwrap(), libexec.join("colibri-writer"))
+            .unwrap();
         fs::copy(me, libexec.join("stand-in")).unwrap();
         let script = format!(
             "#!/bin/sh\n{DIR}='{}' exec '{}' --ignored --exact stand_in::fetcher >/dev/null\n",
@@ -69,10 +67,7 @@ impl Host {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = Command::new(match std::env::var_os("COLIBRI_TEST_BIN") {
-            Some(built) => PathBuf::from(built).join("colibrid"),
-            None => env!("CARGO_BIN_EXE_colibrid").into(),
-        });
+        let mut command = Command::new(colibri_test_host::program("colibrid").unwrap());
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         for (name, dir) in [
             ("COLIBRI_JAIL_ROOT_BASE", "jails"),

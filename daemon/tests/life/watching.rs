@@ -7,7 +7,6 @@ use prometheus_parse::{Sample, Scrape, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 fn scrape(host: &Host) -> Option<Scrape> {
     let text = fs::read_to_string(host.path("colibri.prom")).ok()?;
@@ -84,7 +83,7 @@ fn alerts_and_dashboard_ask_for_figures_that_there_are() {
     let text = fs::read_to_string(host.path("colibri.prom")).unwrap();
     let known: BTreeSet<String> =
         text.lines().filter_map(|line| Some(line.split_once([' ', '{'])?.0.to_owned())).collect();
-    let monitoring = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/monitoring");
+    let monitoring = colibri_test_host::tree().join("packaging/monitoring");
     let alerts = fs::read_to_string(monitoring.join("alerts.yml")).unwrap();
     let dashboard: serde_json::Value =
         serde_json::from_slice(&fs::read(monitoring.join("dashboard.json")).unwrap()).unwrap();

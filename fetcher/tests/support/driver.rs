@@ -27,8 +27,7 @@ pub fn version() -> String {
 
 /// The pinned `bw` of that version.
 pub fn bw(version: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let bw = root.join("target/bw").join(version).join("node_modules/.bin/bw");
+    let bw = colibri_test_host::tree().join("target/bw").join(version).join("node_modules/.bin/bw");
     assert!(bw.exists(), "{} is missing: run scripts/bw", bw.display());
     bw
 }
@@ -121,7 +120,7 @@ impl<'a> Fetcher<'a> {
         let (socket, stdin) = UnixStream::pair().unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let log = File::options().append(true).create(true).open(place.0.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_colibri-fetcher"))
+        let child = Command::new(colibri_test_host::program("colibri-fetcher").unwrap())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("COLIBRI_LOG", "trace")

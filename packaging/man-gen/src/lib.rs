@@ -6,7 +6,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 use colibri_daemon::settings::Settings;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A page: its file's name, and its text.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ const APOSTROPHE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 
 /// Where the pages lie, and `parts` in it.
 pub fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../man")
+    colibri_test_host::tree().join("packaging/man")
 }
 
 /// Every page that is made, anew.

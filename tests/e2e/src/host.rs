@@ -351,7 +351,7 @@ fn install(program: &Path, root: &Path) -> Result<()> {
 
 /// The top of the checkout.
 pub fn checkout() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    colibri_test_host::tree()
 }
 
 /// Lays out the product as it is installed, readable for every user.

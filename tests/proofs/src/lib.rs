@@ -1,9 +1,10 @@
 //! What the proofs have in common: a jail in a temporary directory, with a
 //! directory outside that nothing may touch, and the real writer run in it.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use colibri_ipc::{EnvKey, Pair, Report, Secret, ToWriter};
 use colibri_order::{FileName, Format, Medium, Order, Owner, RelPath, Verb};
+pub use colibri_test_host::program;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{Read, Write};
@@ -94,23 +95,6 @@ pub fn other_owner() -> Owner {
     } else {
         Owner { uid: uid.as_raw(), gid: gid.as_raw() }
     }
-}
-
-/// A program of this workspace, as built: in `COLIBRI_TEST_BIN`, or beside the
-/// running test.
-///
-/// # Errors
-/// When it was not built.
-pub fn program(name: &str) -> Result<PathBuf> {
-    let beside = || -> Result<PathBuf> {
-        let exe = std::env::current_exe()?;
-        let dir = exe.parent().context("no directory")?;
-        Ok(if dir.ends_with("deps") { dir.parent().context("no directory")?.into() } else { dir.into() })
-    };
-    let dir = std::env::var_os("COLIBRI_TEST_BIN").map_or_else(beside, |dir| Ok(PathBuf::from(dir)))?;
-    let path = dir.join(name);
-    anyhow::ensure!(path.exists(), "{} is not built: cargo build -p colibri-writer", path.display());
-    Ok(path)
 }
 
 /// The frames of these pairs and their commit.

@@ -13,7 +13,7 @@ const SOURCE: &str = r#"for file; do (set -a; . "./$file"; exec env -0); printf 
 
 /// Where `scripts/readers` puts what the tests pin.
 pub(crate) fn installed() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/readers")
+    colibri_test_host::tree().join("target/readers")
 }
 
 /// A command in `dir` that knows only where programs are and that text is UTF-8.

@@ -12,8 +12,6 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
-const LINES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/rc_subr.sh");
-
 /// Names that rc.subr sets before it reads the file, and PATH.
 const HOSTILE: &[&str] = &[
     "IDCMD", "PS", "ID", "SERVICE", "JID", "JAIL_CMD", "CPUSET", "SYSCTL", "SYSCTL_N", "SYSCTL_W", "PROTECT",
@@ -67,7 +65,8 @@ impl Jail {
 
     fn run(&self) -> Output {
         let mut dash = Command::new("dash");
-        dash.arg(LINES).arg(self.path().join("env")).arg(self.path().join("bin"));
+        let lines = colibri_test_host::tree().join("tests/readers/fixtures/rc_subr.sh");
+        dash.arg(lines).arg(self.path().join("env")).arg(self.path().join("bin"));
         let system = std::env::var("PATH").unwrap();
         dash.env_clear().env("PATH", format!("{}/bin:{system}", self.path().display())).stdin(Stdio::null());
         dash.current_dir(self.path()).output().expect("dash is not there: run `make readers`")

@@ -1,6 +1,6 @@
 //! Where the real `bw` is that the tests run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
@@ -23,7 +23,7 @@ pub fn find() -> Result<PathBuf> {
 /// # Errors
 /// When it is not there; the message says what to do.
 pub fn installed(version: &str) -> Result<PathBuf> {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bw");
+    let target = colibri_test_host::tree().join("target/bw");
     check(target.join(version).join("node_modules/.bin/bw"))
 }
 

@@ -487,7 +487,7 @@ mod tests {
 
     #[test]
     fn the_example_is_read_and_keeps_its_ids() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/example.toml");
+        let path = colibri_test_host::tree().join("tests/vault/fixtures/example.toml");
         let first = Fixture::load(&path).unwrap();
         assert_eq!(first, Fixture::load(&path).unwrap());
         assert!(first.items().count() > 5);

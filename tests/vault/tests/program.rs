@@ -14,7 +14,7 @@ const FIXTURE: &str = "[[accounts]]\nemail = 'a@example.com'\npassword = 'p w'\n
                        kdf_iterations = 5000\n";
 
 fn program(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_colibri-test-vault"));
+    let mut command = Command::new(colibri_test_host::program("colibri-test-vault").unwrap());
     command.arg("--dir").arg(dir);
     command
 }

@@ -254,7 +254,7 @@ fn the_other_version_does_not_unlock_where_its_new_request_is_unknown() {
 
 #[test]
 fn what_a_member_may_not_see_is_hidden() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/example.toml");
+    let path = colibri_test_host::tree().join("tests/vault/fixtures/example.toml");
     let (vault, _dir) = start(Fixture::load(&path).unwrap());
     let mut bw = Bw::new(bw::find().unwrap(), &vault);
     bw.must(&["login", "--apikey"]);

@@ -86,7 +86,7 @@ impl Jail {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_colibri-writer"));
+        let mut command = Command::new(colibri_test_host::program("colibri-writer").unwrap());
         command.args(self.order.to_args());
         command
     }

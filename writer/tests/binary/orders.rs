@@ -78,7 +78,7 @@ fn an_order_that_lacks_or_garbles_an_argument_touches_nothing() {
     let jail = Jail::bare();
     let args = jail.order.to_args();
     for length in 0..args.len() {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_colibri-writer"));
+        let mut command = Command::new(colibri_test_host::program("colibri-writer").unwrap());
         command.args(&args[..length]);
         run(command, &one("v")).failed(Failure::ProtocolViolation, "is missing or malformed");
     }
@@ -94,7 +94,7 @@ fn an_order_that_lacks_or_garbles_an_argument_touches_nothing() {
     ] {
         let mut args = args.clone();
         args[place] = bad.into();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_colibri-writer"));
+        let mut command = Command::new(colibri_test_host::program("colibri-writer").unwrap());
         command.args(args);
         run(command, &one("v")).failed(Failure::ProtocolViolation, words);
     }

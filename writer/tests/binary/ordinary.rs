@@ -21,7 +21,8 @@ impl Theirs {
     fn new() -> Self {
         let mut jail = Jail::new();
         jail.order.owner = somebody();
-        fs::copy(env!("CARGO_BIN_EXE_colibri-writer"), jail.outside().join("writer")).unwrap();
+        fs::copy(colibri_test_host::program("colibri-writer").unwrap(), jail.outside().join("writer"))
+            .unwrap();
         let top = jail.order.base.parent().unwrap().to_owned();
         let mut todo = vec![top];
         while let Some(path) = todo.pop() {

@@ -331,7 +331,7 @@ fn a_jail_on_another_file_system_is_written() {
 
 #[test]
 fn a_disk_where_memory_is_required_is_refused_before_anything_is_made() {
-    let Ok(top) = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")) else {
+    let Ok(top) = colibri_test_host::scratch().and_then(tempfile::tempdir_in) else {
         println!("skipped: the build directory is another user's");
         return;
     };

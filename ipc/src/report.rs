@@ -3,6 +3,7 @@
 
 use crate::EnvKey;
 use serde::{Deserialize, Serialize};
+use std::time::SystemTime;
 
 /// Longest report, in bytes: every key of two full files.
 pub const MAX_REPORT: usize = 512 * 1024;
@@ -30,6 +31,19 @@ pub enum Report {
         same: u32,
         /// A put would answer `Unchanged`: mode, owner and the rest agree too.
         intact: bool,
+    },
+    /// What the jail root is; nothing was changed.
+    Looked {
+        /// Its file system's number, which holds while that is mounted.
+        device: u64,
+        /// Its number in that file system.
+        inode: u64,
+        /// When it was made, where the file system knows.
+        born: Option<SystemTime>,
+        /// The file system's own id (Linux), or what was mounted (FreeBSD).
+        file_system: String,
+        /// Whether nothing is in it.
+        empty: bool,
     },
     /// The file was unlinked.
     Removed,
@@ -60,6 +74,8 @@ pub enum Change {
 pub enum Failure {
     /// The jail root is not where the order says, or not a directory.
     TargetEscapesRoot,
+    /// No directory is there, or another than the order says.
+    RootNotMounted,
     /// The fetcher said what it may not say.
     ProtocolViolation,
     /// The fetcher sent more than a bound allows.

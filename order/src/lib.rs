@@ -1,5 +1,5 @@
 //! The daemon's order to one writer, as the arguments that an operator sees
-//! in ps(1): verb, base, root, dir, file, owner, format, seconds, medium, allowed
+//! in ps(1): verb, base, root, inode, dir, file, owner, format, seconds, medium, allowed
 //! keys. Everything in it is fixed before the fetcher can say a byte.
 
 use colibri_ipc::EnvKey;
@@ -39,7 +39,9 @@ words! {
         /// Tell how it differs from what the fetcher sends; write nothing.
         Compare = "compare",
         /// Unlink the file.
-        Remove = "remove"
+        Remove = "remove",
+        /// Tell what the jail root is, and hand its descriptor over.
+        Look = "look"
     }
 }
 
@@ -100,6 +102,8 @@ pub struct Order {
     pub base: PathBuf,
     /// The jail root below the base.
     pub root: RelPath,
+    /// What the jail root must be, as `DEVICE:INODE`, or [`ANY`].
+    pub inode: String,
     /// The target directory below the jail root.
     pub dir: RelPath,
     /// The file in the target directory.
@@ -128,6 +132,7 @@ impl Order {
             self.verb.as_str().into(),
             self.base.clone().into(),
             self.root.0.clone().into(),
+            self.inode.clone().into(),
             self.dir.0.clone().into(),
             self.file.0.clone(),
             format!("{}:{}", self.owner.uid, self.owner.gid).into(),
@@ -149,6 +154,7 @@ impl Order {
             verb: text(next, "verb", Verb::parse)?,
             base: read(next, "base", |path| Path::new(path).is_absolute().then(|| path.into()))?,
             root: read(next, "root", |path| RelPath::try_from(Path::new(path)).ok())?,
+            inode: text(next, "inode", |text| Some(text.into()))?,
             dir: read(next, "dir", |path| RelPath::try_from(Path::new(path)).ok())?,
             file: read(next, "file", |name| FileName::try_from(name).ok())?,
             owner: text(next, "owner", Owner::parse)?,
@@ -173,6 +179,9 @@ fn text<T>(args: Args, name: &'static str, parse: impl Fn(&str) -> Option<T>) ->
 fn key(arg: OsString) -> Option<EnvKey> {
     EnvKey::try_from(arg.into_string().ok()?).ok()
 }
+
+/// As an order's `inode`: the jail root may be any directory.
+pub const ANY: &str = "any";
 
 /// How names of temporaries begin and end, which no file may have.
 pub const TEMPORARY: (&str, &str) = (".colibri-", ".tmp");
@@ -241,6 +250,7 @@ mod tests {
             verb: Verb::Put,
             base: "/jails".into(),
             root: RelPath::try_from(Path::new("web 01/root")).unwrap(),
+            inode: "64768:2".into(),
             dir: RelPath::try_from(Path::new("usr/local/etc/colibri")).unwrap(),
             file: FileName::try_from(OsStr::new("a=b")).unwrap(),
             owner: Owner { uid: 0, gid: 5 },
@@ -268,7 +278,7 @@ mod tests {
 
     #[test]
     fn an_order_with_an_argument_missing_or_malformed_is_refused() {
-        let names = ["verb", "base", "root", "dir", "file", "owner", "format", "seconds", "medium"];
+        let names = ["verb", "base", "root", "inode", "dir", "file", "owner", "format", "seconds", "medium"];
         for (place, name) in names.iter().enumerate() {
             let args = order().to_args().into_iter().take(place);
             assert!(Order::from_args(args).is_err(), "{name}");
@@ -277,14 +287,14 @@ mod tests {
             (0, "move"),
             (1, "jails"),
             (2, "/a"),
-            (3, ".."),
-            (4, "a/b"),
-            (5, "0"),
-            (5, "0:4294967295"),
-            (6, "ini"),
-            (7, "0"),
-            (8, "maybe"),
-            (9, "a"),
+            (4, ".."),
+            (5, "a/b"),
+            (6, "0"),
+            (6, "0:4294967295"),
+            (7, "ini"),
+            (8, "0"),
+            (9, "maybe"),
+            (10, "a"),
         ] {
             let mut args = order().to_args();
             args[place] = bad.into();

@@ -112,7 +112,7 @@ fn look(dir: &OwnedFd, name: OsString) -> Option<Leftover> {
     Some(Leftover { name, files, kept: false, made: SystemTime::UNIX_EPOCH + made })
 }
 
-fn names(dir: &OwnedFd, most: usize) -> nix::Result<Vec<OsString>> {
+pub(crate) fn names(dir: &OwnedFd, most: usize) -> nix::Result<Vec<OsString>> {
     let mut listing = Dir::openat(dir, ".", DIRECTORY, Mode::empty())?;
     let name = |entry: nix::Result<nix::dir::Entry>| {
         entry.map(|entry| OsStr::from_bytes(entry.file_name().to_bytes()).to_owned())

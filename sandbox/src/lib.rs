@@ -24,7 +24,7 @@ pub use leftover::{Leftover, Leftovers};
 #[cfg(target_os = "linux")]
 pub use platform::Grant;
 pub use platform::{RIGHTS, Right};
-pub use target::{DIRECTORY, Target, open_target, own};
+pub use target::{DIRECTORY, Target, look, open_root, open_target, own};
 
 /// Which orders need a right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub enum For {
 impl For {
     /// Whether it is this order, where directories were found.
     pub fn is(self, order: &Order, found: bool) -> bool {
-        let (put, change) = (order.verb == Verb::Put, order.verb != Verb::Compare);
+        let (put, change) = (order.verb == Verb::Put, matches!(order.verb, Verb::Put | Verb::Remove));
         let dir = order.format == Format::Dir;
         match self {
             Self::All => true,

@@ -3,13 +3,16 @@
 //! leads out of it.
 
 use crate::Error;
-use colibri_ipc::Failure::{TargetEscapesRoot, WriteFailed};
-use colibri_order::{Medium, Order, Owner, Verb};
+use crate::leftover::names;
+use colibri_ipc::Failure::{RootNotMounted, TargetEscapesRoot, WriteFailed};
+use colibri_ipc::Report;
+use colibri_order::{ANY, Medium, Order, Owner, Verb};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
 use nix::unistd::{Gid, Uid, fchown, fsync};
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 
 #[cfg_attr(target_os = "freebsd", path = "target/freebsd.rs")]
@@ -31,22 +34,47 @@ pub struct Target {
     pub owner: Uid,
 }
 
-/// Opens the order's target directory and makes it if it is missing: 0700, and
-/// the file's owner's; missing directories above it 0755. Only a put
-/// makes any; `None` means that the directory is not there.
+/// Walks down to the order's jail root.
 ///
 /// # Errors
-/// `TargetEscapesRoot` when the jail root is not there as a directory without
-/// links; else the step that failed.
-pub fn open_target(order: &Order) -> Result<Option<Target>, Error> {
+/// `TargetEscapesRoot` when a name on the way is a link or no directory;
+/// `RootNotMounted` when one is missing, or when the last is another directory.
+pub fn open_root(order: &Order) -> Result<OwnedFd, Error> {
     let mut at = open(&order.base, DIRECTORY, Mode::empty())
         .map_err(Error::system(TargetEscapesRoot, "cannot open the base"))?;
     for name in order.root.names() {
-        at = openat(&at, name, DIRECTORY, Mode::empty()).map_err(Error::system(
-            TargetEscapesRoot,
-            "cannot open the jail root without following a link",
-        ))?;
+        at = openat(&at, name, DIRECTORY, Mode::empty()).map_err(|errno| {
+            let kind = if errno == Errno::ENOENT { RootNotMounted } else { TargetEscapesRoot };
+            Error::system(kind, "cannot open the jail root without following a link")(errno)
+        })?;
     }
+    let state = fstat(&at).map_err(Error::system(RootNotMounted, "cannot stat the jail root"))?;
+    if order.inode != ANY && order.inode != format!("{}:{}", state.st_dev, state.st_ino) {
+        return Err(Error::new(RootNotMounted, "the jail root is another directory now"));
+    }
+    Ok(at)
+}
+
+/// What a jail root is, as the system tells it from other directories.
+///
+/// # Errors
+/// `WriteFailed`, with what the system said.
+pub fn look(root: &OwnedFd) -> Result<Report, Error> {
+    let unseen = Error::write("cannot look at the jail root");
+    let state = fstat(root).map_err(&unseen)?;
+    let born = root.try_clone().and_then(|root| File::from(root).metadata()?.created()).ok();
+    let file_system = platform::file_system(root).map_err(&unseen)?;
+    let empty = names(root, 1).map_err(&unseen)?.is_empty();
+    Ok(Report::Looked { device: state.st_dev, inode: state.st_ino, born, file_system, empty })
+}
+
+/// Opens the order's target directory below the jail root `at` and makes it if it is
+/// missing: 0700, and the file's owner's; missing directories above it 0755. Only
+/// a put makes any; `None` means that the directory is not there.
+///
+/// # Errors
+/// The step that failed.
+pub fn open_target(mut at: OwnedFd, order: &Order) -> Result<Option<Target>, Error> {
     let mut memory_checked = order.medium == Medium::Any;
     let mut names = order.dir.names().peekable();
     while let Some(name) = names.next() {

@@ -5,11 +5,14 @@
 use colibri_envfile::differences;
 use colibri_ipc::{Failure, Report, encode, send};
 use colibri_order::{Order, Verb};
-use colibri_sandbox::{Error, Leftovers, confine, harden, open_target};
+use colibri_sandbox::{Error, Leftovers, confine, harden, look, open_root, open_target};
 use colibri_writer::receive::receive;
 use colibri_writer::store::{Put, Store};
-use std::io::{Read, Write, stdin, stdout};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::unistd::Uid;
+use std::io::{IoSlice, Read, Write, stdin, stdout};
 use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -23,15 +26,29 @@ fn run() -> Result<Report, Error> {
     let order = Order::from_args(std::env::args_os().skip(1))
         .map_err(|error| Error::new(Failure::ProtocolViolation, error.to_string()))?;
     harden(order.seconds)?;
-    let Some(target) = open_target(&order)? else { return Ok(Report::Absent) };
+    let root = open_root(&order)?;
+    if order.verb == Verb::Look {
+        return show(root, &order);
+    }
+    let Some(target) = open_target(root, &order)? else { return Ok(Report::Absent) };
     let leftovers = Leftovers::list(&target.dir, order.file.as_os_str())?;
     let confined = confine(target.dir, target.owner, &order, leftovers.directories())?;
     let store = Store::open(&confined, &order, leftovers);
     match order.verb {
         Verb::Remove if store.remove()? => Ok(Report::Removed),
-        Verb::Remove => Ok(Report::Absent),
+        Verb::Remove | Verb::Look => Ok(Report::Absent),
         Verb::Put | Verb::Compare => serve(&order, &store),
     }
+}
+
+/// Tells the daemon what the jail root is, and hands it over: nobody but the
+/// daemon is at the other end of the socket.
+fn show(root: OwnedFd, order: &Order) -> Result<Report, Error> {
+    let seen = look(&root)?;
+    let (byte, rights) = ([IoSlice::new(&[0])], [ControlMessage::ScmRights(&[root.as_raw_fd()])]);
+    sendmsg::<()>(stdin().as_raw_fd(), &byte, &rights, MsgFlags::empty(), None)
+        .map_err(Error::write("cannot hand the jail root over"))?;
+    confine(root, Uid::from_raw(order.owner.uid), order, false).map(|_| seen)
 }
 
 fn serve(order: &Order, store: &Store<'_>) -> Result<Report, Error> {

@@ -1,7 +1,8 @@
-//! How FreeBSD tells that a directory lies in memory.
+//! How FreeBSD tells what a directory lies on.
 
 use crate::Error;
 use colibri_ipc::Failure::NotTmpfs;
+use nix::errno::Errno;
 use nix::sys::statfs::fstatfs;
 use std::os::fd::OwnedFd;
 
@@ -15,4 +16,15 @@ pub fn require_memory(dir: &OwnedFd) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::new(NotTmpfs, "the target directory is not on tmpfs"))
+}
+
+/// What was mounted: a dataset, a device, a directory. The id lasts for some kinds
+/// of file systems only.
+///
+/// # Errors
+/// The system's.
+pub fn file_system(dir: &OwnedFd) -> nix::Result<String> {
+    let state = rustix::fs::fstatfs(dir).map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
+    let name = state.f_mntfromname.iter().map(|byte| byte.cast_unsigned()).take_while(|byte| *byte != 0);
+    Ok(String::from_utf8_lossy(&name.collect::<Vec<_>>()).into_owned())
 }

@@ -1,8 +1,9 @@
-//! How Linux tells that a directory lies in memory.
+//! How Linux tells what a directory lies on.
 
 use crate::Error;
 use colibri_ipc::Failure::NotTmpfs;
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
+use nix::sys::statvfs::fstatvfs;
 use std::os::fd::OwnedFd;
 
 /// Refuses a directory that is not on tmpfs.
@@ -15,4 +16,12 @@ pub fn require_memory(dir: &OwnedFd) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::new(NotTmpfs, "the target directory is not on tmpfs"))
+}
+
+/// The file system's own id. What was mounted, only mountinfo tells.
+///
+/// # Errors
+/// The system's.
+pub fn file_system(dir: &OwnedFd) -> nix::Result<String> {
+    Ok(fstatvfs(dir)?.filesystem_id().to_string())
 }

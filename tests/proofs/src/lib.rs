@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use colibri_ipc::{EnvKey, Pair, Report, Secret, ToWriter};
-use colibri_order::{FileName, Format, Medium, Order, Owner, RelPath, Verb};
+use colibri_order::{ANY, FileName, Format, Medium, Order, Owner, RelPath, Verb};
 pub use colibri_test_host::program;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -75,6 +75,7 @@ impl Jail {
             verb,
             base: fs::canonicalize(self.top().join("base"))?,
             root: RelPath::try_from(Path::new("jail/root"))?,
+            inode: ANY.into(),
             dir: RelPath::try_from(Path::new(self.dir))?,
             file: FileName::try_from(OsStr::new("env"))?,
             owner: self.owner,

@@ -1,7 +1,7 @@
 //! A jail in a temporary directory, and the writer run for it.
 
 use colibri_ipc::{EnvKey, Failure, MAX_REPORT, Pair, Report, Secret, ToWriter, decode, encode, recv, send};
-use colibri_order::{FileName, Format, Medium, Order, Owner, RelPath, Verb};
+use colibri_order::{ANY, FileName, Format, Medium, Order, Owner, RelPath, Verb};
 use nix::unistd::{getegid, geteuid};
 use std::ffi::OsStr;
 use std::fs;
@@ -58,6 +58,7 @@ impl Jail {
             verb: Verb::Put,
             base,
             root: rel("jail/root"),
+            inode: ANY.into(),
             dir: rel("etc/colibri"),
             file: FileName::try_from(OsStr::new("env")).unwrap(),
             owner: me(),

@@ -13,6 +13,8 @@ mod orders;
 #[cfg(test)]
 mod ordinary;
 #[cfg(test)]
+mod roots;
+#[cfg(test)]
 mod targets;
 #[cfg(test)]
 mod trees;

@@ -85,12 +85,12 @@ fn an_order_that_lacks_or_garbles_an_argument_touches_nothing() {
     for (place, bad, words) in [
         (1, "base", "argument base"),
         (2, "jail/../..", "argument root"),
-        (3, "../outside", "argument dir"),
-        (3, "/etc", "argument dir"),
-        (4, "..", "argument file"),
-        (4, "a/b", "argument file"),
-        (4, ".colibri-1.tmp", "argument file"),
-        (5, "root", "argument owner"),
+        (4, "../outside", "argument dir"),
+        (4, "/etc", "argument dir"),
+        (5, "..", "argument file"),
+        (5, "a/b", "argument file"),
+        (5, ".colibri-1.tmp", "argument file"),
+        (6, "root", "argument owner"),
     ] {
         let mut args = args.clone();
         args[place] = bad.into();

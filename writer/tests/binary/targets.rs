@@ -200,7 +200,7 @@ fn a_symlink_on_the_way_is_never_followed() {
 fn a_missing_jail_root_is_not_made() {
     let mut jail = Jail::bare();
     jail.order.root = rel("jail/other");
-    jail.put(&one("v")).failed(Failure::TargetEscapesRoot, "cannot open the jail root");
+    jail.put(&one("v")).failed(Failure::RootNotMounted, "cannot open the jail root");
     assert!(!jail.root().exists());
 }
 

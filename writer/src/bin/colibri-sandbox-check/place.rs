@@ -1,7 +1,7 @@
 //! Where attempts are made: a jail with a target directory, and beside it what
 //! nothing may touch.
 
-use colibri_order::{FileName, Format, Medium, Order, Owner, RelPath, Verb};
+use colibri_order::{ANY, FileName, Format, Medium, Order, Owner, RelPath, Verb};
 use nix::unistd::{getegid, geteuid};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
@@ -87,6 +87,7 @@ impl Place {
             verb: Verb::Put,
             base: base.into(),
             root: RelPath::try_from(Path::new("jail")).ok()?,
+            inode: ANY.into(),
             dir: RelPath::try_from(Path::new("target")).ok()?,
             file: FileName::try_from(OsStr::new("env")).ok()?,
             owner,

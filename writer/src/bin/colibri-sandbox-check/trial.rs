@@ -6,7 +6,7 @@ use crate::attempt::{self, Held};
 use crate::control;
 use crate::place::{Owners, Place};
 use colibri_order::{Format, Order, Owner};
-use colibri_sandbox::{Error, Leftovers, RIGHTS, Right, confine_with, harden, open_target};
+use colibri_sandbox::{Error, Leftovers, RIGHTS, Right, confine_with, harden, open_root, open_target};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
 use std::ffi::OsString;
@@ -107,11 +107,11 @@ fn begin(what: &str, sandbox: Sandbox, order: &Order, base: &Path) -> Result<Str
     let parent = getppid();
     let outside = base.join("jail/beside");
     if let Sandbox::None = sandbox {
-        let Some(target) = open_target(order)? else { return Ok("no target".into()) };
+        let Some(target) = open_target(open_root(order)?, order)? else { return Ok("no target".into()) };
         return Ok(attempt::run(what, &Held { dir: &target.dir, outside, parent }));
     }
     harden(order.seconds)?;
-    let Some(target) = open_target(order)? else { return Ok("no target".into()) };
+    let Some(target) = open_target(open_root(order)?, order)? else { return Ok("no target".into()) };
     let leftovers = Leftovers::list(&target.dir, order.file.as_os_str())?;
     let dropped = match sandbox {
         Sandbox::Without(right) => RIGHTS.get(right),

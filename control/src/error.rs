@@ -46,6 +46,10 @@ pub enum Retry {
 names! {
     /// The jail root is not strictly under the base.
     TargetEscapesRoot, Never, "register the jail's real root, below COLIBRI_JAIL_ROOT_BASE and without symbolic links";
+    /// No directory is at the jail's root, or not the one that was there.
+    RootNotMounted, Later, "mount the jail's file system; it is tried again by itself; a jail that was restored or made anew is taken with `colibri accept-root NAME`";
+    /// The file system of the jail's root does not answer.
+    RootUnresponsive, Later, "see to the file system of the jail's root, and to the server behind it; it is tried again by itself";
     /// The root that the hook was given is not the registered one.
     RootMismatch, Never, "compare the jail's path with `colibri show-tenant`; if the jail has moved, `colibri update-tenant NAME --jail-root ROOT`";
     /// No such tenant.
@@ -132,7 +136,10 @@ impl ErrorName {
     /// Whether a provision that failed so may have put the new file in place:
     /// its writer was not heard to the end.
     pub const fn may_have_written(self) -> bool {
-        matches!(self, Self::WriteFailed | Self::DeadlineExceeded | Self::ProtocolViolation)
+        matches!(
+            self,
+            Self::WriteFailed | Self::DeadlineExceeded | Self::ProtocolViolation | Self::RootUnresponsive
+        )
     }
 }
 

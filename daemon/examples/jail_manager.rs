@@ -7,8 +7,9 @@ use anyhow::Context;
 use clap::Parser;
 use colibri_control::JailName;
 use colibri_daemon::settings::{Config, Settings};
-use colibri_daemon::{Daemon, contain, credentials, provision_tenant_env};
+use colibri_daemon::{Daemon, Roots, credentials, provision_tenant_env};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
@@ -19,8 +20,8 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Containment on its own: nothing was created when this fails.
-        let contained = contain(&config.base, &root)?;
-        println!("{name} is {} below the base", contained.below().as_path().display());
+        let contained = Roots::new(Arc::new(config.clone())).check(&name, &root).await?;
+        println!("{name} is {} below the base", contained.place().below().as_path().display());
 
         let daemon = Daemon::start(config, credentials).await?;
         let hook = provision_tenant_env(&daemon.service().provisioner, &name, &root).await;

@@ -3,20 +3,22 @@
 
 use crate::clock;
 use crate::events::Events;
-use crate::hook::provision_tenant_env;
-use crate::jail::{Host, Jail, Jails};
+use crate::hook::{provision_tenant_env, same_root};
+use crate::jail::{Host, Jail, Jails, ROOT};
 use crate::provision::Provisioner;
 use crate::settings::Config;
 use crate::store::{Agent, Store};
 use crate::tenant::{Target, signal};
 use colibri_control::{
-    AgentState, AgentView, ErrorName, Event, Fault, JailName, OnChange, Settings, SpawnView, TenantId,
+    AgentState, AgentView, ErrorName, Event, Fault, JailName, OnChange, Settings, SpawnView, Status, TenantId,
 };
 use colibri_order::Owner;
+use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -156,7 +158,7 @@ impl Agents {
         let mut agent = self.row(&jail, command, jail_ours);
         // Written down first: a jail that a crash leaves behind is known as ours.
         self.put(&agent).await?;
-        if jail_ours && let Err(fault) = self.0.jails.start(&jail).await {
+        if jail_ours && let Err(fault) = self.start_jail(&jail).await {
             self.over(agent, claim, None).await;
             return Err(fault);
         }
@@ -176,21 +178,36 @@ impl Agents {
         }
     }
 
+    /// The jail with its root as it is at this moment; of a tenant, the registered one.
     async fn jail(&self, name: &JailName, root: &Path) -> Result<(Jail, PathBuf), Fault> {
         let id = name.clone();
         let tenant = self.0.store.with(move |db| db.tenant(&id)).await?;
+        let roots = self.0.provisioner.roots();
+        if let Some(tenant) = tenant.as_ref().filter(|tenant| tenant.status != Status::Destroyed) {
+            same_root(&roots.place(root)?, tenant)?;
+        }
         let settings = tenant.map_or_else(Settings::default, |tenant| tenant.settings);
         let target = Target::new(&settings, self.0.config.owner)?;
-        let root = root.canonicalize().ok().filter(|root| root.is_dir() && root.to_str().is_some());
-        let missing = || Fault::new(ErrorName::JailFailed, format!("{name} has no root directory there"));
-        let root = root.ok_or_else(missing)?;
+        let root = roots.check(name, root).await?;
         Ok((Jail { name: name.clone(), root, owner: target.owner() }, target.inside()))
+    }
+
+    /// Starts the jail, and makes sure that it has the root that was looked at:
+    /// jail(8) takes a path.
+    async fn start_jail(&self, jail: &Jail) -> Result<(), Fault> {
+        self.0.jails.start(jail).await?;
+        let now = self.0.provisioner.roots().check(&jail.name, &jail.root.path()).await?;
+        if now.inode() == jail.root.inode() {
+            return Ok(());
+        }
+        let message = format!("the root of {} became another directory while it was started", jail.name);
+        Err(Fault::new(ErrorName::TargetEscapesRoot, message))
     }
 
     fn row(&self, jail: &Jail, command: Vec<String>, jail_ours: bool) -> Agent {
         let view = AgentView {
             jail: jail.name.clone(),
-            root: jail.root.clone(),
+            root: jail.root.path(),
             command,
             state: AgentState::Running,
             pid: 0,
@@ -216,6 +233,7 @@ impl Agents {
         command.args(["-c", GATE]).args(line).env_clear().current_dir("/").process_group(0);
         command.env("PATH", PATH).env("COLIBRI_ENV_FILE", env_file);
         drop_to(&mut command, self.0.jails.user(jail));
+        hand(&mut command, self.0.jails.descriptor(jail)).map_err(failed)?;
         command.stdin(Stdio::piped()).stdout(log.try_clone().map_err(failed)?).stderr(log);
         let mut child = spawn_open(&mut command).map_err(failed)?;
         agent.view.pid = child.id().unwrap_or_default();
@@ -247,10 +265,10 @@ impl Agents {
         agent.view.exit_code = status.and_then(|status| status.code());
         agent.view.signal = status.and_then(|status| status.signal());
         if agent.jail_ours {
-            let view = &agent.view;
-            let jail = Jail { name: view.jail.clone(), root: view.root.clone(), owner: self.0.config.owner };
-            if let Err(fault) = self.0.jails.stop(&jail).await {
-                tracing::warn!(jail = %jail.name, "{fault}");
+            let AgentView { jail, root, .. } = &agent.view;
+            let root = self.0.provisioner.roots().check(jail, root).await;
+            if let Err(fault) = self.0.jails.stop(jail, root.as_ref().ok()).await {
+                tracing::warn!(%jail, "{fault}");
             }
         }
         if let Err(fault) = self.put(&agent).await {
@@ -357,6 +375,7 @@ impl Agents {
         command.args(line.iter().skip(1)).env_clear().current_dir("/").kill_on_drop(true);
         command.env("PATH", PATH).env("COLIBRI_ENV_FILE", env_file).stdin(Stdio::null());
         drop_to(&mut command, self.0.jails.user(&jail));
+        hand(&mut command, self.0.jails.descriptor(&jail)).map_err(|error| failed(error.to_string()))?;
         let both = log.try_clone().map_err(|error| failed(error.to_string()))?;
         command.stdout(both).stderr(log);
         let mut child = spawn_open(&mut command).map_err(|error| failed(error.to_string()))?;
@@ -376,6 +395,14 @@ fn drop_to(command: &mut Command, user: Option<Owner>) {
     if let Some(owner) = user {
         command.uid(owner.uid).gid(owner.gid);
     }
+}
+
+/// The jail's root, for the program that makes the container.
+fn hand(command: &mut Command, root: Option<BorrowedFd<'_>>) -> std::io::Result<()> {
+    let Some(root) = root else { return Ok(()) };
+    let parent_fd = root.try_clone_to_owned()?;
+    let handed = command.fd_mappings(vec![FdMapping { parent_fd, child_fd: ROOT }]);
+    handed.map(drop).map_err(std::io::Error::other)
 }
 
 /// Agents make files as other programs do; the daemon's own mask is tighter.

@@ -1,8 +1,8 @@
 //! The hook: what happens before a jail's services start. It can be called by
 //! another Rust daemon, and it never keeps a jail from starting.
 
-use crate::contain::contain;
 use crate::provision::{Ended, Provisioner, Work};
+use crate::root::Place;
 use crate::store::StoreError;
 use crate::tenant::Tenant;
 use colibri_control::{ErrorName, Fault, HookResult, HookView, JailName, Reason, Status};
@@ -40,31 +40,29 @@ async fn find(
         return Err((HookResult::Destroyed, Fault::new(ErrorName::WrongState, message)));
     }
     if root != tenant.root {
-        compare(provisioner, jail, root, &tenant).await?;
+        compare(provisioner, root, &tenant)?;
     }
     // What the registered root itself leads to, the attempt finds and records.
     Ok(Some(tenant))
 }
 
-async fn compare(
-    provisioner: &Provisioner,
-    jail: &JailName,
-    root: &Path,
-    tenant: &Tenant,
-) -> Result<(), (HookResult, Fault)> {
-    let tools = provisioner.tools();
-    let (base, given) = (tools.config.base.clone(), root.to_owned());
-    let contained = tokio::task::spawn_blocking(move || contain(&base, &given)).await;
-    let contained = match contained {
-        Ok(contained) => contained.map_err(|escape| (HookResult::Failed, escape.into()))?,
-        Err(error) => return Err((HookResult::Failed, Fault::new(ErrorName::Busy, error.to_string()))),
-    };
-    if contained.root() != tenant.root {
-        let (given, stored) = (contained.root(), &tenant.root);
-        let message = format!("{jail} is at {}, but {} is registered", given.display(), stored.display());
-        return Err((HookResult::RootMismatch, Fault::new(ErrorName::RootMismatch, message)));
+/// By the path alone: nothing is looked at that is not registered.
+fn compare(provisioner: &Provisioner, root: &Path, tenant: &Tenant) -> Result<(), (HookResult, Fault)> {
+    let place = provisioner.roots().place(root).map_err(|fault| (HookResult::Failed, fault))?;
+    same_root(&place, tenant).map_err(|fault| (HookResult::RootMismatch, fault))
+}
+
+/// Proceeds only in the tenant's registered root.
+///
+/// # Errors
+/// `RootMismatch`.
+pub fn same_root(place: &Place, tenant: &Tenant) -> Result<(), Fault> {
+    if place.path() == tenant.root {
+        return Ok(());
     }
-    Ok(())
+    let (given, stored) = (place.path(), tenant.root.display());
+    let message = format!("{} is at {}, but {stored} is registered", tenant.id, given.display());
+    Err(Fault::new(ErrorName::RootMismatch, message))
 }
 
 async fn provision(provisioner: &Provisioner, tenant: &Tenant) -> HookView {

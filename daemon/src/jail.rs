@@ -10,13 +10,15 @@ pub use bubblewrap::Bubblewrap as Host;
 #[cfg(target_os = "freebsd")]
 pub use freebsd::FreeBsd as Host;
 
+use crate::root::JailRoot;
 use colibri_control::{ErrorName, Fault, JailName};
 use colibri_order::Owner;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
@@ -24,13 +26,16 @@ use tokio::process::Command;
 /// How long a jail may take to start or stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The descriptor of the jail's root in the process that a `line` becomes.
+pub const ROOT: i32 = 3;
+
 /// A jail that agents run in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Jail {
     /// Its name.
     pub name: JailName,
-    /// Its root, canonical.
-    pub root: PathBuf,
+    /// Its root.
+    pub root: JailRoot,
     /// Who an agent is inside.
     pub owner: Owner,
 }
@@ -41,8 +46,16 @@ pub trait Jails {
     fn runs(&self, jail: &Jail) -> impl Future<Output = Result<bool, Fault>> + Send;
     /// Starts a jail that does not run.
     fn start(&self, jail: &Jail) -> impl Future<Output = Result<(), Fault>> + Send;
-    /// Stops a jail that `start` started.
-    fn stop(&self, jail: &Jail) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Stops a jail that `start` started; without its root, what was mounted for it
+    /// stays.
+    fn stop(
+        &self,
+        name: &JailName,
+        root: Option<&JailRoot>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// The directory that the line's program shall have open as [`ROOT`]; `None`
+    /// where that program would hand it on into the jail.
+    fn descriptor<'a>(&self, jail: &'a Jail) -> Option<BorrowedFd<'a>>;
     /// Program and arguments that run `command` inside the jail.
     fn line(&self, jail: &Jail, command: &[String]) -> Vec<OsString>;
     /// Whom to run that line as, if not as the daemon.

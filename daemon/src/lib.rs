@@ -1,7 +1,7 @@
 //! The daemon: tenants, jails, provisioning and the control socket. It starts
 //! the processes that handle secrets and never sees one itself.
 //!
-//! Another Rust daemon can use two parts of it on their own: [`contain`], which
+//! Another Rust daemon can use two parts of it on their own: [`Roots`], which
 //! tells whether a directory may be a jail's root, and [`provision_tenant_env`],
 //! the hook to be called before a jail's services start.
 
@@ -9,16 +9,17 @@ pub mod agent;
 mod cage;
 mod child;
 mod clock;
-mod contain;
 pub mod credentials;
 pub mod events;
 mod frame;
 mod hook;
 pub mod jail;
+mod leaving;
 mod leftover;
 pub mod metrics;
 pub mod provision;
 pub mod retry;
+mod root;
 mod server;
 pub mod service;
 pub mod session;
@@ -27,8 +28,9 @@ pub mod store;
 pub mod tenant;
 mod writer;
 
-pub use contain::{Contained, Escape, contain, contain_planned};
 pub use hook::provision_tenant_env;
+pub use leaving::Leaving;
+pub use root::{JailRoot, Place, Roots};
 
 use crate::agent::Agents;
 use crate::events::Events;

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::retry;
+use crate::root::Roots;
 use crate::session::{Session, concerns_session};
 use crate::settings::Config;
 use crate::store::{Db, End, Life, Store};
@@ -34,6 +35,7 @@ pub(crate) struct Tools {
     pub(crate) config: Arc<Config>,
     pub(crate) store: Store,
     pub(crate) session: Session,
+    pub(crate) roots: Roots,
     pub(crate) turns: Semaphore,
     pub(crate) events: Events,
     /// Tenants whose content has changed and who want something done about it.
@@ -78,7 +80,8 @@ impl Provisioner {
     ) -> Result<Self, Fault> {
         let tenants = store.with(|db| db.tenants()).await?;
         let turns = Semaphore::new(AT_ONCE);
-        let tools = Arc::new(Tools { config, store, session, turns, events, changed, metrics });
+        let roots = Roots::new(config.clone());
+        let tools = Arc::new(Tools { config, store, session, roots, turns, events, changed, metrics });
         let (jobs, received) = mpsc::unbounded_channel();
         let mut queue = Queue::new(tools.clone());
         for tenant in tenants {
@@ -132,6 +135,11 @@ impl Provisioner {
         let (answer, busy) = oneshot::channel();
         let _ending = self.jobs.send(Message::Busy(answer));
         busy.await.unwrap_or_default()
+    }
+
+    /// What looks at jail roots.
+    pub fn roots(&self) -> &Roots {
+        &self.tools.roots
     }
 
     pub(crate) fn tools(&self) -> &Tools {

@@ -2,7 +2,6 @@
 
 use crate::agent::Agents;
 use crate::clock;
-use crate::contain::contain_planned;
 use crate::events::Events;
 use crate::hook::provision_tenant_env;
 use crate::provision::{Provisioner, Work};
@@ -118,15 +117,20 @@ impl Service {
         Ok(Answer::Tenants(tenants.into_iter().map(view).collect()))
     }
 
-    async fn contained(&self, root: &Path) -> Result<PathBuf, Fault> {
-        let (base, root) = (self.config.base.clone(), root.to_owned());
-        let contained = tokio::task::spawn_blocking(move || contain_planned(&base, &root)).await;
-        Ok(contained.map_err(|error| Fault::new(ErrorName::Busy, error.to_string()))??.root())
+    /// Where a tenant's root is, or is to be.
+    async fn place(&self, id: &TenantId, root: &Path) -> Result<PathBuf, Fault> {
+        let roots = self.provisioner.roots();
+        match roots.check(id, root).await {
+            Ok(there) => Ok(there.path()),
+            // A jail that is not there yet.
+            Err(fault) if fault.name == ErrorName::RootNotMounted => Ok(roots.place(root)?.path()),
+            Err(fault) => Err(fault),
+        }
     }
 
     async fn register(&self, id: TenantId, root: &Path, settings: Settings) -> Answered {
         check(&settings, self.config.owner)?;
-        let root = self.contained(root).await?;
+        let root = self.place(&id, root).await?;
         let name = id.clone();
         let inserted = self.store.with(move |db| match db.tenant(&name)? {
             Some(there) if there.is(&root, &settings) => Ok(Ok(false)),
@@ -154,7 +158,7 @@ impl Service {
         let settings = merge(&tenant.settings, changes)?;
         check(&settings, self.config.owner)?;
         let root = match root {
-            Some(root) => self.contained(&root).await?,
+            Some(root) => self.place(&id, &root).await?,
             None => tenant.root.clone(),
         };
         self.leave(&tenant, &root, &settings).await?;

@@ -1,7 +1,7 @@
 //! A tenant: its row, the life it may lead, and what its settings mean to the
 //! writer and to the fetcher.
 
-use crate::contain::Contained;
+use crate::root::JailRoot;
 use colibri_control::{
     CollectionName, ErrorName, Fault, KeyCase, OnChange, OnDuplicate, Settings, Status, TenantId, TenantView,
 };
@@ -117,11 +117,12 @@ impl Target {
     }
 
     /// The order for one writer.
-    pub fn order(&self, verb: Verb, root: &Contained, time: Duration) -> Order {
+    pub fn order(&self, verb: Verb, root: &JailRoot, time: Duration) -> Order {
         Order {
             verb,
-            base: root.base().into(),
-            root: root.below().clone(),
+            base: root.place().base().into(),
+            root: root.place().below().clone(),
+            inode: root.inode(),
             dir: self.dir.clone(),
             file: self.file.clone(),
             owner: self.owner,

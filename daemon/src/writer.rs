@@ -1,8 +1,9 @@
 //! One writer process: its order in its arguments, the pair's socket as its
 //! standard input, its report on its standard output, nothing else.
 
+use crate::leaving::Leaving;
 use crate::{child, frame};
-use colibri_control::{ErrorName, Fault};
+use colibri_control::{ErrorName, Fault, JailName};
 use colibri_ipc::{Failure, MAX_REPORT, Report};
 use colibri_order::Order;
 use std::os::fd::OwnedFd;
@@ -11,35 +12,54 @@ use std::process::Stdio;
 use tokio::process::{Child, ChildStdout};
 use tokio::time::{Instant, timeout_at};
 
-/// Runs a writer to its end, which is at the latest at the deadline.
-///
-/// # Errors
-/// What the writer says, or what became of it.
-pub async fn run(
-    program: &Path,
-    order: &Order,
-    pair: Option<OwnedFd>,
-    deadline: Instant,
-) -> Result<Report, Fault> {
+/// A writer about to be run for a jail.
+#[derive(Debug)]
+pub struct Run<'a> {
+    /// The program.
+    pub program: &'a Path,
+    /// The jail.
+    pub jail: &'a JailName,
+    /// Where one goes that does not end.
+    pub leaving: &'a Leaving,
+}
+
+impl Run<'_> {
+    /// Runs it to its end, or to the deadline: then it is killed, and left behind
+    /// if it cannot be.
+    ///
+    /// # Errors
+    /// What the writer says, or what became of it.
+    pub async fn run(
+        &self,
+        order: &Order,
+        stdin: Option<OwnedFd>,
+        deadline: Instant,
+    ) -> Result<Report, Fault> {
+        self.leaving.none(self.jail)?;
+        let mut writer = start(self.program, order, stdin)?;
+        match timeout_at(deadline, finish(&mut writer)).await {
+            Ok(report) => report,
+            Err(_) => {
+                self.leaving.kill(self.jail, writer).await?;
+                Err(fault(ErrorName::DeadlineExceeded, "the writer was not done at the deadline"))
+            }
+        }
+    }
+}
+
+fn start(program: &Path, order: &Order, stdin: Option<OwnedFd>) -> Result<Child, Fault> {
     let mut command = child::command(program);
     command.env_clear().args(order.to_args()).process_group(0);
-    command.stdin(pair.map_or_else(Stdio::null, Stdio::from));
+    command.stdin(stdin.map_or_else(Stdio::null, Stdio::from));
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    // The child alone holds the pair's end when this returns: its end is the fetcher's.
     let mut writer = command
         .spawn()
         .map_err(|error| fault(ErrorName::WriteFailed, &format!("cannot start the writer: {error}")))?;
-    // The child alone holds the pair's end now: its end is the fetcher's end.
-    drop(command);
     if let Some(stderr) = writer.stderr.take() {
         child::log("writer", writer.id(), stderr);
     }
-    match timeout_at(deadline, finish(&mut writer)).await {
-        Ok(report) => report,
-        Err(_) => {
-            let _gone = writer.kill().await;
-            Err(fault(ErrorName::DeadlineExceeded, "the writer was not done at the deadline"))
-        }
-    }
+    Ok(writer)
 }
 
 async fn finish(writer: &mut Child) -> Result<Report, Fault> {
@@ -71,6 +91,7 @@ async fn last_report(mut from: ChildStdout) -> Option<Report> {
 const fn name(kind: Failure) -> ErrorName {
     match kind {
         Failure::TargetEscapesRoot => ErrorName::TargetEscapesRoot,
+        Failure::RootNotMounted => ErrorName::RootNotMounted,
         Failure::ProtocolViolation => ErrorName::ProtocolViolation,
         Failure::LimitExceeded => ErrorName::LimitExceeded,
         Failure::ReservedKey => ErrorName::ReservedKey,

@@ -2,13 +2,15 @@
 //! root as its root and user, pid, mount, ipc and uts namespaces of its own. A
 //! jail without an agent is nothing but its directory.
 
-use super::{Jail, Jails, send, words};
-use colibri_control::Fault;
+use super::{Jail, Jails, ROOT, run, send, words};
+use crate::root::JailRoot;
+use colibri_control::{ErrorName, Fault, JailName};
 use colibri_order::Owner;
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 use std::ffi::OsString;
 use std::fs::read_to_string;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 /// bwrap ends with the agent and would leave behind what the agent started,
@@ -34,12 +36,25 @@ impl Jails for Bubblewrap {
         Ok(false)
     }
 
+    /// A bubblewrap that can only bind a path would bind what somebody has put
+    /// there meanwhile.
     async fn start(&self, _jail: &Jail) -> Result<(), Fault> {
+        let help = run(&[self.program.clone().into(), "--help".into()]).await?;
+        if help.is_some_and(|help| help.contains("--bind-fd")) {
+            return Ok(());
+        }
+        let program = self.program.display();
+        let message =
+            format!("{program} has no --bind-fd: install bubblewrap 0.8.0-2+deb12u1, 0.10, or newer");
+        Err(Fault::new(ErrorName::JailFailed, message))
+    }
+
+    async fn stop(&self, _name: &JailName, _root: Option<&JailRoot>) -> Result<(), Fault> {
         Ok(())
     }
 
-    async fn stop(&self, _jail: &Jail) -> Result<(), Fault> {
-        Ok(())
+    fn descriptor<'a>(&self, jail: &'a Jail) -> Option<BorrowedFd<'a>> {
+        Some(jail.root.dir())
     }
 
     fn line(&self, jail: &Jail, command: &[String]) -> Vec<OsString> {
@@ -49,9 +64,19 @@ impl Jails for Bubblewrap {
         let (uid, gid) = (jail.owner.uid.to_string(), jail.owner.gid.to_string());
         line.extend(words(&["--unshare-uts", "--uid", &uid, "--gid", &gid]));
         line.extend(words(&["--hostname", jail.name.as_str(), "--new-session"]));
-        line.push("--bind".into());
-        line.push(jail.root.clone().into());
-        line.extend(words(&["/", "--proc", "/proc", "--dev", "/dev", "--chdir", "/", "--"]));
+        // The directory that was looked at, whatever its path leads to by now.
+        line.extend(words(&[
+            "--bind-fd",
+            &ROOT.to_string(),
+            "/",
+            "--proc",
+            "/proc",
+            "--dev",
+            "/dev",
+            "--chdir",
+            "/",
+            "--",
+        ]));
         line.extend(command.iter().map(OsString::from));
         line
     }
@@ -96,12 +121,12 @@ mod tests {
     fn the_command_line_is_the_recorded_one() {
         let jail = Jail {
             name: "web01".parse().unwrap(),
-            root: "/jails/web01/root".into(),
+            root: JailRoot::unlooked("/jails", "web01/root"),
             owner: Owner { uid: 80, gid: 81 },
         };
         let line = Bubblewrap { program: "/usr/bin/bwrap".into() }.line(&jail, &["sleep".into(), "9".into()]);
         let recorded = "/usr/bin/bwrap --die-with-parent --unshare-user --unshare-pid --unshare-ipc \
-            --unshare-uts --uid 80 --gid 81 --hostname web01 --new-session --bind /jails/web01/root / \
+            --unshare-uts --uid 80 --gid 81 --hostname web01 --new-session --bind-fd 3 / \
             --proc /proc --dev /dev --chdir / -- sleep 9";
         assert_eq!(line[..3], words(&["/bin/sh", "-c", KEEPER]));
         assert_eq!(line[3..], words(&recorded.split_ascii_whitespace().collect::<Vec<_>>()));

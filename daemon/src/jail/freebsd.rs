@@ -2,10 +2,12 @@
 //! made. A jail that already runs is used as it is.
 
 use super::{Jail, Jails, exists, run, send, words};
-use colibri_control::{ErrorName, Fault};
+use crate::root::JailRoot;
+use colibri_control::{ErrorName, Fault, JailName};
 use colibri_order::Owner;
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 const BASTILLE: &str = "/usr/local/bin/bastille";
@@ -34,10 +36,14 @@ impl FreeBsd {
         Self { base: config.base.clone() }
     }
 
-    fn keeper(&self, jail: &Jail) -> Keeper {
-        let own = self.base.join(jail.name.as_str());
-        let made = jail.root == own.join("root") && exists(&own.join("jail.conf"));
-        if made && exists(Path::new(BASTILLE)) { Keeper::Bastille } else { Keeper::Jail }
+    /// The jail's directory is looked into by a child, which may hang there.
+    async fn keeper(&self, name: &JailName, root: Option<&JailRoot>) -> Keeper {
+        let own = self.base.join(name.as_str());
+        if !exists(Path::new(BASTILLE)) || root.is_none_or(|root| root.path() != own.join("root")) {
+            return Keeper::Jail;
+        }
+        let made = run(&["/bin/test".into(), "-f".into(), own.join("jail.conf").into()]).await;
+        if made.is_ok() { Keeper::Bastille } else { Keeper::Jail }
     }
 }
 
@@ -53,7 +59,7 @@ pub fn start_line(keeper: Keeper, jail: &Jail) -> Vec<OsString> {
         Keeper::Bastille => words(&[BASTILLE, "start", name]),
         Keeper::Jail => {
             let mut path = OsString::from("path=");
-            path.push(&jail.root);
+            path.push(jail.root.path());
             let mut line = words(&[JAIL, "-c", &format!("name={name}")]);
             line.push(path);
             let host = format!("host.hostname={name}");
@@ -64,17 +70,17 @@ pub fn start_line(keeper: Keeper, jail: &Jail) -> Vec<OsString> {
 }
 
 /// Stops a jail.
-pub fn stop_line(keeper: Keeper, jail: &Jail) -> Vec<OsString> {
+pub fn stop_line(keeper: Keeper, name: &JailName) -> Vec<OsString> {
     match keeper {
-        Keeper::Bastille => words(&[BASTILLE, "stop", jail.name.as_str()]),
-        Keeper::Jail => words(&[JAIL, "-r", jail.name.as_str()]),
+        Keeper::Bastille => words(&[BASTILLE, "stop", name.as_str()]),
+        Keeper::Jail => words(&[JAIL, "-r", name.as_str()]),
     }
 }
 
 /// jail(8) forgets what it mounted for a jail that no file describes.
-pub fn unmount_line(jail: &Jail) -> Vec<OsString> {
+pub fn unmount_line(root: &JailRoot) -> Vec<OsString> {
     let mut line = words(&["/sbin/umount", "-t", "devfs"]);
-    line.push(jail.root.join("dev").into());
+    line.push(root.path().join("dev").into());
     line
 }
 
@@ -82,7 +88,7 @@ impl Jails for FreeBsd {
     async fn runs(&self, jail: &Jail) -> Result<bool, Fault> {
         // jls fails for a jail that does not run.
         let Ok(Some(path)) = run(&path_line(jail)).await else { return Ok(false) };
-        if Path::new(&path) != jail.root {
+        if Path::new(&path) != jail.root.path() {
             let message = format!("the jail {} runs at {path}", jail.name);
             return Err(Fault::new(ErrorName::JailFailed, message));
         }
@@ -90,18 +96,30 @@ impl Jails for FreeBsd {
     }
 
     async fn start(&self, jail: &Jail) -> Result<(), Fault> {
-        run(&start_line(self.keeper(jail), jail)).await.map(drop)
+        let keeper = self.keeper(&jail.name, Some(&jail.root)).await;
+        run(&start_line(keeper, jail)).await.map(drop)
     }
 
-    async fn stop(&self, jail: &Jail) -> Result<(), Fault> {
-        let keeper = self.keeper(jail);
-        run(&stop_line(keeper, jail)).await?;
-        if keeper == Keeper::Jail
-            && let Err(fault) = run(&unmount_line(jail)).await
-        {
+    async fn stop(&self, name: &JailName, root: Option<&JailRoot>) -> Result<(), Fault> {
+        let keeper = self.keeper(name, root).await;
+        run(&stop_line(keeper, name)).await?;
+        if keeper == Keeper::Bastille {
+            return Ok(());
+        }
+        // Whatever a link leads to now, it is not ours to unmount.
+        let unmounted = match root {
+            Some(root) => run(&unmount_line(root)).await.map(drop),
+            None => Err(Fault::new(ErrorName::JailFailed, format!("the root of {name} is not to be had"))),
+        };
+        if let Err(fault) = unmounted {
             tracing::warn!(%fault, "the jail's devfs stays mounted");
         }
         Ok(())
+    }
+
+    /// jexec(8) becomes a program inside the jail, where it would lead out.
+    fn descriptor<'a>(&self, _jail: &'a Jail) -> Option<BorrowedFd<'a>> {
+        None
     }
 
     /// chroot(8) is what the base system has to change to a numeric user.
@@ -136,7 +154,7 @@ mod tests {
     use super::*;
 
     fn jail(uid: u32) -> Jail {
-        let root = "/usr/local/bastille/jails/web01/root".into();
+        let root = JailRoot::unlooked("/usr/local/bastille/jails", "web01/root");
         Jail { name: "web01".parse().unwrap(), root, owner: Owner { uid, gid: uid } }
     }
 
@@ -151,18 +169,16 @@ mod tests {
             "/usr/sbin/jail -c name=web01 path=/usr/local/bastille/jails/web01/root host.hostname=web01 \
              ip4=inherit ip6=inherit mount.devfs persist",
         );
-        recorded(&stop_line(Keeper::Jail, &jail(0)), "/usr/sbin/jail -r web01");
+        recorded(&stop_line(Keeper::Jail, &jail(0).name), "/usr/sbin/jail -r web01");
         let dev = "/sbin/umount -t devfs /usr/local/bastille/jails/web01/root/dev";
-        recorded(&unmount_line(&jail(0)), dev);
+        recorded(&unmount_line(&jail(0).root), dev);
         recorded(&path_line(&jail(0)), "/usr/sbin/jls -j web01 path");
     }
 
     #[test]
     fn a_jail_of_bastille_is_left_to_bastille() {
         recorded(&start_line(Keeper::Bastille, &jail(0)), "/usr/local/bin/bastille start web01");
-        recorded(&stop_line(Keeper::Bastille, &jail(0)), "/usr/local/bin/bastille stop web01");
-        let jails = FreeBsd { base: "/usr/local/bastille/jails".into() };
-        assert_eq!(jails.keeper(&jail(0)), Keeper::Jail);
+        recorded(&stop_line(Keeper::Bastille, &jail(0).name), "/usr/local/bin/bastille stop web01");
     }
 
     #[test]

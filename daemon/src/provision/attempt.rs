@@ -2,11 +2,11 @@
 //! session, start the writer when the pairs are ready, and say what came of it.
 
 use super::Tools;
-use crate::contain::contain;
+use crate::clock;
 use crate::session::{MAX_CLOSED, Ticket, Unserved};
 use crate::store::Held;
 use crate::tenant::{Target, Tenant};
-use crate::{clock, writer};
+use crate::writer::Run;
 use colibri_control::{Diff, ErrorName, Fault, Outcome, Provision, Reason, Step, TenantId};
 use colibri_fetcher::words::{Age, Done, Failure, Fetch, Fetched};
 use colibri_ipc::{Change, EnvKey, Report};
@@ -168,30 +168,27 @@ pub async fn remove(tools: &Tools, tenant: &Tenant, reason: Reason, deadline: In
 }
 
 async fn unlink(tools: &Tools, tenant: &Tenant, deadline: Instant) -> Result<Outcome, Fault> {
-    // A jail that was deleted took its file with it.
-    if !tenant.root.exists() {
-        return Ok(Outcome::Absent);
-    }
-    let order = order(tools, tenant, Verb::Remove, deadline).await?;
-    match writer::run(&tools.config.writer, &order, None, deadline).await? {
+    let order = match order(tools, tenant, Verb::Remove, deadline).await {
+        // A jail that was deleted took its file with it.
+        Err(fault) if fault.name == ErrorName::RootNotMounted => return Ok(Outcome::Absent),
+        order => order?,
+    };
+    match writer(tools, &tenant.id).run(&order, None, deadline).await? {
         Report::Removed => Ok(Outcome::Removed),
         Report::Absent => Ok(Outcome::Absent),
         _ => Err(unasked()),
     }
 }
 
-/// Contains the root; the tenant's stored root must still be what it was.
+/// Looks at the tenant's root, which is then known by its inode.
 async fn order(tools: &Tools, tenant: &Tenant, verb: Verb, deadline: Instant) -> Result<Order, Fault> {
-    let (base, root) = (tools.config.base.clone(), tenant.root.clone());
-    let contained = tokio::task::spawn_blocking(move || contain(&base, &root))
-        .await
-        .map_err(|_| Fault::new(ErrorName::TargetEscapesRoot, "the jail root could not be looked at"))??;
-    if contained.root() != tenant.root {
-        let message = format!("{} leads to {} now", tenant.root.display(), contained.root().display());
-        return Err(Fault::new(ErrorName::TargetEscapesRoot, message));
-    }
+    let root = tools.roots.check(&tenant.id, &tenant.root).await?;
     let target = Target::new(&tenant.settings, tools.config.owner)?;
-    Ok(target.order(verb, &contained, deadline.saturating_duration_since(Instant::now())))
+    Ok(target.order(verb, &root, deadline.saturating_duration_since(Instant::now())))
+}
+
+fn writer<'a>(tools: &'a Tools, id: &'a TenantId) -> Run<'a> {
+    Run { program: &tools.config.writer, jail: id, leaving: tools.roots.leaving() }
 }
 
 async fn fetch_and_write(
@@ -221,7 +218,7 @@ async fn fetch_and_write(
             Ok(ticket) => ticket,
             Err(_) => return Err(late("the daemon is ending")),
         };
-        match serve(tools, ticket, &order, ours.into(), deadline, record).await {
+        match serve(tools, &tenant.id, ticket, (&order, ours.into()), deadline, record).await {
             Err(Some(fault)) => return Err(fault),
             Err(None) => sleep(PAUSE).await,
             Ok(served) => return Ok(served),
@@ -248,9 +245,9 @@ fn fetch(tenant: &Tenant, reason: Reason) -> Fetch {
 /// Serves one ticket; `Err(None)` means that its session closed before.
 async fn serve(
     tools: &Tools,
+    tenant: &TenantId,
     ticket: Ticket,
-    order: &Order,
-    pair: OwnedFd,
+    (order, pair): (&Order, OwnedFd),
     deadline: Instant,
     record: &mut Record,
 ) -> Result<Heard, Option<Fault>> {
@@ -270,7 +267,7 @@ async fn serve(
     // fetcher's words go into the socket all the same, so that it can be done.
     let held_open = (order.verb == Verb::Compare).then(|| pair.try_clone()).transpose();
     let held_open = held_open.map_err(|error| Some(unwritten(&error)))?;
-    let written = writer::run(&tools.config.writer, order, Some(pair), deadline + MARGIN).await;
+    let written = writer(tools, tenant).run(order, Some(pair), deadline + MARGIN).await;
     record.step("write");
     let fetched = timeout_at(Instant::now() + TAIL, &mut done).await.ok().and_then(Result::ok);
     drop(held_open);

@@ -22,7 +22,7 @@ pub fn jail(host: &Host, name: &str) {
     }
 }
 
-fn spawn(host: &Host, name: &str, script: &str) -> SpawnView {
+pub fn spawn(host: &Host, name: &str, script: &str) -> SpawnView {
     let request = serde_json::json!({
         "verb": "spawn-agent", "jail": name, "root": host.root(name), "command": ["/bin/sh", "-c", script],
     });
@@ -32,18 +32,18 @@ fn spawn(host: &Host, name: &str, script: &str) -> SpawnView {
     }
 }
 
-fn agent(host: &Host, name: &str) -> AgentView {
+pub fn agent(host: &Host, name: &str) -> AgentView {
     match host.say(r#"{"verb":"list-agents"}"#).unwrap() {
         Answer::Agents(agents) => agents.into_iter().find(|agent| agent.jail.as_str() == name).unwrap(),
         other => panic!("{other:?}"),
     }
 }
 
-fn output(host: &Host, name: &str) -> String {
+pub fn output(host: &Host, name: &str) -> String {
     fs::read_to_string(host.path("log").join(format!("{name}.log"))).unwrap_or_default()
 }
 
-fn prints(host: &Host, name: &str, text: &str) {
+pub fn prints(host: &Host, name: &str, text: &str) {
     wait(SOON, || output(host, name).contains(text), || format!("{}\n{}", output(host, name), host.log()));
 }
 
@@ -128,7 +128,7 @@ fn an_agent_that_cannot_be_started_is_an_error_by_name() {
     let request = serde_json::json!({
         "verb": "spawn-agent", "jail": "web", "root": host.path("nowhere"), "command": ["true"],
     });
-    assert_eq!(host.failure(&request.to_string()), ErrorName::JailFailed);
+    assert_eq!(host.failure(&request.to_string()), ErrorName::TargetEscapesRoot);
     jail(&host, "web");
     assert_eq!(spawn(&host, "web", "exec /no/such/program").agent.jail.as_str(), "web");
     wait(SOON, || agent(&host, "web").exit_code == Some(127), || host.log());

@@ -13,6 +13,8 @@ mod host;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod roots;
+#[cfg(test)]
 mod stand_in;
 #[cfg(test)]
 mod tenants;

@@ -83,8 +83,8 @@ fn the_hook_is_silent_without_a_tenant_and_harmless_with_a_wrong_root() {
         (host.root("other"), ErrorName::RootMismatch),
         (host.path("jails"), ErrorName::TargetEscapesRoot),
         (host.path("jails/web/../.."), ErrorName::TargetEscapesRoot),
-        (host.path("jails/out"), ErrorName::TargetEscapesRoot),
-        (host.path("jails/nowhere"), ErrorName::TargetEscapesRoot),
+        (host.path("jails/out"), ErrorName::RootMismatch),
+        (host.path("jails/nowhere"), ErrorName::RootMismatch),
     ] {
         assert_eq!(host.hook("web", &root).warning.unwrap().name, name, "{}", root.display());
     }

@@ -1,0 +1,201 @@
+//! Jail roots. A path becomes a [`JailRoot`] only when a child process has walked
+//! to it, name by name below the base and through no link; nothing else starts
+//! an agent, orders a writer or binds a mount. The daemon itself opens no path of
+//! a jail's: a file system that does not answer holds up that child alone.
+
+use crate::leaving::Leaving;
+use crate::settings::Config;
+use crate::writer;
+use colibri_control::{ErrorName, Fault, JailName};
+use colibri_ipc::Report;
+use colibri_order::{ANY, FileName, Format, Medium, Order, RelPath, Verb};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// A look takes milliseconds, on a loaded host a second or two.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Where a jail's root is to be: strictly under the base, as far as the path says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    base: PathBuf,
+    below: RelPath,
+}
+
+impl Place {
+    /// The base, which is canonical.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// The root as seen from the base.
+    pub fn below(&self) -> &RelPath {
+        &self.below
+    }
+
+    /// The whole path.
+    pub fn path(&self) -> PathBuf {
+        self.base.join(self.below.as_path())
+    }
+}
+
+/// A jail's root that was looked at: a directory strictly under the base, without
+/// a link on the way, and open.
+#[derive(Clone, Debug)]
+pub struct JailRoot {
+    place: Place,
+    device: u64,
+    inode: u64,
+    dir: Arc<OwnedFd>,
+}
+
+impl JailRoot {
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Its path, which may lead elsewhere by the time that it is used.
+    pub fn path(&self) -> PathBuf {
+        self.place.path()
+    }
+
+    /// Which directory it is, in the words of an order.
+    pub fn inode(&self) -> String {
+        format!("{}:{}", self.device, self.inode)
+    }
+
+    /// The directory itself.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn unlooked(base: &str, below: &str) -> Self {
+        let below = RelPath::try_from(Path::new(below)).unwrap();
+        let dir = Arc::new(std::fs::File::open("/").unwrap().into());
+        Self { place: Place { base: base.into(), below }, device: 0, inode: 0, dir }
+    }
+}
+
+/// Looks at jail roots: one child at most for each jail.
+#[derive(Clone, Debug)]
+pub struct Roots {
+    config: Arc<Config>,
+    leaving: Leaving,
+    turns: Arc<Mutex<HashMap<JailName, Arc<tokio::sync::Mutex<()>>>>>,
+}
+
+impl Roots {
+    /// Roots below the configured base.
+    pub fn new(config: Arc<Config>) -> Self {
+        Self { config, leaving: Leaving::default(), turns: Arc::default() }
+    }
+
+    /// The children that were left behind, for others that work in jails.
+    pub const fn leaving(&self) -> &Leaving {
+        &self.leaving
+    }
+
+    /// Reads a path as the place of a jail's root, without looking at it. The base
+    /// may be spelled as it was configured.
+    ///
+    /// # Errors
+    /// `TargetEscapesRoot` where it is not strictly under the base, or has a `..`.
+    pub fn place(&self, root: &Path) -> Result<Place, Fault> {
+        let base = &self.config.base;
+        let given = std::path::absolute(&self.config.settings.jail_root_base).ok();
+        let below = [Some(base), given.as_ref()].into_iter().flatten().find_map(|base| {
+            let below = root.strip_prefix(base).ok()?;
+            RelPath::try_from(below).ok().filter(|below| below.as_path().to_str().is_some())
+        });
+        let outside = || format!("{} is not strictly under {}", root.display(), base.display());
+        let below = below.ok_or_else(|| Fault::new(ErrorName::TargetEscapesRoot, outside()))?;
+        Ok(Place { base: base.clone(), below })
+    }
+
+    /// Looks at a jail's root.
+    ///
+    /// # Errors
+    /// `TargetEscapesRoot`, `RootNotMounted` where nothing is there,
+    /// `RootUnresponsive`, or what became of the child.
+    pub async fn check(&self, jail: &JailName, root: &Path) -> Result<JailRoot, Fault> {
+        let place = self.place(root)?;
+        let turn = self.turn(jail);
+        let end = Instant::now() + LOOK;
+        self.leaving.none(jail)?;
+        let one = timeout_at(end, turn.lock()).await;
+        self.leaving.none(jail)?;
+        let _one = one.map_err(|_| unresponsive(jail))?;
+        self.look(jail, place, end).await
+    }
+
+    /// Those that nobody waits for are forgotten.
+    fn turn(&self, jail: &JailName) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        turns.entry(jail.clone()).or_default().clone()
+    }
+
+    async fn look(&self, jail: &JailName, place: Place, end: Instant) -> Result<JailRoot, Fault> {
+        let failed = |error: std::io::Error| Fault::new(ErrorName::WriteFailed, format!("a look: {error}"));
+        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+        ours.set_nonblocking(true).map_err(failed)?;
+        let order = self.order(&place, end)?;
+        let child = writer::Run { program: &self.config.writer, jail, leaving: &self.leaving };
+        let report = child.run(&order, Some(theirs.into()), end).await.map_err(|fault| late(jail, fault))?;
+        match (report, receive(&ours)) {
+            (Report::Looked { device, inode, .. }, Some(dir)) => {
+                Ok(JailRoot { place, device, inode, dir: Arc::new(dir) })
+            }
+            _ => Err(Fault::new(ErrorName::ProtocolViolation, "the writer answered what was not asked")),
+        }
+    }
+
+    fn order(&self, place: &Place, end: Instant) -> Result<Order, Fault> {
+        // What is below the root is not looked at.
+        let unused = |_| Fault::new(ErrorName::BadRequest, "no order for a look");
+        let time = end.saturating_duration_since(Instant::now());
+        Ok(Order {
+            verb: Verb::Look,
+            base: place.base.clone(),
+            root: place.below.clone(),
+            inode: ANY.into(),
+            dir: RelPath::try_from(Path::new("-")).map_err(unused)?,
+            file: FileName::try_from(OsStr::new("-")).map_err(unused)?,
+            owner: self.config.owner,
+            format: Format::default(),
+            seconds: u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1),
+            medium: Medium::default(),
+            allow: Vec::new(),
+        })
+    }
+}
+
+fn unresponsive(jail: &JailName) -> Fault {
+    Fault::new(ErrorName::RootUnresponsive, format!("the root of {jail} does not answer"))
+}
+
+fn late(jail: &JailName, fault: Fault) -> Fault {
+    if fault.name == ErrorName::DeadlineExceeded { unresponsive(jail) } else { fault }
+}
+
+/// The descriptor that the child has sent before it reported.
+fn receive(from: &UnixStream) -> Option<OwnedFd> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    recvmsg(from, &mut [IoSliceMut::new(&mut [0])], &mut control, RecvFlags::CMSG_CLOEXEC).ok()?;
+    control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    })
+}

@@ -1,0 +1,136 @@
+//! Whose root an agent gets: what a member of the socket's group and root in an
+//! outer jail may try.
+
+use crate::agents::{agent, jail, output, prints, spawn};
+use crate::host::{Host, SOON, wait};
+use colibri_control::{AgentState, ErrorName};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+/// Spawns an agent that leaves a mark in its root.
+fn refused(host: &Host, name: &str, root: &Path) -> ErrorName {
+    let request = serde_json::json!({
+        "verb": "spawn-agent", "jail": name, "root": root, "command": ["/bin/sh", "-c", "echo in > /mark"],
+    });
+    host.failure(&request.to_string())
+}
+
+/// A jail within a jail, and what root in the outer one makes of its root: a link
+/// to another directory, in which all that an agent needs is there too.
+struct Nested {
+    host: Host,
+    root: std::path::PathBuf,
+}
+
+impl Nested {
+    fn new(settings: &str) -> Self {
+        let host = Host::new();
+        jail(&host, "outer/root/inner");
+        jail(&host, "elsewhere");
+        host.secrets("outer.inner", &[("A", "1")]);
+        let root = host.root("outer/root/inner");
+        let request = format!(
+            r#"{{"verb":"register-tenant","tenant":"outer.inner","root":"{}","settings":{settings}}}"#,
+            root.display()
+        );
+        host.say(&request).unwrap();
+        Self { host, root }
+    }
+
+    fn swap(&self) {
+        fs::rename(&self.root, self.root.with_file_name("before")).unwrap();
+        symlink(self.host.root("elsewhere"), &self.root).unwrap();
+    }
+
+    /// Nothing ran where the link leads.
+    fn stayed_out(&self) {
+        assert!(!self.host.root("elsewhere").join("mark").exists(), "{}", self.host.log());
+    }
+
+    /// What the last change asks for is done by the next daemon.
+    fn owe_an_action(&mut self) {
+        assert!(self.host.terminate());
+        let db = rusqlite::Connection::open(self.host.path("state/tenants.db")).unwrap();
+        db.execute("UPDATE tenants SET action_due = 1", []).unwrap();
+        drop(db);
+        self.swap();
+        self.host.start();
+        let told = "after a change: TargetEscapesRoot";
+        wait(SOON, || self.host.log().contains(told), || self.host.log());
+        self.stayed_out();
+    }
+}
+
+#[test]
+fn no_agent_is_started_at_a_root_that_is_not_strictly_below_the_base() {
+    let host = Host::new();
+    jail(&host, "elsewhere");
+    symlink(host.root("elsewhere"), host.path("jails/link")).unwrap();
+    let outside = host.path("outside");
+    fs::create_dir(&outside).unwrap();
+    for (root, name) in [
+        (Path::new("/"), ErrorName::TargetEscapesRoot),
+        (&outside, ErrorName::TargetEscapesRoot),
+        (&host.path("jails"), ErrorName::TargetEscapesRoot),
+        (&host.path("jails/elsewhere/root/../../.."), ErrorName::TargetEscapesRoot),
+        (&host.path("jails/link"), ErrorName::TargetEscapesRoot),
+        (&host.path("jails/nowhere"), ErrorName::RootNotMounted),
+    ] {
+        assert_eq!(refused(&host, "web", root), name, "{}", root.display());
+    }
+    assert!(!host.root("elsewhere").join("mark").exists());
+    // The control: strictly below it, and through no link.
+    spawn(&host, "elsewhere", "echo in > /mark");
+    wait(SOON, || host.root("elsewhere").join("mark").exists(), || host.log());
+}
+
+#[test]
+fn a_tenant_s_agent_is_started_in_its_registered_root_only() {
+    let host = Host::new();
+    host.register("web");
+    jail(&host, "other");
+    assert_eq!(refused(&host, "web", &host.root("other")), ErrorName::RootMismatch);
+    assert!(!host.root("other").join("mark").exists());
+}
+
+#[test]
+fn a_root_that_an_outer_jail_made_a_link_gets_no_agent() {
+    let nested = Nested::new("{}");
+    nested.swap();
+    assert_eq!(refused(&nested.host, "outer.inner", &nested.root), ErrorName::TargetEscapesRoot);
+    nested.stayed_out();
+}
+
+#[test]
+fn a_root_that_an_outer_jail_made_a_link_gets_no_command_after_a_change() {
+    let mut nested = Nested::new(r#"{"on-change":{"command":["/bin/sh","-c","echo in > /mark"]}}"#);
+    nested.host.provision("outer.inner");
+    wait(SOON, || nested.root.join("mark").exists(), || nested.host.log());
+    nested.owe_an_action();
+}
+
+#[test]
+fn a_root_that_an_outer_jail_made_a_link_gets_no_restarted_agent() {
+    let mut nested = Nested::new(r#"{"on-change":"restart-agent"}"#);
+    let script = "echo up; echo in > /mark; exec sleep 1000";
+    let request = serde_json::json!({
+        "verb": "spawn-agent", "jail": "outer.inner", "root": nested.root,
+        "command": ["/bin/sh", "-c", script],
+    });
+    nested.host.say(&request.to_string()).unwrap();
+    prints(&nested.host, "outer.inner", "up");
+    nested.owe_an_action();
+    assert_eq!(agent(&nested.host, "outer.inner").state, AgentState::Stopped);
+}
+
+#[test]
+fn an_agent_has_no_descriptor_of_the_host_s() {
+    let host = Host::new();
+    jail(&host, "web");
+    let script = r#"for n in 3 4 5 6 7 8 9 10 11 12; do
+        [ -e "/proc/$$/fd/$n" ] && echo "open: $n"; done; echo looked; [ -e /proc/$$/fd/2 ] && echo control"#;
+    spawn(&host, "web", script);
+    prints(&host, "web", "control");
+    assert!(!output(&host, "web").contains("open:"), "{}", output(&host, "web"));
+}

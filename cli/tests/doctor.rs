@@ -3,6 +3,9 @@
 //! files, their modes and the fetcher's user are real, and in one test Node and
 //! the vault.
 
+#[cfg_attr(target_os = "linux", path = "doctor/bubblewrap.rs")]
+#[cfg_attr(target_os = "freebsd", path = "doctor/bwjail.rs")]
+mod cage;
 #[path = "stand-ins/daemon.rs"]
 mod daemon;
 
@@ -101,7 +104,7 @@ impl Host {
     }
 
     fn told(&self) -> Value {
-        json!({
+        let mut told = json!({
             "version": env!("CARGO_PKG_VERSION"), "pid": 4000, "started": AT, "base": self.path("jails"),
             "sandbox": true, "session": "none", "fetcher": null, "fetcher-user": self.user.name,
             "bw-version": null, "session-error": null, "provisioned": 0, "active": 1, "stopped": 0,
@@ -113,7 +116,9 @@ impl Host {
                 "bwrap": self.path("bwrap"), "path": "/usr/bin:/bin", "server": "https://vault.test", "ca-file": self.path("ca.pem"),
                 "credentials": true,
             },
-        })
+        });
+        cage::told(&mut told["setup"]);
+        told
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -249,8 +254,6 @@ const BROKEN: &[(Break, &str, &str, &str)] = &[
         "failure",
         "install colibri-fetcher",
     ),
-    (|host| host.end("bwrap", 1), "bw's cage", "failure", "install bubblewrap"),
-    (|host| Ok(fs::remove_file(host.path("bwrap"))?), "bw's cage", "failure", "user namespaces"),
     (|host| host.end("colibri-sandbox-check", 1), "sandbox proof", "failure", "Capsicum, or Landlock"),
     (
         |host| host.say("node", &json!({ "error": "ECONNREFUSED", "message": "refused" })),
@@ -315,7 +318,7 @@ const BROKEN: &[(Break, &str, &str, &str)] = &[
 
 #[test]
 fn each_broken_host_is_found_and_its_mend_named() -> Outcome {
-    for (number, (break_it, check, verdict, mend)) in BROKEN.iter().enumerate() {
+    for (number, (break_it, check, verdict, mend)) in BROKEN.iter().chain(cage::BROKEN).enumerate() {
         let mut host = Host::new()?;
         break_it(&mut host)?;
         let (said, status) = host.doctor(&["--json"])?;
@@ -347,6 +350,7 @@ fn compare(name: &str, host: &Host, expected_status: i32) -> Outcome {
     let user = format!("{}, user {}", host.user.name, host.user.uid);
     let said =
         said.replace(&host.dir.path().display().to_string(), "/DIR").replace(&user, "_colibri, user 999");
+    let said = said.replace(cage::FOUND, "/DIR/bwrap makes it");
     let path = colibri_test_host::tree().join("cli/tests/screens").join(format!("{name}.txt"));
     let seen = format!("$ colibri doctor\n{said}--- exit status {status}\n");
     if std::env::var_os("COLIBRI_ACCEPT").is_some() {

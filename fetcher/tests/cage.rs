@@ -180,7 +180,7 @@ fn a_cage_that_dies_ends_its_session_and_no_other() {
     let mut fetcher = Fetcher::start(&place, place.vault(&vault));
     assert!(fetcher.fetch(request(1, "jail-0000")).1.is_some());
     let warden =
-        place.processes().into_iter().find(|(_, command)| command.ends_with("colibri-fetcher warden "));
+        place.processes().into_iter().find(|(_, command)| command.ends_with("colibri-fetcher warden"));
     let pid = rustix::process::Pid::from_raw(warden.unwrap().0.cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     let (done, pairs) = fetcher.fetch(request(2, "jail-0000"));

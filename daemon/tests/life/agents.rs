@@ -1,23 +1,24 @@
-//! Agents in their jails. Linux only, because that is where the tests run.
+//! Agents in their jails.
 
-use crate::host::{Host, SOON, processes, wait};
+use crate::host::{Host, SOON, wait};
 use crate::stand_in::Collection;
+use crate::system;
 use colibri_control::{AgentState, AgentView, Answer, ErrorName, HookResult, SpawnView, Status};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
 /// A jail with a shell, `sleep`, and the libraries that they need.
 pub fn jail(host: &Host, name: &str) {
     let root = host.root(name);
+    // Where FreeBSD's devices are mounted.
+    fs::create_dir_all(root.join("dev")).unwrap();
     for program in ["/bin/sh", "/bin/sleep", "/bin/cat", "/bin/hostname"] {
-        let needed = Command::new("ldd").arg(program).output().unwrap().stdout;
-        let needed = String::from_utf8(needed).unwrap();
-        let libraries = needed.split_ascii_whitespace().filter(|word| word.starts_with('/'));
-        for file in libraries.chain([program]) {
+        for file in system::files(program) {
             let copy = root.join(&file[1..]);
             fs::create_dir_all(copy.parent().unwrap()).unwrap();
-            fs::copy(file, copy).unwrap();
+            if !copy.exists() {
+                fs::copy(file, copy).unwrap();
+            }
         }
     }
 }
@@ -53,14 +54,15 @@ fn an_agent_finds_its_secrets_in_a_container_of_its_own() {
     jail(&host, "web");
     host.secrets("web", &[("A", "it's $(id)")]);
     host.register("web");
-    let script = r#"set -a; . "$COLIBRI_ENV_FILE"; echo "A=$A"; hostname; echo "pid $$"; env; exit 7"#;
+    let script = r#"set -a; . "$COLIBRI_ENV_FILE"; echo "A=$A"; hostname; echo "pid $$"; export -p; exit 7"#;
     let spawned = spawn(&host, "web", script);
     assert_eq!(spawned.hook.result, HookResult::Provisioned);
     wait(SOON, || agent(&host, "web").state == AgentState::Exited, || host.log());
     assert_eq!(agent(&host, "web").exit_code, Some(7));
     let output = output(&host, "web");
-    assert!(output.contains("A=it's $(id)\nweb\npid 2\n"), "{output}");
-    assert!(!output.contains("canary"), "{output}");
+    let pid = system::own_number(spawned.agent.pid);
+    assert!(output.contains(&format!("A=it's $(id)\nweb\npid {pid}\n")), "{output}");
+    assert!(output.contains("COLIBRI_ENV_FILE=") && !output.contains("canary"), "{output}");
     assert_eq!(fs::metadata(host.path("log/web.log")).unwrap().permissions().mode() & 0o7777, 0o600);
 }
 
@@ -82,7 +84,7 @@ fn the_agent_starts_without_its_secrets_too() {
 }
 
 fn left_behind(host: &Host) -> bool {
-    !processes(host, "jails").is_empty()
+    !system::left(&host.path("jails")).is_empty()
 }
 
 #[test]

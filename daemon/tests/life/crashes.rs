@@ -4,6 +4,7 @@
 use crate::agents::jail;
 use crate::host::{Host, SOON, processes, wait};
 use crate::stand_in::Collection;
+use crate::system;
 use colibri_control::{AgentState, Answer, Client, Request, Status};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -90,16 +91,14 @@ fn whole(host: &Host, name: &str) {
 fn agents_are_known(host: &Host) -> bool {
     let Ok(Answer::Agents(agents)) = host.ask(Request::ListAgents {}) else { return false };
     let runs = |pid: u32| agents.iter().any(|agent| agent.pid == pid && agent.state == AgentState::Running);
-    let keepers =
-        processes(host, "jails").into_iter().filter(|(_, line)| line.starts_with("/bin/sh -c \"$0\""));
-    keepers.map(|(pid, _)| pid).all(runs)
+    system::agents(&host.path("jails")).into_iter().all(runs)
 }
 
 fn sessions_are_alive(host: &Host) {
     for entry in fs::read_dir(host.path("run/session")).unwrap().filter_map(Result::ok) {
         let name = entry.file_name().into_string().unwrap();
         let pid = name.strip_prefix("run-").unwrap();
-        assert!(Path::new("/proc").join(pid).exists(), "{name} was left behind");
+        assert!(colibri_test_host::process::exists(pid.parse().unwrap()), "{name} was left behind");
     }
 }
 
@@ -121,7 +120,7 @@ fn settles(host: &Host, kills: u32) {
             }
         }
     }
-    wait(SOON, || processes(host, "jails").is_empty(), || strays(host, "jails"));
+    wait(SOON, || system::left(&host.path("jails")).is_empty(), || strays(host, "jails"));
 }
 
 fn strays(host: &Host, within: &str) -> String {

@@ -1,6 +1,7 @@
 //! A host in a directory: daemon, programs, jails, and a vault in a file.
 
 use crate::stand_in::{Collection, DIR, Vault};
+use crate::system;
 use colibri_control::{
     Answer, Client, ClientError, Diff, ErrorName, Fault, HookView, Provision, Request, TenantView,
 };
@@ -79,7 +80,7 @@ impl Host {
         ] {
             command.env(name, self.path(dir));
         }
-        command.env("COLIBRI_FETCHER_USER", "nobody").env("COLIBRI_BW", "/bin/false");
+        command.env("COLIBRI_FETCHER_USER", "nobody").env("COLIBRI_BW", "/bin/echo");
         for name in ["BW_CLIENTID", "BW_CLIENTSECRET", "BW_PASSWORD"] {
             command.env(name, format!("canary-{name}"));
         }
@@ -253,13 +254,15 @@ impl Host {
 impl Host {
     /// Whether there was anything left.
     fn kill_all(&self) -> bool {
-        let mut left = processes(self, "jails");
-        left.append(&mut processes(self, "libexec"));
-        for (pid, _) in &left {
+        let programs = processes(self, "libexec");
+        for (pid, _) in &programs {
             let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
             let _gone = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
         }
-        !left.is_empty()
+        let jails = self.path("jails");
+        let agents = system::left(&jails);
+        system::end(&jails);
+        !programs.is_empty() || !agents.is_empty()
     }
 }
 
@@ -288,12 +291,7 @@ pub fn tenant(answer: Answer) -> TenantView {
 
 /// Processes whose command line names something in the host's directory.
 pub fn processes(host: &Host, within: &str) -> Vec<(u32, String)> {
-    let dir = host.path(within);
-    let line = |pid: u32| fs::read(format!("/proc/{pid}/cmdline")).ok();
-    let pids = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    let pids = pids.filter_map(|process| process.file_name().to_str()?.parse().ok());
-    let lines = pids.filter_map(|pid| Some((pid, String::from_utf8_lossy(&line(pid)?).replace('\0', " "))));
-    lines.filter(|(_, line)| line.contains(dir.to_str().unwrap())).collect()
+    colibri_test_host::process::naming(&host.path(within).display().to_string())
 }
 
 /// Waits until something is so.

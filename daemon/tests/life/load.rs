@@ -1,8 +1,9 @@
 //! Many tenants, agents and clients at once.
 
 use crate::agents::jail;
-use crate::host::{Host, SOON, processes, wait};
+use crate::host::{Host, SOON, wait};
 use crate::stand_in::Collection;
+use crate::system;
 use colibri_control::{Answer, Outcome, Request, StatusView};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -26,8 +27,7 @@ fn took<T>(what: &str, work: impl FnOnce() -> T) -> T {
 }
 
 fn memory(host: &Host) -> String {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid())).unwrap();
-    status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default().to_owned()
+    format!("{} KiB", colibri_test_host::process::resident(host.pid()).unwrap())
 }
 
 #[test]
@@ -81,6 +81,6 @@ fn two_hundred_agents_start_and_stop() {
     for number in 0..AGENTS {
         client.call(Request::StopAgent { jail: name(number), remove_secrets: false }).unwrap();
     }
-    wait(SOON, || processes(&host, "jails").is_empty(), || host.log());
+    wait(SOON, || system::left(&host.path("jails")).is_empty(), || host.log());
     assert_eq!(status(&host).agents, 0);
 }

@@ -17,6 +17,8 @@ mod roots;
 #[cfg(test)]
 mod stand_in;
 #[cfg(test)]
+mod system;
+#[cfg(test)]
 mod tenants;
 #[cfg(test)]
 mod watching;

@@ -6,6 +6,7 @@ use colibri_fetcher::words::{
     Credentials, Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, SessionState, ToFetcher, Vault,
 };
 use colibri_ipc::{MAX_FRAME, Secret, ToWriter, decode, encode};
+use colibri_test_host::process;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::fs::{self, File};
 use std::io::{IoSlice, Read, Write};
@@ -56,9 +57,14 @@ impl Place {
 
     /// What is known of the vault.
     pub fn vault(&self, vault: &colibri_test_vault::Vault) -> Vault {
+        self.vault_of(vault, bw(&version()))
+    }
+
+    /// The same with another `bw`.
+    pub fn vault_of(&self, vault: &colibri_test_vault::Vault, bw: PathBuf) -> Vault {
         let known = vault.credentials().unwrap();
         Vault {
-            bw: bw(&version()),
+            bw,
             server: Some(vault.url()),
             ca_file: Some(vault.ca_file().to_owned()),
             app_data_base: self.base(),
@@ -78,15 +84,10 @@ impl Place {
     /// Processes that have to do with this place, each with its command line.
     pub fn processes(&self) -> Vec<(u32, String)> {
         let mark = self.base().display().to_string();
-        let entries = fs::read_dir("/proc").unwrap().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let read = |pid: u32, file: &str| {
-            let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-            String::from_utf8_lossy(&bytes).replace('\0', " ")
+        let ours = |(pid, line): &(u32, String)| {
+            line.contains(&mark) || process::environment(*pid).is_some_and(|it| it.contains(&mark))
         };
-        pids.filter(|pid| read(*pid, "cmdline").contains(&mark) || read(*pid, "environ").contains(&mark))
-            .map(|pid| (pid, read(pid, "cmdline")))
-            .collect()
+        process::all().into_iter().filter(ours).collect()
     }
 
     /// Nothing is left: no process, no directory.

@@ -1,5 +1,8 @@
-//! Where a test finds the tree and the programs: below cargo's directories, or
-//! where `run-tests` has unpacked them and says so in the environment.
+//! What a test finds on its host: the tree and the programs, below cargo's
+//! directories or where `run-tests` has unpacked them and says so in the
+//! environment; and the processes that run.
+
+pub mod process;
 
 use std::ffi::OsString;
 use std::io::{Error, ErrorKind, Result};

@@ -12,6 +12,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
+/// rc(8)'s own shell, or Debian's of the same descent.
+const SHELL: &str = if cfg!(target_os = "freebsd") { "/bin/sh" } else { "dash" };
+
 /// Names that rc.subr sets before it reads the file, and PATH.
 const HOSTILE: &[&str] = &[
     "IDCMD", "PS", "ID", "SERVICE", "JID", "JAIL_CMD", "CPUSET", "SYSCTL", "SYSCTL_N", "SYSCTL_W", "PROTECT",
@@ -64,12 +67,14 @@ impl Jail {
     }
 
     fn run(&self) -> Output {
-        let mut dash = Command::new("dash");
+        let mut dash = Command::new(SHELL);
         let lines = colibri_test_host::tree().join("tests/readers/fixtures/rc_subr.sh");
         dash.arg(lines).arg(self.path().join("env")).arg(self.path().join("bin"));
         let system = std::env::var("PATH").unwrap();
         dash.env_clear().env("PATH", format!("{}/bin:{system}", self.path().display())).stdin(Stdio::null());
-        dash.current_dir(self.path()).output().expect("dash is not there: run `make readers`")
+        dash.current_dir(self.path())
+            .output()
+            .unwrap_or_else(|_| panic!("{SHELL} is not there: run `make readers`"))
     }
 
     fn canary(&self) -> bool {

@@ -1,36 +1,31 @@
 //! What the system says of a writer that waits for pairs.
 
 use crate::jail::{Jail, next, one, root, start};
+use crate::system;
 use colibri_ipc::Report;
 use colibri_order::Owner;
+use colibri_test_host::process::{Ids, descriptors, environment, ids};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::chown;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-struct Waiting {
+pub struct Waiting {
     child: Child,
     _socket: UnixStream,
 }
 
 impl Waiting {
-    fn new(jail: &Jail) -> Self {
+    pub fn new(jail: &Jail) -> Self {
         let (mut child, socket) = start(jail.command());
         let report = child.stdout.as_mut().unwrap();
         assert_eq!(next(report), Some(Report::Ready));
         Self { child, _socket: socket }
     }
 
-    fn proc(&self, name: &str) -> PathBuf {
-        Path::new("/proc").join(self.child.id().to_string()).join(name)
-    }
-
-    fn status(&self, field: &str) -> String {
-        let status = fs::read_to_string(self.proc("status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        line.unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 
@@ -42,13 +37,10 @@ impl Drop for Waiting {
 }
 
 #[test]
-fn a_waiting_writer_is_under_seccomp_and_gains_nothing() {
+fn a_waiting_writer_is_confined_and_this_test_is_not() {
     let writer = Waiting::new(&Jail::new());
-    assert_eq!(writer.status("Seccomp"), "2");
-    assert_eq!(writer.status("NoNewPrivs"), "1");
-    assert_eq!(writer.status("Threads"), "1");
-    assert_eq!(writer.status("CapEff"), "0000000000000000");
-    assert_eq!(writer.status("CapPrm"), "0000000000000000");
+    assert!(system::confined(writer.pid()));
+    assert!(!system::confined(std::process::id()));
 }
 
 #[test]
@@ -58,11 +50,10 @@ fn a_waiting_writer_has_no_environment_and_one_directory() {
     }
     let jail = Jail::new();
     let writer = Waiting::new(&jail);
-    assert_eq!(fs::read(writer.proc("environ")).unwrap(), b"");
-    let mut open: Vec<_> = fs::read_dir(writer.proc("fd")).unwrap().map(|fd| fd.unwrap().path()).collect();
-    open.sort();
-    assert_eq!(open.len(), 4, "{open:?}");
-    assert_eq!(fs::read_link(&open[3]).unwrap(), fs::canonicalize(jail.dir()).unwrap());
+    assert_eq!(environment(writer.pid()).as_deref(), Some(""));
+    let open = descriptors(writer.pid()).unwrap();
+    assert_eq!(open.keys().copied().collect::<Vec<_>>(), [0, 1, 2, 3], "{open:?}");
+    assert_eq!(open[&3], fs::canonicalize(jail.dir()).unwrap().display().to_string());
 }
 
 #[test]
@@ -72,11 +63,10 @@ fn a_waiting_writer_cannot_be_looked_into_by_its_own_user() {
         return;
     }
     let writer = Waiting::new(&Jail::new());
-    for name in ["environ", "fd", "mem", "maps"] {
-        let path = writer.proc(name);
-        let seen = if name == "fd" { fs::read_dir(path).map(drop) } else { fs::read(path).map(drop) };
-        assert!(seen.is_err(), "{name}");
-    }
+    assert_eq!(environment(writer.pid()), None);
+    assert!(descriptors(writer.pid()).is_none_or(|open| open.is_empty()));
+    system::assert_untraceable(writer.pid());
+    assert!(environment(std::process::id()).is_some() && descriptors(std::process::id()).is_some());
 }
 
 #[test]
@@ -88,26 +78,9 @@ fn root_is_given_up_where_the_directory_is_the_owners() {
     jail.order.owner = Owner { uid: 1234, gid: 1235 };
     chown(jail.dir(), Some(1234), Some(1235)).unwrap();
     let writer = Waiting::new(&jail);
-    assert_eq!(writer.status("Uid"), "1234 1234 1234 1234");
-    assert_eq!(writer.status("Gid"), "1235 1235 1235 1235");
-    assert_eq!(writer.status("Groups"), "");
-    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-        assert_eq!(writer.status(set), "0000000000000000", "{set}");
-    }
-}
-
-#[test]
-fn only_the_power_to_write_in_another_users_directory_stays_where_it_is_needed() {
-    if !root("a file of another user") {
-        return;
-    }
-    let mut jail = Jail::new();
-    jail.order.owner = Owner { uid: 1234, gid: 1235 };
-    let writer = Waiting::new(&jail);
-    assert_eq!(writer.status("Uid"), "1234 1234 1234 1234");
-    // CAP_DAC_OVERRIDE.
-    assert_eq!(writer.status("CapEff"), "0000000000000002");
-    assert_eq!(writer.status("CapBnd"), "0000000000000000");
+    let supplementary = system::no_other_group(1235);
+    let expected = Ids { users: [1234; 3], groups: [1235; 3], supplementary };
+    assert_eq!(ids(writer.pid()), Some(expected));
 }
 
 #[test]

@@ -1,9 +1,13 @@
 //! The real colibri-writer on a real socketpair.
 
+#[cfg(all(test, target_os = "linux"))]
+mod capabilities;
 #[cfg(test)]
 mod compare;
 #[cfg(test)]
 mod confinement;
+#[cfg(all(test, target_os = "freebsd"))]
+mod disks;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
@@ -14,6 +18,8 @@ mod orders;
 mod ordinary;
 #[cfg(test)]
 mod roots;
+#[cfg(test)]
+mod system;
 #[cfg(test)]
 mod targets;
 #[cfg(test)]

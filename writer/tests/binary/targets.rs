@@ -2,6 +2,7 @@
 //! comes of it, or a clear error and nothing changed.
 
 use crate::jail::{Jail, Outcome, commit, one, pair, rel, root, run};
+use crate::system;
 use colibri_ipc::{Failure, Report};
 use colibri_order::{FileName, Medium, Owner, Verb};
 use nix::sys::stat::{Mode, SFlag, mknod};
@@ -10,7 +11,6 @@ use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
-use std::process::Command;
 
 fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
@@ -151,13 +151,12 @@ fn an_immutable_file_is_an_error() {
         return;
     }
     let jail = old();
-    let chattr = |flag| Command::new("chattr").arg(flag).arg(jail.file()).output();
-    if !chattr("+i").is_ok_and(|output| output.status.success()) {
+    if !system::set_immutable(&jail.file(), true) {
         println!("skipped: no immutable files here");
         return;
     }
     let outcome = jail.put(&one("w"));
-    assert!(chattr("-i").unwrap().status.success());
+    assert!(system::set_immutable(&jail.file(), false));
     outcome.failed(Failure::WriteFailed, "cannot rename the temporary file over the file");
     jail.holds("K=v\n");
 }
@@ -226,26 +225,31 @@ fn temporaries_that_a_killed_writer_left_are_removed_and_nothing_else() {
     assert_eq!(names, [".colibri-x", "env", "mine"]);
 }
 
-/// Runs a put in a mount namespace of its own, with what `mount` makes of the
-/// target directory, and says what lay there after it.
+/// Runs a put with what `mount` makes of the target directory, and says what lay
+/// there after it, but for what only fills it.
 fn mounted(jail: &Jail, mount: &str, wire: &[u8]) -> (Outcome, String) {
     let seen = jail.outside().join("seen");
     let script = format!(
-        "dir=$1 seen=$2; shift 2; {mount} || exit 99; \"$@\"; status=$?; \
-         (cd \"$dir\" && ls -A && cat env) >\"$seen\"; exit $status"
+        "dir=$1 seen=$2; shift 2; {{ {mount}; }} || exit 99; \"$@\"; status=$?; \
+         (cd \"$dir\" && ls -A | grep -v '^fill' && cat env) >\"$seen\"; {}; exit $status",
+        system::UNMOUNT,
     );
     let writer = jail.command();
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", &script, "sh"]).arg(jail.dir()).arg(&seen);
+    let mut command = system::mounting_shell();
+    command.args(["-c", &script, "sh"]).arg(jail.dir()).arg(&seen);
     command.arg(writer.get_program()).args(writer.get_args());
     let outcome = run(command, wire);
     assert_ne!(outcome.status.code(), Some(99), "{}", outcome.log);
     (outcome, fs::read_to_string(seen).unwrap())
 }
 
+/// Mounts a memory file system on `$dir`.
+fn tmpfs(options: &str) -> String {
+    format!("mount -t tmpfs -o mode=700{options} tmpfs \"$dir\"")
+}
+
 fn may_mount() -> bool {
-    root("a mount")
-        && Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success())
+    root("a mount") && system::may_mount()
 }
 
 #[test]
@@ -254,8 +258,8 @@ fn a_full_disk_is_an_answer_and_the_old_file_stays() {
         return;
     }
     let jail = Jail::new();
-    let full = "mount -t tmpfs -o size=64k,mode=700 none \"$dir\" && echo old >\"$dir/env\"";
-    let (outcome, seen) = mounted(&jail, full, &large());
+    let full = tmpfs(",size=64k") + " && echo old >\"$dir/env\"";
+    let (outcome, seen) = mounted(&jail, &full, &large());
     outcome.failed(Failure::WriteFailed, "cannot write the temporary file: No space left on device");
     assert_eq!(seen, "env\nold\n");
 }
@@ -266,12 +270,14 @@ fn no_inode_left_is_an_answer() {
         return;
     }
     let jail = Jail::new();
-    let full = "mount -t tmpfs -o nr_inodes=2,mode=700 none \"$dir\" && echo old >\"$dir/env\"";
-    let (outcome, seen) = mounted(&jail, full, &one("v"));
+    let full = tmpfs(&format!(",{}=5", system::FILES))
+        + " && echo old >\"$dir/env\"; n=0; while (: >\"$dir/fill$n\") 2>/dev/null; do n=$((n + 1)); done";
+    let (outcome, seen) = mounted(&jail, &full, &one("v"));
     outcome.failed(Failure::WriteFailed, "cannot create the temporary file: No space left on device");
     assert_eq!(seen, "env\nold\n");
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_quota_is_an_answer_and_the_old_file_stays() {
     if !may_mount() {
@@ -286,7 +292,7 @@ fn a_quota_is_an_answer_and_the_old_file_stays() {
          btrfs qgroup limit 128K \"$dir\"",
         image.display()
     );
-    let mut trial = Command::new("unshare");
+    let mut trial = std::process::Command::new("unshare");
     trial.args(["--mount", "sh", "-c", &format!("dir=$1; {quota}"), "sh"]).arg(jail.dir());
     if !trial.output().is_ok_and(|output| output.status.success()) {
         println!("skipped: no btrfs with quotas to be had here");
@@ -310,9 +316,8 @@ fn a_read_only_mount_is_an_answer() {
         return;
     }
     let jail = Jail::new();
-    let read_only = "mount -t tmpfs -o mode=700 none \"$dir\" && echo old >\"$dir/env\" && \
-        mount -o remount,ro \"$dir\"";
-    let (outcome, seen) = mounted(&jail, read_only, &one("v"));
+    let read_only = tmpfs("") + " && echo old >\"$dir/env\" && " + system::READ_ONLY;
+    let (outcome, seen) = mounted(&jail, &read_only, &one("v"));
     outcome.failed(Failure::WriteFailed, "cannot create the temporary file: Read-only file system");
     assert_eq!(seen, "env\nold\n");
 }
@@ -324,7 +329,7 @@ fn a_jail_on_another_file_system_is_written() {
     }
     let mut jail = Jail::new();
     jail.order.medium = Medium::Memory;
-    let (outcome, seen) = mounted(&jail, "mount -t tmpfs -o mode=700 none \"$dir\"", &one("v"));
+    let (outcome, seen) = mounted(&jail, &tmpfs(""), &one("v"));
     assert_eq!(*outcome.last(), Report::Written { keys: 1 }, "{}", outcome.log);
     assert_eq!(seen, format!("env\n{}K=v\n", colibri_envfile::HEADER));
 }
@@ -336,16 +341,11 @@ fn a_disk_where_memory_is_required_is_refused_before_anything_is_made() {
         return;
     };
     let mut jail = Jail::below(top);
-    if on_memory(&jail.root()) {
+    if system::on_memory(&jail.root()) {
         println!("skipped: the build directory is in memory");
         return;
     }
     jail.order.medium = Medium::Memory;
     jail.put(&one("v")).failed(Failure::NotTmpfs, "not on tmpfs");
     assert!(!jail.root().join("etc").exists());
-}
-
-fn on_memory(path: &Path) -> bool {
-    let kind = Command::new("stat").args(["-f", "-c", "%T"]).arg(path).output().unwrap();
-    kind.stdout == b"tmpfs\n"
 }

@@ -1,0 +1,17 @@
+//! Linux: bubblewrap, as a stand-in, makes `bw`'s cage.
+
+use crate::Break;
+use serde_json::Value;
+use std::fs;
+
+/// What doctor finds on a sound host.
+pub const FOUND: &str = "/DIR/bwrap makes it";
+
+/// It is found in PATH.
+pub fn told(_setup: &mut Value) {}
+
+/// How it is broken; check, verdict and mend.
+pub const BROKEN: &[(Break, &str, &str, &str)] = &[
+    (|host| host.end("bwrap", 1), "bw's cage", "failure", "install bubblewrap"),
+    (|host| Ok(fs::remove_file(host.path("bwrap"))?), "bw's cage", "failure", "user namespaces"),
+];

@@ -1,0 +1,45 @@
+//! FreeBSD: a file of root's describes the jail that holds `bw`.
+
+use crate::{Break, mode, set};
+use serde_json::{Value, json};
+use std::fs;
+
+/// A file of root's that every host has.
+const FILE: &str = "/etc/services";
+/// What doctor finds on a sound host.
+pub const FOUND: &str = "the jail of /etc/services";
+
+/// The daemon was told of the jail.
+pub fn told(setup: &mut Value) {
+    setup["bw-jail"] = json!(FILE);
+}
+
+/// How it is broken; check, verdict and mend.
+pub const BROKEN: &[(Break, &str, &str, &str)] = &[
+    (
+        |host| set(&mut host.status["setup"]["bw-jail"], Value::Null),
+        "bw's cage",
+        "warning",
+        "set COLIBRI_BW_JAIL",
+    ),
+    (
+        |host| {
+            let none = host.path("no-such.conf");
+            set(&mut host.status["setup"]["bw-jail"], json!(none))
+        },
+        "bw's cage",
+        "failure",
+        "colibri init",
+    ),
+    (
+        |host| {
+            let file = host.path("bw-jail.conf");
+            fs::write(&file, "")?;
+            mode(&file, 0o666)?;
+            set(&mut host.status["setup"]["bw-jail"], json!(file))
+        },
+        "bw's cage",
+        "failure",
+        "chown root",
+    ),
+];

@@ -95,6 +95,11 @@ pub fn open_target(mut at: OwnedFd, order: &Order) -> Result<Option<Target>, Err
     if !memory_checked {
         platform::require_memory(&at)?;
     }
+    let private = fstat(&at).is_ok_and(|state| state.st_uid == 0 && state.st_mode & 0o77 == 0);
+    if private && order.verb == Verb::Put {
+        // Made for a file of root's: the owner of this one could not even enter it.
+        own(&at, order.owner, "cannot give the target directory its owner")?;
+    }
     checked(at, order.owner).map(Some)
 }
 

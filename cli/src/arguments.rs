@@ -3,7 +3,8 @@
 use crate::failure::{EXIT_STATUS, Failure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use colibri_control::{
-    CollectionName, Format, JailName, KeyCase, OnChange, OnDuplicate, Request, Settings, TenantId,
+    AgentNetwork, CollectionName, Format, JailName, KeyCase, OnChange, OnDuplicate, Request, Settings,
+    TenantId,
 };
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -243,7 +244,7 @@ pub struct Options {
     /// The file in it [default: env]
     #[arg(long, value_name = "NAME")]
     file: Option<String>,
-    /// The file's owner, in numbers
+    /// The file's owner, in numbers; for agents on Linux, who they are inside
     #[arg(long, value_name = "UID:GID")]
     owner: Option<String>,
     /// The file's format: env, dotenv, docker, json or dir
@@ -255,6 +256,9 @@ pub struct Options {
     /// Two items of one name: last or reject
     #[arg(long)]
     on_duplicate: Option<OnDuplicate>,
+    /// The network of its agents: host, or none but a loopback
+    #[arg(long, value_name = "NETWORK")]
+    agent_network: Option<AgentNetwork>,
     /// Also take custom fields, user names, URIs and TOTP seeds
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     fields: Option<bool>,
@@ -363,6 +367,7 @@ impl Options {
             ("format", self.format.map(|format| json!(format))),
             ("key-case", self.key_case.map(|case| json!(case))),
             ("on-duplicate", self.on_duplicate.map(|duplicate| json!(duplicate))),
+            ("agent-network", self.agent_network.map(|network| json!(network))),
             ("fields", self.fields.map(|fields| json!(fields))),
             ("require-tmpfs", self.require_tmpfs.map(|required| json!(required))),
             ("refresh", self.refresh.map(|refresh| json!(refresh))),
@@ -492,6 +497,8 @@ mod tests {
             "A*",
             "--rename",
             "A=B",
+            "--agent-network",
+            "none",
         ];
         let Request::RegisterTenant { settings, .. } = request(&line).unwrap() else { panic!() };
         let expected = Settings {
@@ -512,6 +519,7 @@ mod tests {
             prefix: "P_".into(),
             only: vec!["A*".into()],
             rename: vec![("A".into(), "B".into())],
+            agent_network: AgentNetwork::None,
         };
         assert_eq!(*settings, expected);
     }

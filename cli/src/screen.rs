@@ -3,8 +3,8 @@
 
 use crate::doctor::{Finding, Verdict};
 use colibri_control::{
-    AgentState, AgentView, Answer, Diff, Event, HookView, KeyCase, OnChange, OnDuplicate, Outcome, Provision,
-    Settings, Status, StatusView, TenantView,
+    AgentNetwork, AgentState, AgentView, Answer, Diff, Event, HookView, KeyCase, OnChange, OnDuplicate,
+    Outcome, Provision, Settings, Status, StatusView, TenantView,
 };
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use std::fmt::Write;
@@ -214,6 +214,7 @@ fn one_tenant(tenant: &TenantView) -> String {
         ("collection id", tenant.collection_id.clone().unwrap_or_default()),
     ];
     lines.extend(target_lines(settings));
+    lines.push(("host's user", tenant.agent_uid.map(|uid| uid.to_string()).unwrap_or_default()));
     lines.extend(mapping_lines(settings));
     lines.extend([
         ("keys", tenant.keys.join(" ")),
@@ -238,6 +239,7 @@ fn target_lines(settings: &Settings) -> Vec<(&'static str, String)> {
     vec![
         ("file", file),
         ("owner", settings.owner.clone().unwrap_or_default()),
+        ("network", yes(settings.agent_network == AgentNetwork::None, "none")),
         ("format", settings.format.to_string()),
         ("tmpfs", yes(settings.require_tmpfs, "required")),
         ("refresh", seconds(settings.refresh)),
@@ -310,6 +312,9 @@ fn status_lines(status: &StatusView) -> String {
         status.active, status.provisioned, status.stopped, status.destroyed, status.failing, status.under_way
     );
     let _ = writeln!(text, "agents        {} running", status.agents);
+    for line in &status.unbounded {
+        let _ = writeln!(text, "              {}", one_line(line));
+    }
     if let Some(fault) = &status.session_error {
         let _ = writeln!(text, "error         {fault}\n              {}", fault.advice);
     }

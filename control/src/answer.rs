@@ -276,6 +276,9 @@ pub struct StatusView {
     /// Tenants that are tried again by themselves, because something failed.
     #[serde(default)]
     pub retrying: u32,
+    /// What of an agent has no bound on this host, a line each.
+    #[serde(default)]
+    pub unbounded: Vec<String>,
     /// What the daemon was set up with.
     #[serde(default)]
     pub setup: SetupView,

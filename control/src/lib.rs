@@ -23,4 +23,6 @@ pub use error::{ErrorName, Retry, UnknownName};
 pub use line::{Call, Content, MAX_ANSWER, MAX_REQUEST, Malformed, Reply, VERSION};
 pub use name::{CollectionName, JailName, NameError, TenantId};
 pub use request::Request;
-pub use tenant::{Format, KeyCase, OnChange, OnDuplicate, Settings, Status, TenantView, UnknownWord};
+pub use tenant::{
+    AgentNetwork, Format, KeyCase, OnChange, OnDuplicate, Settings, Status, TenantView, UnknownWord,
+};

@@ -100,6 +100,18 @@ words! {
     }
 }
 
+words! {
+    /// What network an agent has, where colibrid starts it.
+    #[derive(Default)]
+    AgentNetwork {
+        /// The host's.
+        #[default]
+        Host = "host",
+        /// Its own, with nothing but a loopback.
+        None = "none",
+    }
+}
+
 /// What to do, once, when the file's content has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -156,6 +168,8 @@ pub struct Settings {
     pub only: Vec<String>,
     /// Old name to new name, after the prefix.
     pub rename: Vec<(String, String)>,
+    /// What network its agents have.
+    pub agent_network: AgentNetwork,
 }
 
 /// A tenant as the daemon shows it. Times are milliseconds since 1970.
@@ -184,6 +198,10 @@ pub struct TenantView {
     pub next_try: Option<u64>,
     /// A provision is under way.
     pub busy: bool,
+    /// Whom the host knows its agents as, and whose the file is, once it had an
+    /// agent (Linux, a daemon of root's); inside they are the owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_uid: Option<u32>,
 }
 
 #[cfg(test)]

@@ -1,10 +1,17 @@
 //! Agents: one per jail, started after the jail's secrets are there, found
 //! again after the daemon was restarted, and told when their secrets change.
 
+pub mod cgroup;
+mod shim;
+pub mod users;
+
+use self::cgroup::Cgroups;
+use self::shim::{Life, Start, Started};
+use self::users::user_of;
 use crate::clock;
 use crate::events::Events;
 use crate::hook::{provision_tenant_env, same_root};
-use crate::jail::{Host, Jail, Jails, ROOT};
+use crate::jail::{Host, Jail, Jails};
 use crate::provision::Provisioner;
 use crate::settings::Config;
 use crate::store::{Agent, Store};
@@ -12,21 +19,13 @@ use crate::tenant::{Target, signal};
 use colibri_control::{
     AgentState, AgentView, ErrorName, Event, Fault, JailName, OnChange, Settings, SpawnView, Status, TenantId,
 };
-use colibri_order::Owner;
-use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::signal::Signal;
-use nix::sys::stat::{Mode, umask};
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::os::fd::BorrowedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -40,10 +39,6 @@ const REAPING: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(2);
 /// How long a command after a change may take.
 const ACTION: Duration = Duration::from_secs(30);
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Waits for one line, so that no agent runs that the database does not know:
-/// if the daemon dies before it has written it down, there is no line.
-const GATE: &str = r#"read -r go && exec "$0" "$@" </dev/null"#;
 
 /// A handle to all agents.
 #[derive(Clone, Debug)]
@@ -56,6 +51,7 @@ struct Inner {
     events: Events,
     provisioner: Provisioner,
     jails: Host,
+    cgroups: Cgroups,
     slots: Mutex<HashMap<JailName, Slot>>,
 }
 
@@ -92,8 +88,9 @@ impl Agents {
         provisioner: Provisioner,
     ) -> Result<Self, Fault> {
         let jails = Host::new(&config);
+        let cgroups = Cgroups::find(&config.settings);
         let slots = Mutex::default();
-        let agents = Self(Arc::new(Inner { config, store, events, provisioner, jails, slots }));
+        let agents = Self(Arc::new(Inner { config, store, events, provisioner, jails, cgroups, slots }));
         for agent in agents.0.store.with(|db| db.agents()).await? {
             if agent.view.state == AgentState::Running {
                 agents.adopt(agent).await;
@@ -121,6 +118,11 @@ impl Agents {
     /// How many agents run.
     pub fn running(&self) -> u32 {
         u32::try_from(self.slots(|slots| slots.len())).unwrap_or(u32::MAX)
+    }
+
+    /// What of an agent has no bound here, a line each.
+    pub fn unbounded(&self) -> Vec<String> {
+        self.0.cgroups.unbounded()
     }
 
     async fn adopt(&self, agent: Agent) {
@@ -164,10 +166,10 @@ impl Agents {
         }
         let hook = provision_tenant_env(&self.0.provisioner, name, root).await;
         match self.launch(&jail, &env_file, &mut agent).await {
-            Ok(child) => {
+            Ok(started) => {
                 self.slots(|slots| slots.get_mut(name).map(|slot| slot.pid = Some(agent.view.pid)));
                 let view = agent.view.clone();
-                self.watch(child, agent, claim);
+                self.watch(started, agent, claim);
                 self.0.events.announce(Event::Agent(Box::new(view.clone())));
                 Ok(SpawnView { agent: view, hook })
             }
@@ -189,7 +191,9 @@ impl Agents {
         let settings = tenant.map_or_else(Settings::default, |tenant| tenant.settings);
         let target = Target::new(&settings, self.0.config.owner)?;
         let root = roots.check(name, root).await?;
-        Ok((Jail { name: name.clone(), root, owner: target.owner() }, target.inside()))
+        let user = user_of(&self.0.config, &self.0.store, name).await?;
+        let (owner, network) = (target.owner(), settings.agent_network);
+        Ok((Jail { name: name.clone(), root, owner, user, network }, target.inside()))
     }
 
     /// Starts the jail, and makes sure that it has the root that was looked at:
@@ -225,30 +229,31 @@ impl Agents {
         Ok(self.0.store.with(move |db| db.put_agent(&agent)).await?)
     }
 
-    async fn launch(&self, jail: &Jail, env_file: &Path, agent: &mut Agent) -> Result<Child, Fault> {
+    async fn launch(&self, jail: &Jail, env_file: &Path, agent: &mut Agent) -> Result<Started, Fault> {
         let failed = |error: std::io::Error| Fault::new(ErrorName::AgentFailed, error.to_string());
-        let log = open_log(&agent.view.log).map_err(failed)?;
         let line = self.0.jails.line(jail, &agent.view.command);
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", GATE]).args(line).env_clear().current_dir("/").process_group(0);
-        command.env("PATH", PATH).env("COLIBRI_ENV_FILE", env_file);
-        drop_to(&mut command, self.0.jails.user(jail));
-        hand(&mut command, self.0.jails.descriptor(jail)).map_err(failed)?;
-        command.stdin(Stdio::piped()).stdout(log.try_clone().map_err(failed)?).stderr(log);
-        let mut child = spawn_open(&mut command).map_err(failed)?;
-        agent.view.pid = child.id().unwrap_or_default();
+        let start = Start {
+            line,
+            root: self.0.jails.descriptor(jail),
+            user: self.0.jails.user(jail),
+            env_file,
+            log: &agent.view.log,
+        };
+        // What an agent of before left behind.
+        self.0.cgroups.clear(&jail.name).await;
+        let mut started = start.start(&self.0.config, Life::Own).map_err(failed)?;
+        agent.view.pid = started.child.id().unwrap_or_default();
+        self.0.cgroups.admit(&jail.name, agent.view.pid).map_err(failed)?;
         agent.identity = self.0.jails.identity(agent.view.pid).await.unwrap_or_default();
         self.put(agent).await?;
-        if let Some(mut gate) = child.stdin.take() {
-            gate.write_all(b"go\n").await.map_err(failed)?;
-        }
-        Ok(child)
+        started.go().await.map_err(failed)?;
+        Ok(started)
     }
 
-    fn watch(&self, mut child: Child, agent: Agent, claim: Claim) {
+    fn watch(&self, mut started: Started, agent: Agent, claim: Claim) {
         let agents = self.clone();
         tokio::spawn(async move {
-            let status = child.wait().await.ok();
+            let status = started.ended().await.ok();
             agents.over(agent, claim, status).await;
         });
     }
@@ -261,6 +266,7 @@ impl Agents {
             (false, None) if !agent.identity.is_empty() => AgentState::Lost,
             (false, _) => AgentState::Exited,
         };
+        self.0.cgroups.clear(&claim.jail).await;
         agent.view.ended = Some(clock::now());
         agent.view.exit_code = status.and_then(|status| status.code());
         agent.view.signal = status.and_then(|status| status.signal());
@@ -295,6 +301,9 @@ impl Agents {
         let pid = slot.pid.ok_or_else(starting)?;
         for (signal, patience) in [(Signal::SIGTERM, GRACE), (Signal::SIGKILL, REAPING)] {
             let end = Instant::now() + patience;
+            if signal == Signal::SIGKILL {
+                self.0.cgroups.kill(jail);
+            }
             while !self.0.jails.signal(pid, signal) && Instant::now() < end {
                 if timeout(STARTING, slot.ended.changed()).await.is_ok() {
                     return Ok(true);
@@ -368,53 +377,24 @@ impl Agents {
     async fn command(&self, id: &TenantId, root: &Path, words: &[String]) -> Result<(), Fault> {
         let (jail, env_file) = self.jail(id, root).await?;
         let failed = |why: String| Fault::new(ErrorName::AgentFailed, format!("on-change command: {why}"));
-        let log = open_log(&self.0.config.settings.log_dir.join(format!("{id}.log")));
-        let log = log.map_err(|error| failed(error.to_string()))?;
-        let line = self.0.jails.line(&jail, words);
-        let mut command = Command::new(line.first().map(PathBuf::from).unwrap_or_default());
-        command.args(line.iter().skip(1)).env_clear().current_dir("/").kill_on_drop(true);
-        command.env("PATH", PATH).env("COLIBRI_ENV_FILE", env_file).stdin(Stdio::null());
-        drop_to(&mut command, self.0.jails.user(&jail));
-        hand(&mut command, self.0.jails.descriptor(&jail)).map_err(|error| failed(error.to_string()))?;
-        let both = log.try_clone().map_err(|error| failed(error.to_string()))?;
-        command.stdout(both).stderr(log);
-        let mut child = spawn_open(&mut command).map_err(|error| failed(error.to_string()))?;
-        match timeout(ACTION, child.wait()).await {
+        let log = self.0.config.settings.log_dir.join(format!("{id}.log"));
+        let (line, user) = (self.0.jails.line(&jail, words), self.0.jails.user(&jail));
+        let start =
+            Start { line, root: self.0.jails.descriptor(&jail), user, env_file: &env_file, log: &log };
+        let started = start.start(&self.0.config, Life::Ours);
+        let mut started = started.map_err(|error| failed(error.to_string()))?;
+        let admitted = self.0.cgroups.admit(id, started.child.id().unwrap_or_default());
+        admitted.map_err(|error| failed(error.to_string()))?;
+        started.go().await.map_err(|error| failed(error.to_string()))?;
+        let pid = started.child.id();
+        match timeout(ACTION, started.ended()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(Ok(status)) => Err(failed(status.to_string())),
             Ok(Err(error)) => Err(failed(error.to_string())),
             Err(_) => {
-                child.id().map(|pid| self.0.jails.signal(pid, Signal::SIGKILL));
+                pid.map(|pid| self.0.jails.signal(pid, Signal::SIGKILL));
                 Err(failed("did not end in time".into()))
             }
         }
     }
-}
-
-fn drop_to(command: &mut Command, user: Option<Owner>) {
-    if let Some(owner) = user {
-        command.uid(owner.uid).gid(owner.gid);
-    }
-}
-
-/// The jail's root, for the program that makes the container.
-fn hand(command: &mut Command, root: Option<BorrowedFd<'_>>) -> std::io::Result<()> {
-    let Some(root) = root else { return Ok(()) };
-    let parent_fd = root.try_clone_to_owned()?;
-    let handed = command.fd_mappings(vec![FdMapping { parent_fd, child_fd: ROOT }]);
-    handed.map(drop).map_err(std::io::Error::other)
-}
-
-/// Agents make files as other programs do; the daemon's own mask is tighter.
-/// Only this thread makes files that the mask matters for.
-fn spawn_open(command: &mut Command) -> std::io::Result<Child> {
-    let own = umask(Mode::from_bits_truncate(0o022));
-    let child = command.spawn();
-    umask(own);
-    child
-}
-
-fn open_log(path: &Path) -> std::io::Result<File> {
-    let no_follow = nix::fcntl::OFlag::O_NOFOLLOW.bits();
-    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(no_follow).open(path)
 }

@@ -11,7 +11,7 @@ pub use bubblewrap::Bubblewrap as Host;
 pub use freebsd::FreeBsd as Host;
 
 use crate::root::JailRoot;
-use colibri_control::{ErrorName, Fault, JailName};
+use colibri_control::{AgentNetwork, ErrorName, Fault, JailName};
 use colibri_order::Owner;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, umask};
@@ -38,10 +38,16 @@ pub struct Jail {
     pub root: JailRoot,
     /// Who an agent is inside.
     pub owner: Owner,
+    /// Whom the host knows it as, if not as the daemon.
+    pub user: Option<Owner>,
+    /// What network it has.
+    pub network: AgentNetwork,
 }
 
 /// What a jail system can do.
 pub trait Jails {
+    /// Whether the host can know agents as other users than they are inside.
+    const OWN_USERS: bool;
     /// Whether the jail runs.
     fn runs(&self, jail: &Jail) -> impl Future<Output = Result<bool, Fault>> + Send;
     /// Starts a jail that does not run.

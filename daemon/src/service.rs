@@ -318,6 +318,7 @@ impl Service {
             under_way: u32::try_from(self.provisioner.busy().await.len()).unwrap_or(u32::MAX),
             agents: self.agents.running(),
             retrying: count(&Tenant::waits_for_retry),
+            unbounded: self.agents.unbounded(),
             setup: SetupView { credentials: self.has_credentials, ..self.config.view() },
         })))
     }

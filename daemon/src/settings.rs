@@ -1,6 +1,8 @@
 //! Settings from flags and environment, and what becomes of them once the
 //! system was asked: absolute programs, a canonical base, a user to drop to.
 
+use crate::agent::cgroup::Memory;
+use crate::agent::users::{AgentUsers, Users};
 use crate::cage::{self, Cage};
 use crate::clock::millis;
 use crate::server::SOCKET;
@@ -10,6 +12,7 @@ use colibri_control::SetupView;
 use colibri_fetcher::words::check_server;
 use colibri_order::Owner;
 use nix::unistd::{Group, User, getegid, geteuid};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -74,6 +77,20 @@ pub struct Settings {
     /// A group that may look, on a socket of its own, and change nothing.
     #[arg(long, env = "COLIBRI_OBSERVERS")]
     pub observers: Option<String>,
+    /// The users that agents are on the host, FIRST-LAST, each jail its own
+    /// (Linux, as root) [default: 1900000000-1900999999].
+    #[arg(long, env = "COLIBRI_AGENT_USERS", value_name = "RANGE")]
+    pub agent_users: Option<AgentUsers>,
+    /// Most memory of one agent: 512M, 2G, or a part of the host's (Linux, with
+    /// control groups).
+    #[arg(long, env = "COLIBRI_AGENT_MEMORY", default_value = "25%")]
+    pub agent_memory: Memory,
+    /// A control group that is colibrid's alone, if not the unit's (Linux).
+    #[arg(long, env = "COLIBRI_CGROUP", value_name = "DIR")]
+    pub cgroup: Option<PathBuf>,
+    /// Most processes and threads of one agent.
+    #[arg(long, env = "COLIBRI_AGENT_PROCESSES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(8..))]
+    pub agent_processes: u32,
     /// How log lines are written: text or json.
     #[arg(long, env = "COLIBRI_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -117,6 +134,13 @@ pub struct Config {
     pub writer: PathBuf,
     /// The fetcher program.
     pub fetcher: PathBuf,
+    /// The program that starts agents and keeps their logs.
+    pub shim: PathBuf,
+    /// The group that agents need to go through the base directory, if not all
+    /// users may.
+    pub base_group: Option<u32>,
+    /// Whether agents have users of their own.
+    pub agent_users: Users,
     /// The fetcher's user.
     pub fetcher_user: FetcherUser,
     /// The `bw` program.
@@ -171,7 +195,10 @@ impl Config {
             find(Path::new("bw"), &path).unwrap_or_else(|| PathBuf::from("/usr/local/bin/bw"))
         });
         Ok(Self {
+            base_group: through(&base)?,
+            agent_users: Users::find(settings.agent_users)?,
             base,
+            shim: absolute(&libexec.join("colibri-shim"))?,
             writer: absolute(&libexec.join(WRITER))?,
             fetcher: absolute(&libexec.join("colibri-fetcher"))?,
             fetcher_user: if uid.is_root() { user(&settings.fetcher_user)? } else { FetcherUser::Same },
@@ -269,6 +296,12 @@ fn user(name: &str) -> anyhow::Result<FetcherUser> {
 fn group(name: &str) -> anyhow::Result<u32> {
     let group = Group::from_name(name).with_context(|| format!("cannot look up the group {name}"))?;
     group.map(|group| group.gid.as_raw()).with_context(|| format!("there is no group {name}"))
+}
+
+/// The group of a directory that its group may go through and others may not.
+fn through(base: &Path) -> anyhow::Result<Option<u32>> {
+    let found = base.metadata().with_context(|| format!("cannot look at {}", base.display()))?;
+    Ok((found.mode() & 0o011 == 0o010 && found.gid() != 0).then(|| found.gid()))
 }
 
 /// Reads `90`, `90s`, `15m` or `2h`.

@@ -412,6 +412,36 @@ impl Db {
     pub fn put_agent(&mut self, agent: &Agent) -> Result<()> {
         Ok(rows::put_agent(&self.0, agent)?)
     }
+
+    /// The user that a jail's agents are on the host.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn agent_uid(&self, jail: &JailName) -> Result<Option<u32>> {
+        let sql = "SELECT uid FROM agent_users WHERE jail = ?1";
+        Ok(self.0.query_row(sql, [jail.as_str()], |row| row.get(0)).optional()?)
+    }
+
+    /// The lowest within these bounds that is above all that were given there.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn next_agent_uid(&self, first: u32, last: u32) -> Result<Option<u32>> {
+        let sql = "SELECT coalesce(max(uid) + 1, ?1) FROM agent_users WHERE uid BETWEEN ?1 AND ?2";
+        let next: u32 = self.0.query_row(sql, params![first, last], |row| row.get(0))?;
+        Ok(Some(next).filter(|next| *next <= last))
+    }
+
+    /// Gives a user to a jail that has none; the jail's, whichever it is then, or
+    /// `None` if this one was just given to another.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn give_agent_uid(&mut self, jail: &JailName, uid: u32) -> Result<Option<u32>> {
+        let sql = "INSERT OR IGNORE INTO agent_users (uid, jail) VALUES (?1, ?2)";
+        self.0.execute(sql, params![uid, jail.as_str()])?;
+        self.agent_uid(jail)
+    }
 }
 
 fn step(db: &Connection, tenant: &Tenant, event: Turn) -> Result<Status> {

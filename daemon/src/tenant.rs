@@ -53,6 +53,8 @@ pub struct Tenant {
     pub removal_due: bool,
     /// A provision that was not recorded as a success may have written the file.
     pub unsure: bool,
+    /// Whom the host knows its agents as, once it had one.
+    pub agent_uid: Option<u32>,
 }
 
 /// What happens to a tenant.
@@ -131,6 +133,11 @@ impl Target {
             medium: self.medium,
             allow: self.allow.clone(),
         }
+    }
+
+    /// The same with a file of the jail's own user, if it has one.
+    pub fn given_to(self, user: Option<Owner>) -> Self {
+        Self { owner: user.unwrap_or(self.owner), ..self }
     }
 
     /// Who owns the file, and is the agent inside the jail.
@@ -261,6 +268,7 @@ impl Tenant {
             last_error: self.error,
             next_try: self.next_try,
             busy,
+            agent_uid: self.agent_uid,
         }
     }
 }

@@ -9,6 +9,8 @@ pub const DIRS: &[(&str, u32)] = &[
     ("/usr/local/etc/colibri", 0o755),
     ("/var/db/colibri", 0o700),
     ("/var/log/colibri", 0o700),
+    ("/usr/local/etc/newsyslog.conf.d", 0o755),
+    ("/usr/local/etc/syslog.d", 0o755),
     // No package need have made it yet, and a jail is not made without it.
     ("/usr/local/share/certs", 0o755),
     // The root of bw's jail, and what bw-jail.conf mounts there.
@@ -39,6 +41,12 @@ pub const FILES: &[(&str, &str)] = &[
     ("/usr/local/etc/colibri/bw-jail.conf", include_str!("../../../packaging/freebsd/bw-jail.conf.example")),
     ("/usr/local/etc/colibri/pf.conf", include_str!("../../../packaging/freebsd/pf.conf.example")),
     ("/usr/local/etc/colibri/jail.conf", include_str!("../../../packaging/freebsd/jail.conf.example")),
+    ("/usr/local/etc/colibri/rctl.conf", include_str!("../../../packaging/freebsd/rctl.conf.example")),
+    (
+        "/usr/local/etc/newsyslog.conf.d/colibri.conf",
+        include_str!("../../../packaging/freebsd/newsyslog.conf.example"),
+    ),
+    ("/usr/local/etc/syslog.d/colibri.conf", include_str!("../../../packaging/freebsd/syslog.conf.example")),
 ];
 /// Makes the fetcher's user.
 pub const ADD_USER: &[&str] = &[
@@ -56,6 +64,7 @@ pub const ADD_USER: &[&str] = &[
 pub const START: &[&str] = &[
     "give bw its jail: COLIBRI_BW_JAIL=/usr/local/etc/colibri/bw-jail.conf in that file",
     "without that jail, pf(4) can keep it from other hosts, and from nothing else: see /usr/local/etc/colibri/pf.conf",
+    "bound each jail: see /usr/local/etc/colibri/rctl.conf, and keep other users out: chmod 700 /usr/local/bastille/jails",
     "take the hook from /usr/local/etc/colibri/jail.conf into your jail.conf",
     "sysrc colibrid_enable=YES && service colibrid start",
 ];

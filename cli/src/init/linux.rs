@@ -5,7 +5,7 @@ pub const PROVIDER: &str = "/etc/colibri/provider.env";
 /// Directories and their modes.
 pub const DIRS: &[(&str, u32)] = &[
     ("/etc/colibri", 0o755),
-    ("/srv/jails", 0o755),
+    ("/srv/jails", 0o711),
     ("/var/lib/colibri", 0o700),
     ("/var/log/colibri", 0o700),
 ];

@@ -4,34 +4,46 @@
 
 use super::{Jail, Jails, ROOT, run, send, words};
 use crate::root::JailRoot;
-use colibri_control::{ErrorName, Fault, JailName};
+use colibri_control::{AgentNetwork, ErrorName, Fault, JailName};
 use colibri_order::Owner;
 use nix::sys::signal::Signal;
-use nix::unistd::geteuid;
 use std::ffi::OsString;
 use std::fs::read_to_string;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// bwrap ends with the agent and would leave behind what the agent started,
 /// unless that dies with bwrap; but then bwrap dies with its own parent, which
 /// must not be the daemon.
 const KEEPER: &str = r#""$0" "$@"; exit $?"#;
 
-/// The bubblewrap program.
+/// Where the kernel takes settings and orders, and root of the host alone may
+/// write: a second bar, should a file there have another owner one day.
+const READ_ONLY: [&str; 5] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs"];
+/// What tells of the whole host's memory, keys and timers.
+const MASKED: [&str; 4] = ["/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/timer_list"];
+
+/// The bubblewrap program, and what of those this kernel has.
 #[derive(Clone, Debug)]
 pub struct Bubblewrap {
     program: PathBuf,
+    read_only: Vec<&'static str>,
+    masked: Vec<&'static str>,
 }
 
 impl Bubblewrap {
     /// Uses this program.
     pub fn new(config: &crate::settings::Config) -> Self {
-        Self { program: config.bwrap.clone() }
+        let there = |places: &[&'static str]| {
+            places.iter().copied().filter(|place| Path::new(place).exists()).collect()
+        };
+        Self { program: config.bwrap.clone(), read_only: there(&READ_ONLY), masked: there(&MASKED) }
     }
 }
 
 impl Jails for Bubblewrap {
+    const OWN_USERS: bool = true;
+
     async fn runs(&self, _jail: &Jail) -> Result<bool, Fault> {
         Ok(false)
     }
@@ -60,30 +72,31 @@ impl Jails for Bubblewrap {
     fn line(&self, jail: &Jail, command: &[String]) -> Vec<OsString> {
         let mut line = words(&["/bin/sh", "-c", KEEPER]);
         line.push(self.program.clone().into());
-        line.extend(words(&["--die-with-parent", "--unshare-user", "--unshare-pid", "--unshare-ipc"]));
+        // Root inside has nothing of root's: no capability, and no namespace to
+        // have them in again.
+        line.extend(words(&["--die-with-parent", "--cap-drop", "ALL", "--disable-userns", "--unshare-user"]));
+        line.extend(words(&["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]));
+        if jail.network == AgentNetwork::None {
+            line.push("--unshare-net".into());
+        }
         let (uid, gid) = (jail.owner.uid.to_string(), jail.owner.gid.to_string());
-        line.extend(words(&["--unshare-uts", "--uid", &uid, "--gid", &gid]));
-        line.extend(words(&["--hostname", jail.name.as_str(), "--new-session"]));
-        // The directory that was looked at, whatever its path leads to by now.
-        line.extend(words(&[
-            "--bind-fd",
-            &ROOT.to_string(),
-            "/",
-            "--proc",
-            "/proc",
-            "--dev",
-            "/dev",
-            "--chdir",
-            "/",
-            "--",
-        ]));
+        line.extend(words(&["--uid", &uid, "--gid", &gid, "--hostname", jail.name.as_str()]));
+        // The directory that was looked at, whatever its path leads to by now;
+        // bubblewrap binds it without devices and without effect of setuid.
+        line.extend(words(&["--new-session", "--bind-fd", &ROOT.to_string(), "/", "--proc", "/proc"]));
+        for place in &self.read_only {
+            line.extend(words(&["--ro-bind", place, place]));
+        }
+        for place in &self.masked {
+            line.extend(words(&["--ro-bind", "/dev/null", place]));
+        }
+        line.extend(words(&["--dev", "/dev", "--chdir", "/", "--"]));
         line.extend(command.iter().map(OsString::from));
         line
     }
 
-    /// A user namespace maps one user, the one that made it.
     fn user(&self, jail: &Jail) -> Option<Owner> {
-        (geteuid().is_root() && jail.owner.uid != 0).then_some(jail.owner)
+        jail.user
     }
 
     async fn identity(&self, pid: u32) -> Option<String> {
@@ -119,16 +132,24 @@ mod tests {
 
     #[test]
     fn the_command_line_is_the_recorded_one() {
-        let jail = Jail {
+        let mut jail = Jail {
             name: "web01".parse().unwrap(),
             root: JailRoot::unlooked("/jails", "web01/root"),
             owner: Owner { uid: 80, gid: 81 },
+            user: None,
+            network: AgentNetwork::Host,
         };
-        let line = Bubblewrap { program: "/usr/bin/bwrap".into() }.line(&jail, &["sleep".into(), "9".into()]);
-        let recorded = "/usr/bin/bwrap --die-with-parent --unshare-user --unshare-pid --unshare-ipc \
-            --unshare-uts --uid 80 --gid 81 --hostname web01 --new-session --bind-fd 3 / \
-            --proc /proc --dev /dev --chdir / -- sleep 9";
+        let program = "/usr/bin/bwrap".into();
+        let jails = Bubblewrap { program, read_only: vec!["/proc/sys"], masked: vec!["/proc/kcore"] };
+        let line = jails.line(&jail, &["sleep".into(), "9".into()]);
+        let recorded = "/usr/bin/bwrap --die-with-parent --cap-drop ALL --disable-userns --unshare-user \
+            --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try --uid 80 --gid 81 --hostname web01 \
+            --new-session --bind-fd 3 / --proc /proc --ro-bind /proc/sys /proc/sys \
+            --ro-bind /dev/null /proc/kcore --dev /dev --chdir / -- sleep 9";
         assert_eq!(line[..3], words(&["/bin/sh", "-c", KEEPER]));
         assert_eq!(line[3..], words(&recorded.split_ascii_whitespace().collect::<Vec<_>>()));
+        assert!(!line.contains(&"--unshare-net".into()));
+        jail.network = AgentNetwork::None;
+        assert!(jails.line(&jail, &[]).contains(&"--unshare-net".into()));
     }
 }

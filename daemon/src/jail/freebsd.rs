@@ -3,7 +3,7 @@
 
 use super::{Jail, Jails, exists, run, send, words};
 use crate::root::JailRoot;
-use colibri_control::{ErrorName, Fault, JailName};
+use colibri_control::{AgentNetwork, ErrorName, Fault, JailName};
 use colibri_order::Owner;
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
@@ -63,7 +63,12 @@ pub fn start_line(keeper: Keeper, jail: &Jail) -> Vec<OsString> {
             let mut line = words(&[JAIL, "-c", &format!("name={name}")]);
             line.push(path);
             let host = format!("host.hostname={name}");
-            line.extend(words(&[&host, "ip4=inherit", "ip6=inherit", "mount.devfs", "persist"]));
+            let network = match jail.network {
+                AgentNetwork::Host => "inherit",
+                AgentNetwork::None => "disable",
+            };
+            let (ip4, ip6) = (format!("ip4={network}"), format!("ip6={network}"));
+            line.extend(words(&[&host, &ip4, &ip6, "mount.devfs", "persist"]));
             line
         }
     }
@@ -85,6 +90,8 @@ pub fn unmount_line(root: &JailRoot) -> Vec<OsString> {
 }
 
 impl Jails for FreeBsd {
+    const OWN_USERS: bool = false;
+
     async fn runs(&self, jail: &Jail) -> Result<bool, Fault> {
         // jls fails for a jail that does not run.
         let Ok(Some(path)) = run(&path_line(jail)).await else { return Ok(false) };
@@ -155,7 +162,8 @@ mod tests {
 
     fn jail(uid: u32) -> Jail {
         let root = JailRoot::unlooked("/usr/local/bastille/jails", "web01/root");
-        Jail { name: "web01".parse().unwrap(), root, owner: Owner { uid, gid: uid } }
+        let (owner, network) = (Owner { uid, gid: uid }, AgentNetwork::Host);
+        Jail { name: "web01".parse().unwrap(), root, owner, user: None, network }
     }
 
     fn recorded(line: &[OsString], text: &str) {

@@ -2,15 +2,16 @@
 //! session, start the writer when the pairs are ready, and say what came of it.
 
 use super::Tools;
+use crate::agent::users::user_of;
 use crate::clock;
 use crate::session::{MAX_CLOSED, Ticket, Unserved};
 use crate::store::Held;
 use crate::tenant::{Target, Tenant};
 use crate::writer::Run;
-use colibri_control::{Diff, ErrorName, Fault, Outcome, Provision, Reason, Step, TenantId};
+use colibri_control::{Diff, ErrorName, Fault, OnChange, Outcome, Provision, Reason, Step, TenantId};
 use colibri_fetcher::words::{Age, Done, Failure, Fetch, Fetched};
 use colibri_ipc::{Change, EnvKey, Report};
-use colibri_order::{Order, Verb};
+use colibri_order::{Order, Owner, Verb};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -183,7 +184,15 @@ async fn unlink(tools: &Tools, tenant: &Tenant, deadline: Instant) -> Result<Out
 /// Looks at the tenant's root, which is then known by its inode.
 async fn order(tools: &Tools, tenant: &Tenant, verb: Verb, deadline: Instant) -> Result<Order, Fault> {
     let root = tools.roots.check(&tenant.id, &tenant.root).await?;
-    let target = Target::new(&tenant.settings, tools.config.owner)?;
+    let user = match (tenant.agent_uid, &tenant.settings.on_change) {
+        (Some(uid), _) => Some(Owner { uid, gid: uid }),
+        // It runs as an agent does, and reads the file.
+        (None, OnChange::Command(_)) => {
+            user_of(&tools.config, &tools.store, &tenant.id).await.unwrap_or_default()
+        }
+        (None, _) => None,
+    };
+    let target = Target::new(&tenant.settings, tools.config.owner)?.given_to(user);
     Ok(target.order(verb, &root, deadline.saturating_duration_since(Instant::now())))
 }
 

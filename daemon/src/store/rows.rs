@@ -70,16 +70,20 @@ fn read_tenant(row: &Row) -> Result<Tenant> {
         action_due: row.get("action_due")?,
         removal_due: row.get("removal_due")?,
         unsure: row.get("unsure")?,
+        agent_uid: row.get("agent_uid")?,
     })
 }
 
+const TENANTS: &str =
+    "SELECT tenants.*, agent_users.uid AS agent_uid FROM tenants LEFT JOIN agent_users ON jail = name";
+
 pub fn tenant(db: &Connection, id: &TenantId) -> Result<Option<Tenant>> {
-    let mut query = db.prepare_cached("SELECT * FROM tenants WHERE name = ?1")?;
+    let mut query = db.prepare_cached(&format!("{TENANTS} WHERE name = ?1"))?;
     query.query_row([id.as_str()], read_tenant).optional()
 }
 
 pub fn tenants(db: &Connection) -> Result<Vec<Tenant>> {
-    db.prepare_cached("SELECT * FROM tenants ORDER BY name")?.query_map([], read_tenant)?.collect()
+    db.prepare_cached(&format!("{TENANTS} ORDER BY name"))?.query_map([], read_tenant)?.collect()
 }
 
 pub fn bar(db: &Connection) -> Result<Option<(u64, Fault)>> {

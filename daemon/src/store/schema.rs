@@ -74,6 +74,14 @@ pub const STEPS: &[&str] = &[
         error TEXT NOT NULL CHECK (json_valid(error))
     ) STRICT;
 ",
+    "
+    -- Whom the host knows a jail's agents as. A row stays for ever: its number is
+    -- never another jail's.
+    CREATE TABLE agent_users (
+        uid  INTEGER PRIMARY KEY,
+        jail TEXT NOT NULL UNIQUE
+    ) STRICT;
+",
 ];
 
 /// Brings the database to the newest schema, each step whole or not at all.
@@ -108,6 +116,12 @@ mod tests {
         tenants(id,name,root,status,settings,collection_id,keys,registered,last_success,error,failures,\
         next_try,shrunken_since,action_due,removal_due,unsure)",
         "agents(jail,root,command,state,pid,identity,jail_ours,started,ended,exit_code,\
+        signal,log) bar(one,until,error) \
+        provisions(number,tenant,reason,at,ms,outcome,error,keys,steps,warnings) \
+        tenants(id,name,root,status,settings,collection_id,keys,registered,last_success,error,failures,\
+        next_try,shrunken_since,action_due,removal_due,unsure,shrunken_to)",
+        "agent_users(uid,jail) \
+        agents(jail,root,command,state,pid,identity,jail_ours,started,ended,exit_code,\
         signal,log) bar(one,until,error) \
         provisions(number,tenant,reason,at,ms,outcome,error,keys,steps,warnings) \
         tenants(id,name,root,status,settings,collection_id,keys,registered,last_success,error,failures,\

@@ -6,19 +6,26 @@ use crate::system;
 use colibri_control::{AgentState, AgentView, Answer, ErrorName, HookResult, SpawnView, Status};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// A jail with a shell, `sleep`, and the libraries that they need.
 pub fn jail(host: &Host, name: &str) {
-    let root = host.root(name);
-    // Where FreeBSD's devices are mounted.
-    fs::create_dir_all(root.join("dev")).unwrap();
     for program in ["/bin/sh", "/bin/sleep", "/bin/cat", "/bin/hostname"] {
-        for file in system::files(program) {
-            let copy = root.join(&file[1..]);
-            fs::create_dir_all(copy.parent().unwrap()).unwrap();
-            if !copy.exists() {
-                fs::copy(file, copy).unwrap();
-            }
+        install(&host.root(name), program, &program[1..]);
+    }
+    // Where they are mounted, which the jail's user on Linux cannot make.
+    for dir in ["dev", "proc"] {
+        fs::create_dir_all(host.root(name).join(dir)).unwrap();
+    }
+}
+
+/// Copies a program into a jail, with the libraries that it needs.
+pub fn install(root: &Path, program: &str, to: &str) {
+    for file in system::files(program) {
+        let copy = root.join(if file == program { to } else { &file[1..] });
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        if !copy.exists() {
+            fs::copy(file, copy).unwrap();
         }
     }
 }

@@ -49,8 +49,9 @@ impl Host {
     fn install(&self) {
         let me = std::env::current_exe().unwrap();
         let libexec = self.path("libexec");
-        fs::copy(colibri_test_host::program("colibri-writer").unwrap(), libexec.join("colibri-writer"))
-            .unwrap();
+        for name in ["colibri-writer", "colibri-shim"] {
+            fs::copy(colibri_test_host::program(name).unwrap(), libexec.join(name)).unwrap();
+        }
         fs::copy(me, libexec.join("stand-in")).unwrap();
         let script = format!(
             "#!/bin/sh\n{DIR}='{}' exec '{}' --ignored --exact stand_in::fetcher >/dev/null\n",

@@ -6,10 +6,14 @@
 mod agents;
 #[cfg(test)]
 mod clients;
+#[cfg(all(test, target_os = "linux"))]
+mod confinement;
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod host;
+#[cfg(all(test, target_os = "linux"))]
+mod hostile;
 #[cfg(test)]
 mod load;
 #[cfg(test)]

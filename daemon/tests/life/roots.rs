@@ -5,8 +5,15 @@ use crate::agents::{agent, jail, output, prints, spawn};
 use crate::host::{Host, SOON, wait};
 use colibri_control::{AgentState, ErrorName};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+
+/// A jail whose agents can leave a mark in their root.
+fn marked(host: &Host, name: &str) {
+    jail(host, name);
+    fs::set_permissions(host.root(name), Permissions::from_mode(0o777)).unwrap();
+}
 
 /// Spawns an agent that leaves a mark in its root.
 fn refused(host: &Host, name: &str, root: &Path) -> ErrorName {
@@ -26,8 +33,8 @@ struct Nested {
 impl Nested {
     fn new(settings: &str) -> Self {
         let host = Host::new();
-        jail(&host, "outer/root/inner");
-        jail(&host, "elsewhere");
+        marked(&host, "outer/root/inner");
+        marked(&host, "elsewhere");
         host.secrets("outer.inner", &[("A", "1")]);
         let root = host.root("outer/root/inner");
         let request = format!(
@@ -65,7 +72,7 @@ impl Nested {
 #[test]
 fn no_agent_is_started_at_a_root_that_is_not_strictly_below_the_base() {
     let host = Host::new();
-    jail(&host, "elsewhere");
+    marked(&host, "elsewhere");
     symlink(host.root("elsewhere"), host.path("jails/link")).unwrap();
     let outside = host.path("outside");
     fs::create_dir(&outside).unwrap();
@@ -89,7 +96,7 @@ fn no_agent_is_started_at_a_root_that_is_not_strictly_below_the_base() {
 fn a_tenant_s_agent_is_started_in_its_registered_root_only() {
     let host = Host::new();
     host.register("web");
-    jail(&host, "other");
+    marked(&host, "other");
     assert_eq!(refused(&host, "web", &host.root("other")), ErrorName::RootMismatch);
     assert!(!host.root("other").join("mark").exists());
 }

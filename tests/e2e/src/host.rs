@@ -109,6 +109,10 @@ impl Host {
         let root = self.jail(name)?;
         let busybox = ["/bin/busybox", "/usr/bin/busybox"].iter().find(|path| Path::new(path).exists());
         install(Path::new(busybox.context("no busybox here: run `make setup`")?), &root)?;
+        // Where they are mounted, which the jail's user cannot make.
+        for dir in ["dev", "proc"] {
+            fs::DirBuilder::new().recursive(true).mode(0o755).create(root.join(dir))?;
+        }
         for applet in ["sh", "cat", "env", "sleep", "id", "touch", "mv"] {
             let link = root.join("bin").join(applet);
             std::os::unix::fs::symlink("busybox", link)?;

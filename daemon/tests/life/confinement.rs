@@ -1,0 +1,367 @@
+//! A hostile program in a real agent: all that it tries is refused, and each
+//! try succeeds where the one defence against it is taken away.
+
+use crate::agents::{agent, install, jail, output, spawn};
+use crate::host::{Host, SOON, wait};
+use crate::hostile::{OWN, PLAN, Plan, THREADS, outcomes};
+use colibri_control::{AgentState, Answer, Request};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+const FEW: &str = "64";
+const USERS: u32 = 1_900_000_000;
+/// What every agent is refused, whatever its network.
+const REFUSED: [&str; 16] = [
+    "have a directory of the host open",
+    "raise its limit",
+    "see a process of the host",
+    "signal a process of the host",
+    "trace a process of the host",
+    "read another's secret",
+    "connect to a socket by its path",
+    "make a device",
+    "change the host's name",
+    "uncover",
+    "write core_pattern",
+    "mount",
+    "have a user namespace",
+    "make its log setuid",
+    "read the kernel's memory",
+    "connect to the host's loopback",
+];
+
+/// A host with something to be had, and a jail with the hostile program.
+struct Trial {
+    host: Host,
+    plan: Plan,
+    victim: Child,
+    _there: (TcpListener, UnixListener, UnixListener),
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        let _ended = self.victim.kill();
+        let _reaped = self.victim.wait();
+    }
+}
+
+type Outcomes = BTreeMap<String, String>;
+
+impl Trial {
+    fn new() -> Self {
+        let host = Host::with(&[("COLIBRI_AGENT_PROCESSES", FEW)]);
+        for name in ["web", "other"] {
+            jail(&host, name);
+        }
+        host.secrets("other", &[("A", "secret")]);
+        host.register("other");
+        spawn(&host, "other", "sleep 1000");
+        host.secrets("web", &[("A", "1")]);
+        host.register_with("web", r#"{"agent-network":"none"}"#);
+        let program = std::env::current_exe().unwrap();
+        install(&host.root("web"), program.to_str().unwrap(), "hostile");
+        install(&host.root("web"), "/usr/bin/unshare", "unshare");
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = tcp.local_addr().unwrap().port();
+        let socket = host.path("socket");
+        let by_path = UnixListener::bind(&socket).unwrap();
+        fs::set_permissions(&socket, Permissions::from_mode(0o777)).unwrap();
+        let name = format!("colibri-hostile-{port}");
+        let by_name = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        // Of the agent's own user: but for the containers it could be killed.
+        let mut victim = Command::new("sleep");
+        if nix::unistd::geteuid().is_root() {
+            victim.uid(USERS + 1).gid(USERS + 1);
+        }
+        let victim = victim.arg("1000").stdin(Stdio::null()).spawn().unwrap();
+        let plan = Plan {
+            victim: victim.id().cast_signed(),
+            file: host.file("other").to_str().unwrap().to_owned(),
+            socket: socket.to_str().unwrap().to_owned(),
+            name,
+            port,
+        };
+        Self { host, plan, victim, _there: (tcp, by_path, by_name) }
+    }
+
+    /// What the agent of `web` says that came of its tries.
+    fn run(&self) -> (Outcomes, usize) {
+        let plan = serde_json::to_string(&self.plan).unwrap();
+        let script = format!(
+            "echo before; {PLAN}='{plan}' exec /hostile --ignored --exact hostile::program --nocapture --test-threads=1"
+        );
+        spawn(&self.host, "web", &script);
+        let said = || outcomes(&output(&self.host, "web"));
+        wait(SOON, || said().is_some(), || format!("{}\n{}", output(&self.host, "web"), self.host.log()));
+        said().unwrap()
+    }
+
+    /// The line that runs the agent of `web`, as it is in ps(1).
+    fn line(&self) -> Vec<String> {
+        let pid = agent(&self.host, "web").pid;
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+        let words = line.split(|byte| *byte == 0).map(|word| String::from_utf8(word.to_vec()).unwrap());
+        let words: Vec<String> = words.collect();
+        let words: Vec<String> = words.into_iter().skip(3).filter(|word| !word.is_empty()).collect();
+        let at = words.iter().position(|word| word == "--bind-fd").unwrap();
+        let root = self.host.root("web").to_str().unwrap().to_owned();
+        [&words[..at], &["--bind".into(), root], &words[at + 2..]].concat()
+    }
+
+    /// The same program as that user, by a line that lacks something.
+    fn control(&self, user: u32, line: &[String]) -> (Outcomes, usize) {
+        let log = self.host.path("control.log");
+        fs::write(&log, "").unwrap();
+        let output = OpenOptions::new().append(true).open(&log).unwrap();
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]).stdin(Stdio::null()).stdout(output).stderr(Stdio::null());
+        if user != nix::unistd::geteuid().as_raw() {
+            command.uid(user).gid(user);
+        }
+        let mut child = command.spawn().unwrap();
+        let read = || String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
+        wait(SOON, || outcomes(&read()).is_some(), read);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        outcomes(&read()).unwrap()
+    }
+}
+
+/// A line without these words.
+fn without(line: &[String], words: &[&str]) -> Vec<String> {
+    line.iter().filter(|word| !words.contains(&word.as_str())).cloned().collect()
+}
+
+/// A line without an option and its values.
+fn less(line: &[String], option: &str, values: usize) -> Vec<String> {
+    let at = line.iter().position(|word| word == option).unwrap();
+    [&line[..at], &line[at + values + 1..]].concat()
+}
+
+fn succeeded(outcomes: &Outcomes, attempts: &[&str]) {
+    for attempt in attempts {
+        assert_eq!(outcomes[*attempt], "succeeded", "{attempt}\n{outcomes:?}");
+    }
+}
+
+fn root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+#[test]
+fn a_hostile_agent_gets_nowhere() {
+    let trial = Trial::new();
+    let (outcomes, threads) = trial.run();
+    for attempt in REFUSED {
+        assert_ne!(outcomes[attempt], "succeeded", "{attempt}\n{outcomes:?}");
+    }
+    assert_ne!(outcomes["connect to a socket by its name"], "succeeded", "{outcomes:?}");
+    let log = trial.host.path("log/web.log");
+    assert!(output(&trial.host, "web").starts_with("before\n"), "its log is whole");
+    let found = fs::metadata(&log).unwrap();
+    assert_eq!((found.mode() & 0o7777, found.uid()), (0o600, nix::unistd::geteuid().as_raw()));
+    // It has as many as it may, and nobody else has fewer for it.
+    if root() {
+        assert!(threads < FEW.parse().unwrap(), "{threads}");
+        assert_eq!(trial.host.show("web").agent_uid, Some(USERS + 1));
+    }
+    jail(&trial.host, "third");
+    spawn(&trial.host, "third", "sleep 0.1 & wait; echo served");
+    wait(SOON, || output(&trial.host, "third").contains("served"), || trial.host.log());
+
+    let line = trial.line();
+    let user = if root() { USERS + 1 } else { nix::unistd::geteuid().as_raw() };
+    let networked = less(&line, "--unshare-net", 0);
+    let (outcomes, threads) = trial.control(user, &networked);
+    succeeded(&outcomes, &["connect to the host's loopback", "connect to a socket by its name"]);
+    assert_eq!(threads, THREADS, "without the limit");
+    let (outcomes, _) = trial.control(user, &less(&line, "--disable-userns", 0));
+    succeeded(&outcomes, &["have a user namespace"]);
+    let powerful = less(&less(&line, "--disable-userns", 0), "--cap-drop", 1);
+    let powerful = [&powerful[..1], &["--cap-add".into(), "ALL".into()], &powerful[1..]].concat();
+    let (outcomes, _) = trial.control(user, &powerful);
+    succeeded(&outcomes, &["change the host's name", "mount", "uncover"]);
+    let at = line.iter().position(|word| word == "--bind").unwrap();
+    let program = trial.host.root("web").join("hostile");
+    let script = line.last().unwrap().replace("/hostile", program.to_str().unwrap());
+    let host = [&line[..=at], &["/".into()], &line[at + 2..line.len() - 1], &[script]].concat();
+    let host = without(&host, &["--unshare-pid"]);
+    let (outcomes, _) = trial.control(user, &host);
+    succeeded(&outcomes, &["see a process of the host", "signal a process of the host"]);
+    succeeded(&outcomes, &["connect to a socket by its path"]);
+    // Whose user another tenant's is, the host has nothing to refuse.
+    assert_eq!(outcomes["read another's secret"] == "succeeded", !root());
+    if root() {
+        // As it was: root of the host, who can take off what is put over it.
+        let (outcomes, _) = trial.control(0, &powerful);
+        succeeded(&outcomes, &["uncover", "write core_pattern", "make its log setuid"]);
+        let (outcomes, _) = trial.control(USERS, &host);
+        succeeded(&outcomes, &["read another's secret"]);
+    }
+}
+
+#[test]
+fn a_program_that_an_agent_makes_setuid_is_nobodys_on_the_host() {
+    let trial = Trial::new();
+    let (outcomes, _) = trial.run();
+    succeeded(&outcomes, &["make a setuid program"]);
+    let program = trial.host.root("web").join(&OWN[1..]).join("cat");
+    let found = fs::metadata(&program).unwrap();
+    assert_eq!(found.mode() & 0o7777, 0o4755);
+    let owner = if root() { USERS + 1 } else { nix::unistd::geteuid().as_raw() };
+    assert_eq!(found.uid(), owner);
+    if !root() {
+        return;
+    }
+    let secret = trial.host.path("roots");
+    fs::write(&secret, "root's").unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+    let read = || {
+        let output = Command::new(&program).arg(&secret).uid(65534).gid(65534).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(read(), "");
+    // As it would have been.
+    chown(&program, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o4755)).unwrap();
+    assert_eq!(read(), "root's");
+}
+
+#[test]
+fn an_agent_that_says_too_much_does_not_fill_the_disk() {
+    let host = Host::new();
+    jail(&host, "web");
+    let script = "i=0; while [ $i -lt 300 ]; do cat /chunk; i=$((i + 1)); done; echo all; sleep 1000";
+    fs::write(host.root("web").join("chunk"), "0123456789abcdef".repeat(1 << 16)).unwrap();
+    spawn(&host, "web", script);
+    wait(SOON, || output(&host, "web").ends_with("all\n"), || host.log());
+    let size = |name: &str| fs::metadata(host.path("log").join(name)).unwrap().len();
+    let bound = 5 << 20;
+    assert!(size("web.log") <= bound && size("web.log.old") <= bound, "{}", size("web.log"));
+    assert_eq!(fs::read_dir(host.path("log")).unwrap().count(), 2);
+}
+
+#[test]
+fn output_goes_on_to_its_log_while_there_is_no_daemon() {
+    let mut host = Host::new();
+    jail(&host, "web");
+    spawn(&host, "web", "echo up; cat >/dev/null </fifo; echo still; sleep 1000");
+    let fifo = host.root("web").join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    fs::set_permissions(&fifo, Permissions::from_mode(0o666)).unwrap();
+    wait(SOON, || output(&host, "web").contains("up"), || host.log());
+    host.kill();
+    drop(File::options().write(true).open(&fifo).unwrap());
+    wait(SOON, || output(&host, "web").contains("still"), || host.log());
+    host.start();
+    assert_eq!(agent(&host, "web").state, AgentState::Running);
+    host.say(r#"{"verb":"stop-agent","jail":"web"}"#).unwrap();
+}
+
+#[test]
+fn a_jails_user_is_its_own_for_ever() {
+    if !root() {
+        let host = Host::new();
+        jail(&host, "web");
+        spawn(&host, "web", "true");
+        assert_eq!(host.register("web").agent_uid, None);
+        return;
+    }
+    let mut host = Host::with(&[("COLIBRI_AGENT_USERS", "1900000000-1900000001")]);
+    for name in ["web", "db", "full"] {
+        jail(&host, name);
+    }
+    let one = || crate::stand_in::Collection::Secrets([("A".into(), "1".into())].into());
+    host.vault(["web", "db"].map(|name| (name.to_owned(), one())).into());
+    host.register("web");
+    host.provision("web");
+    assert_eq!(fs::metadata(host.file("web")).unwrap().uid(), 0, "there was no agent yet");
+    host.register_with("db", r#"{"owner":"33:44"}"#);
+    for (name, inside) in [("web", "Uid:\t0\t0\t0\t0\nGid:\t0\t"), ("db", "Uid:\t33\t33\t33\t33\nGid:\t44\t")]
+    {
+        spawn(&host, name, r#"cat "$COLIBRI_ENV_FILE"; cat /proc/self/status; echo end"#);
+        wait(SOON, || output(&host, name).contains("end"), || host.log());
+        let output = output(&host, name);
+        assert!(output.contains("A=1\n") && output.contains(inside), "{output}");
+    }
+    let owner = |name: &str| fs::metadata(host.file(name)).map(|found| (found.uid(), found.gid())).unwrap();
+    assert_eq!((owner("web"), owner("db")), ((USERS, USERS), (USERS + 1, USERS + 1)));
+    let dir = host.file("web").parent().unwrap().metadata().unwrap();
+    assert_eq!((dir.uid(), dir.mode() & 0o777), (USERS, 0o700));
+    let spawn = serde_json::json!({
+        "verb": "spawn-agent", "jail": "full", "root": host.root("full"), "command": ["/bin/sh"],
+    });
+    let fault = host.say(&spawn.to_string()).unwrap_err();
+    assert!(fault.message.contains("COLIBRI_AGENT_USERS"), "{fault:?}");
+
+    host.say(r#"{"verb":"destroy-tenant","tenant":"web"}"#).unwrap();
+    host.say(r#"{"verb":"unregister-tenant","tenant":"web"}"#).unwrap();
+    host.terminate();
+    host.start();
+    assert!(host.say(&spawn.to_string()).is_err(), "what was web's is nobody else's");
+    assert_eq!(host.register("web").agent_uid, Some(USERS));
+}
+
+#[test]
+fn a_range_with_somebody_in_it_stops_the_daemon_by_name() {
+    if !root() {
+        return;
+    }
+    let host = Host::new();
+    let mut command = host.command();
+    let state = host.path("elsewhere");
+    command.env("COLIBRI_STATE_DIR", &state).env("COLIBRI_RUN_DIR", host.path("run2"));
+    let output = command.env("COLIBRI_AGENT_USERS", "65000-66000").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("name a range that nobody has"), "{said}");
+}
+
+/// Where control groups are, if this user may make one there.
+fn cgroups() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let place = mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let (_, place, kind) = (fields.next()?, fields.next()?, fields.next()?);
+        (kind == "cgroup2").then(|| PathBuf::from(place))
+    })?;
+    let own = place.join(format!("colibri-test-{}", std::process::id()));
+    fs::create_dir(&own).is_ok().then_some(own)
+}
+
+#[test]
+fn an_agent_has_a_control_group_or_it_is_said_what_is_not_bounded() {
+    let own = cgroups();
+    let setting = own.as_ref().map_or("/nonexistent", |own| own.to_str().unwrap());
+    let host = Host::with(&[("COLIBRI_CGROUP", setting), ("COLIBRI_AGENT_MEMORY", "64M")]);
+    jail(&host, "web");
+    spawn(&host, "web", "echo up; sleep 1000");
+    wait(SOON, || output(&host, "web").contains("up"), || host.log());
+    let Answer::Status(status) = host.ask(Request::Status {}).unwrap() else { panic!() };
+    let Some(own) = own else {
+        assert!(status.unbounded[0].starts_with("memory not bounded: /nonexistent"), "{status:?}");
+        return;
+    };
+    let group = own.join("agent-web");
+    let read = |file: &str| fs::read_to_string(group.join(file)).unwrap();
+    let pid = agent(&host, "web").pid.to_string();
+    assert!(read("cgroup.procs").lines().any(|line| line == pid), "{}", read("cgroup.procs"));
+    let daemon = fs::read_to_string(own.join("colibrid/cgroup.procs")).unwrap();
+    assert!(daemon.lines().any(|line| line == host.pid().to_string()), "{daemon}");
+    let bounded = fs::read_to_string(own.join("cgroup.subtree_control")).unwrap().contains("memory");
+    assert_eq!(status.unbounded.is_empty(), bounded, "{status:?}");
+    if bounded {
+        assert_eq!((read("memory.max"), read("pids.max")), ("67108864\n".into(), "1024\n".into()));
+    }
+    host.say(r#"{"verb":"stop-agent","jail":"web"}"#).unwrap();
+    assert!(!group.exists());
+    drop(host);
+    wait(SOON, || fs::remove_dir(own.join("colibrid")).is_ok(), String::new);
+    fs::remove_dir(own).unwrap();
+}

@@ -6,13 +6,15 @@
 mod agents;
 #[cfg(test)]
 mod clients;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod confinement;
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod host;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod hostile;
 #[cfg(test)]
 mod load;

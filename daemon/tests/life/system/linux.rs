@@ -1,6 +1,6 @@
-//! Linux: agents are processes of bubblewrap, which name their jail's root.
+//! Linux: an agent's keeper has its jail's root open, for bubblewrap.
 
-use colibri_test_host::process::naming;
+use colibri_test_host::process::all;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::path::Path;
@@ -16,12 +16,19 @@ pub fn files(program: &str) -> Vec<String> {
 
 /// What runs in jails below this directory.
 pub fn left(jails: &Path) -> Vec<String> {
-    naming(&jails.display().to_string()).into_iter().map(|(pid, line)| format!("{pid} {line}")).collect()
+    keepers(jails).into_iter().map(|(pid, line)| format!("{pid} {line}")).collect()
+}
+
+/// The processes that have a root below this directory as their first descriptor
+/// after the standard three.
+fn keepers(jails: &Path) -> Vec<(u32, String)> {
+    let root = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/fd/3")).ok();
+    all().into_iter().filter(|(pid, _)| root(pid).is_some_and(|root| root.starts_with(jails))).collect()
 }
 
 /// Ends that.
 pub fn end(jails: &Path) {
-    for (pid, _) in naming(&jails.display().to_string()) {
+    for (pid, _) in keepers(jails) {
         let _gone = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
     }
 }
@@ -38,6 +45,6 @@ pub fn no_other_group(_gid: u32) -> Vec<u32> {
 
 /// The agents in jails below this directory, by what keeps each.
 pub fn agents(jails: &Path) -> Vec<u32> {
-    let all = naming(&jails.display().to_string()).into_iter();
+    let all = keepers(jails).into_iter();
     all.filter(|(_, line)| line.starts_with("/bin/sh -c \"$0\"")).map(|(pid, _)| pid).collect()
 }

@@ -3,7 +3,7 @@
 use crate::failure::{EXIT_STATUS, Failure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use colibri_control::{
-    AgentNetwork, CollectionName, Format, JailName, KeyCase, OnChange, OnDuplicate, Request, Settings,
+    AgentNetwork, CollectionName, Format, JailName, KeyCase, OnChange, OnDuplicate, Request, Secrets, Settings,
     TenantId,
 };
 use serde_json::{Map, Value, json};
@@ -145,8 +145,17 @@ pub enum Asked {
         /// The jail's new root directory
         #[arg(long)]
         jail_root: Option<PathBuf>,
+        /// Go on when what was written before cannot be found: it is gone
+        #[arg(long)]
+        secrets_are_gone: bool,
         #[command(flatten)]
         options: Box<Options>,
+    },
+    /// Take the directory at a tenant's root for its jail, restored or made anew
+    #[command(after_help = "Examples:\n  colibri accept-root web01")]
+    AcceptRoot {
+        /// The tenant
+        tenant: String,
     },
     /// Show one tenant
     ShowTenant {
@@ -159,6 +168,9 @@ pub enum Asked {
     UnregisterTenant {
         /// The tenant
         tenant: String,
+        /// Go on when what was written cannot be found: it is gone
+        #[arg(long)]
+        secrets_are_gone: bool,
     },
     /// Bring a tenant's secrets into its jail now
     #[command(after_help = "Examples:\n  colibri provision web01\n  colibri provision --all")]
@@ -206,9 +218,15 @@ pub enum Asked {
         remove_secrets: bool,
     },
     /// Stop a tenant's agent, unlink its file, and keep its history as destroyed
+    #[command(
+        after_help = "Examples:\n  colibri destroy-tenant web01\n  colibri destroy-tenant web01 --secrets-are-gone"
+    )]
     DestroyTenant {
         /// The tenant
         tenant: String,
+        /// Go on when what was written cannot be found: it is gone, with the jail
+        #[arg(long)]
+        secrets_are_gone: bool,
     },
     /// Name the keys that a provision would add, remove or change
     #[command(after_help = "Examples:\n  colibri diff web01")]
@@ -312,14 +330,18 @@ impl Asked {
                 root: absolute(&jail_root)?,
                 settings: Box::new(options.settings(collection)?),
             },
-            Self::UpdateTenant { tenant, jail_root, options } => Request::UpdateTenant {
+            Self::UpdateTenant { tenant, jail_root, secrets_are_gone, options } => Request::UpdateTenant {
                 tenant: id(tenant)?,
                 root: jail_root.as_deref().map(absolute).transpose()?,
                 changes: options.changes()?,
+                secrets: secrets(secrets_are_gone),
             },
+            Self::AcceptRoot { tenant } => Request::AcceptRoot { tenant: id(tenant)? },
             Self::ShowTenant { tenant } => Request::ShowTenant { tenant: id(tenant)? },
             Self::ListTenants => Request::ListTenants {},
-            Self::UnregisterTenant { tenant } => Request::UnregisterTenant { tenant: id(tenant)? },
+            Self::UnregisterTenant { tenant, secrets_are_gone } => {
+                Request::UnregisterTenant { tenant: id(tenant)?, secrets: secrets(secrets_are_gone) }
+            }
             Self::Provision { tenant, .. } => Request::Provision { tenant: tenant.map(id).transpose()? },
             Self::Hook { jail_name, jail_root } => {
                 Request::Hook { jail: jail(jail_name)?, root: absolute(&jail_root)? }
@@ -331,7 +353,9 @@ impl Asked {
             Self::StopAgent { jail_name, remove_secrets } => {
                 Request::StopAgent { jail: jail(jail_name)?, remove_secrets }
             }
-            Self::DestroyTenant { tenant } => Request::DestroyTenant { tenant: id(tenant)? },
+            Self::DestroyTenant { tenant, secrets_are_gone } => {
+                Request::DestroyTenant { tenant: id(tenant)?, secrets: secrets(secrets_are_gone) }
+            }
             Self::Diff { tenant } => Request::Diff { tenant: id(tenant)? },
             Self::History { tenant, limit } => {
                 Request::History { tenant: tenant.map(id).transpose()?, limit }
@@ -381,6 +405,10 @@ impl Options {
         ];
         Ok(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
     }
+}
+
+const fn secrets(gone: bool) -> Secrets {
+    if gone { Secrets::Gone } else { Secrets::There }
 }
 
 fn id(name: String) -> Result<TenantId, Failure> {

@@ -93,12 +93,13 @@ fn examine(socket: &Path, provider: &Path) -> Vec<Finding> {
     findings.push(user.finding());
     let bw = program::bw(&host.setup, &user, &mut findings);
     findings.extend(cage::finding(&host.setup, &user));
+    findings.extend(cage::agents(&host.setup));
     findings.push(program::sandbox(&host.setup.writer));
     if let Some(daemon) = &mut host.daemon {
         let reached = vault::reach(&host.setup, &user, bw.as_deref(), &mut findings);
         findings.push(vault::credentials(daemon, host.setup.credentials, reached));
         findings.extend(place::all(&host.setup, &host.base, &user));
-        findings.extend(host.tenants.iter().filter_map(|tenant| place::tenant(tenant, &host.base)));
+        findings.extend(host.tenants.iter().filter_map(|tenant| place::tenant(daemon, tenant)));
     }
     findings
 }

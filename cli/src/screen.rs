@@ -222,6 +222,9 @@ fn one_tenant(tenant: &TenantView) -> String {
         ("last success", tenant.last_success.map_or_else(|| "never".into(), moment)),
         ("next try", tenant.next_try.map(moment).unwrap_or_default()),
     ]);
+    if tenant.removal_due {
+        lines.push(("removal", "the file is still to be removed".into()));
+    }
     if let Some(fault) = &tenant.last_error {
         lines.extend([("error", fault.to_string()), ("", fault.advice.clone())]);
     }
@@ -311,6 +314,13 @@ fn status_lines(status: &StatusView) -> String {
         "tenants       {} active, {} provisioned, {} stopped, {} destroyed; {} failing, {} under way",
         status.active, status.provisioned, status.stopped, status.destroyed, status.failing, status.under_way
     );
+    if status.not_mounted + status.removals_due > 0 {
+        let (roots, files) = (status.not_mounted, status.removals_due);
+        let _ = writeln!(
+            text,
+            "roots         {roots} not mounted, or another; {files} files still to be removed"
+        );
+    }
     let _ = writeln!(text, "agents        {} running", status.agents);
     for line in &status.unbounded {
         let _ = writeln!(text, "              {}", one_line(line));

@@ -12,7 +12,7 @@ pub fn with_progress<T>(request: &Request, work: impl FnOnce() -> T) -> T {
         Request::Provision { tenant: None } => "provisioning all tenants".into(),
         Request::SpawnAgent { jail, .. } => format!("starting {jail}"),
         Request::StopAgent { jail, .. } => format!("stopping {jail}"),
-        Request::DestroyTenant { tenant } => format!("destroying {tenant}"),
+        Request::DestroyTenant { tenant, .. } => format!("destroying {tenant}"),
         Request::Diff { tenant } => format!("comparing {tenant}"),
         _ => return work(),
     };

@@ -15,7 +15,7 @@ use nix::unistd::{User, geteuid};
 use serde_json::{Value, json};
 use std::error::Error;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -30,6 +30,7 @@ struct Host {
     status: Value,
     tenant: Value,
     vault: Content,
+    root: Content,
     runs: bool,
 }
 
@@ -41,7 +42,8 @@ impl Host {
         let user = if geteuid().is_root() { User::from_name("nobody")? } else { User::from_uid(geteuid())? };
         let user = user.ok_or("no user to be the fetcher's")?;
         let (status, vault) = (Value::Null, Content::Error(Fault::new(ErrorName::Busy, "")));
-        let mut host = Self { dir, user, status, tenant: Value::Null, vault, runs: true };
+        let root = Content::Ok(Answer::Done);
+        let mut host = Self { dir, user, status, tenant: Value::Null, vault, root, runs: true };
         host.lay_out()?;
         host.status = host.told();
         host.vault = Content::Ok(serde_json::from_value::<Answer>(json!({ "status": host.status }))?);
@@ -69,7 +71,7 @@ impl Host {
         let now = 1_767_225_600_000_u64;
         self.stand_in("node", &json!({ "status": 200, "now": now, "date": now, "version": "1.35.0" }))?;
         self.stand_in("colibri-fetcher", &self.check("ok", "2026.8.0", ""))?;
-        self.stand_in("bwrap", &json!({}))?;
+        self.stand_in("bwrap", &json!({ "usage": "--bind-fd FD DEST" }))?;
         self.stand_in("colibri-sandbox-check", &json!({ "held": true }))
     }
 
@@ -149,6 +151,7 @@ impl Host {
             ("status", tell(json!({ "status": self.status }))?),
             ("list-tenants", tell(json!({ "tenants": [self.tenant] }))?),
             ("check-vault", self.vault.clone()),
+            ("check-root", self.root.clone()),
         ];
         daemon::serve(&self.path("s"), answers)?;
         let socket_mode = self.status["setup"]["socket-mode"].as_u64().unwrap_or(0o600);
@@ -295,15 +298,25 @@ const BROKEN: &[(Break, &str, &str, &str)] = &[
     ),
     (|host| mode(&host.path("session"), 0o755), "session directory", "failure", "restart colibrid"),
     (|host| mode(&host.path("ca.pem"), 0), "CA file", "failure", "readable for"),
-    (|host| Ok(fs::remove_dir(host.path("jails/web01/root"))?), "tenant web01", "failure", "--jail-root"),
     (
-        |host| {
-            fs::remove_dir(host.path("jails/web01/root"))?;
-            Ok(symlink("/", host.path("jails/web01/root"))?)
-        },
+        |host| set(&mut host.root, refused(ErrorName::RootNotMounted)),
         "tenant web01",
         "failure",
-        "without links",
+        "accept-root",
+    ),
+    (
+        |host| set(&mut host.root, refused(ErrorName::RootUnresponsive)),
+        "tenant web01",
+        "failure",
+        "see to the file system",
+    ),
+    (|host| set(&mut host.root, refused(ErrorName::TargetEscapesRoot)), "tenant web01", "failure", "links"),
+    (|host| set(&mut host.root, refused(ErrorName::NotAllowed)), "tenant web01", "warning", "as root"),
+    (
+        |host| host.say("bwrap", &json!({ "usage": "--bind SRC DEST" })),
+        "agents' jails",
+        "failure",
+        "--bind-fd",
     ),
     (
         |host| {

@@ -224,7 +224,15 @@ fn each_other_verb_has_its_screen() -> Outcome {
     answered("register-tenant", &["register-tenant", "web01", ROOT], one()?)?;
     let asked = answered("update-tenant", &["update-tenant", "web01", "--prefix", "P_"], one()?)?;
     assert_eq!(asked["changes"], json!({ "prefix": "P_" }));
-    answered("destroy-tenant", &["destroy-tenant", "web01"], one()?)?;
+    let asked = answered("destroy-tenant", &["destroy-tenant", "web01"], one()?)?;
+    assert_eq!(asked["secrets"], Value::Null);
+    for (screen, words) in [
+        ("destroy-tenant-gone", ["destroy-tenant", "web01", "--secrets-are-gone"]),
+        ("update-tenant-gone", ["update-tenant", "web01", "--secrets-are-gone"]),
+    ] {
+        assert_eq!(answered(screen, &words, one()?)?["secrets"], "gone");
+    }
+    answered("accept-root", &["accept-root", "web01"], one()?)?;
     answered("unregister-tenant", &["unregister-tenant", "web01"], vec![Content::Ok(Answer::Done)])?;
     answered("stop-agent", &["stop-agent", "web01"], ok(json!({ "agent": agent() }))?)?;
     let hook = json!({ "result": "provisioned", "warning": null, "provision": provision(None) });
@@ -256,7 +264,7 @@ fn status_says_loudly_that_there_is_no_sandbox() -> Outcome {
         "version": "0.1.0", "pid": 4000, "started": AT, "base": "/usr/local/bastille/jails",
         "sandbox": false, "session": "idle", "fetcher": 4001, "fetcher-user": "_colibri",
         "bw-version": "2026.8.0", "session-error": null, "provisioned": 1, "active": 2, "stopped": 3,
-        "destroyed": 4, "failing": 1, "under-way": 0, "agents": 2,
+        "destroyed": 4, "failing": 1, "under-way": 0, "agents": 2, "not-mounted": 1, "removals-due": 1,
     });
     answered("status", &["status"], ok(json!({ "status": status }))?)?;
     Ok(())

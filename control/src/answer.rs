@@ -279,6 +279,12 @@ pub struct StatusView {
     /// What of an agent has no bound on this host, a line each.
     #[serde(default)]
     pub unbounded: Vec<String>,
+    /// Tenants whose root was not there, or another directory, when it was looked at last.
+    #[serde(default)]
+    pub not_mounted: u32,
+    /// Tenants whose file shall go and could not be removed yet.
+    #[serde(default)]
+    pub removals_due: u32,
     /// What the daemon was set up with.
     #[serde(default)]
     pub setup: SetupView,

@@ -143,6 +143,13 @@ impl ErrorName {
     }
 }
 
+impl ErrorName {
+    /// Whether the jail's root was not to be had, so that nothing in it was touched.
+    pub const fn is_of_the_root(self) -> bool {
+        matches!(self, Self::TargetEscapesRoot | Self::RootNotMounted | Self::RootUnresponsive)
+    }
+}
+
 impl std::fmt::Display for ErrorName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())

@@ -22,7 +22,7 @@ pub use client::{Client, ClientError};
 pub use error::{ErrorName, Retry, UnknownName};
 pub use line::{Call, Content, MAX_ANSWER, MAX_REQUEST, Malformed, Reply, VERSION};
 pub use name::{CollectionName, JailName, NameError, TenantId};
-pub use request::Request;
+pub use request::{Request, Secrets};
 pub use tenant::{
     AgentNetwork, Format, KeyCase, OnChange, OnDuplicate, Settings, Status, TenantView, UnknownWord,
 };

@@ -30,6 +30,21 @@ pub enum Request {
         /// A merge patch over its settings.
         #[serde(default)]
         changes: Map<String, Value>,
+        /// What was written before is gone, where it cannot be found.
+        #[serde(default, skip_serializing_if = "Secrets::are_there")]
+        secrets: Secrets,
+    },
+    /// Takes the directory at a tenant's root for its jail, which was restored, moved
+    /// or made anew. Answers with the tenant.
+    AcceptRoot {
+        /// Which.
+        tenant: TenantId,
+    },
+    /// Looks whether a tenant's root is there and is the one that its secrets are
+    /// in. Answers `done`.
+    CheckRoot {
+        /// Which.
+        tenant: TenantId,
     },
     /// Answers with the tenant.
     ShowTenant {
@@ -42,6 +57,9 @@ pub enum Request {
     UnregisterTenant {
         /// Which.
         tenant: TenantId,
+        /// What was written is gone, where it cannot be found.
+        #[serde(default, skip_serializing_if = "Secrets::are_there")]
+        secrets: Secrets,
     },
     /// Provisions now and answers with the provisions when they are over.
     Provision {
@@ -83,6 +101,9 @@ pub enum Request {
     DestroyTenant {
         /// Which.
         tenant: TenantId,
+        /// What was written is gone, where it cannot be found.
+        #[serde(default, skip_serializing_if = "Secrets::are_there")]
+        secrets: Secrets,
     },
     /// Compares the vault with the file, by names of keys.
     Diff {
@@ -107,6 +128,25 @@ pub enum Request {
     Watch {},
 }
 
+/// What the operator says of the secrets that were written, should they not be
+/// found to be removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Secrets {
+    /// They are somewhere: the removal stays to be done.
+    #[default]
+    There,
+    /// They are gone, with the jail.
+    Gone,
+}
+
+impl Secrets {
+    /// Whether nothing was said of them.
+    pub const fn are_there(&self) -> bool {
+        matches!(self, Self::There)
+    }
+}
+
 impl Request {
     /// Whether this changes nothing.
     pub const fn observes(&self) -> bool {
@@ -125,6 +165,9 @@ impl Request {
             | Self::SpawnAgent { .. }
             | Self::StopAgent { .. }
             | Self::CheckVault {}
+            | Self::AcceptRoot { .. }
+            // It starts a writer, which only looks.
+            | Self::CheckRoot { .. }
             // It may log in, and it starts a writer.
             | Self::Diff { .. }
             | Self::DestroyTenant { .. } => false,

@@ -196,6 +196,9 @@ pub struct TenantView {
     pub last_error: Option<Fault>,
     /// When it is tried or refreshed next.
     pub next_try: Option<u64>,
+    /// Its file shall go, and could not be removed yet.
+    #[serde(default)]
+    pub removal_due: bool,
     /// A provision is under way.
     pub busy: bool,
     /// Whom the host knows its agents as, and whose the file is, once it had an

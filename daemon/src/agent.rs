@@ -185,12 +185,15 @@ impl Agents {
         let id = name.clone();
         let tenant = self.0.store.with(move |db| db.tenant(&id)).await?;
         let roots = self.0.provisioner.roots();
-        if let Some(tenant) = tenant.as_ref().filter(|tenant| tenant.status != Status::Destroyed) {
-            same_root(&roots.place(root)?, tenant)?;
-        }
+        let root = match tenant.as_ref().filter(|tenant| tenant.status != Status::Destroyed) {
+            Some(tenant) => {
+                same_root(&roots.place(root)?, tenant)?;
+                roots.of(tenant).await?
+            }
+            None => roots.check(name, root).await?,
+        };
         let settings = tenant.map_or_else(Settings::default, |tenant| tenant.settings);
         let target = Target::new(&settings, self.0.config.owner)?;
-        let root = roots.check(name, root).await?;
         let user = user_of(&self.0.config, &self.0.store, name).await?;
         let (owner, network) = (target.owner(), settings.agent_network);
         Ok((Jail { name: name.clone(), root, owner, user, network }, target.inside()))

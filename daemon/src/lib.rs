@@ -30,7 +30,7 @@ mod writer;
 
 pub use hook::provision_tenant_env;
 pub use leaving::Leaving;
-pub use root::{JailRoot, Place, Roots};
+pub use root::{Content, Identity, JailRoot, Place, Roots};
 
 use crate::agent::Agents;
 use crate::events::Events;

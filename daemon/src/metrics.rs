@@ -59,6 +59,8 @@ struct Now {
     tenants: GaugeVec,
     failing: Gauge,
     retries: Gauge,
+    not_mounted: Gauge,
+    removals: Gauge,
     under_way: Gauge,
     last_success: GaugeVec,
     age: GaugeVec,
@@ -169,6 +171,11 @@ impl Now {
             tenants: by("status", "colibri_tenants", "Tenants.")?,
             failing: one("colibri_tenants_failing", "Tenants whose last provision failed.")?,
             retries: one("colibri_retries_pending", "Tenants that are tried again by themselves.")?,
+            not_mounted: one(
+                "colibri_tenants_root_not_mounted",
+                "Tenants whose root was not there, or another directory.",
+            )?,
+            removals: one("colibri_removals_due", "Tenants whose file could not be removed yet.")?,
             under_way: one("colibri_provisions_under_way", "Provisions under way or waiting.")?,
             last_success: by(
                 "tenant",
@@ -219,6 +226,8 @@ impl Now {
         }
         self.failing.set(number(&|tenant| tenant.error.is_some()));
         self.retries.set(number(&Tenant::waits_for_retry));
+        self.not_mounted.set(number(&Tenant::is_not_mounted));
+        self.removals.set(number(&|tenant| tenant.removal_due));
         let gone = [&self.last_success, &self.age, &self.in_a_row, &self.keys];
         gone.iter().for_each(|figure| figure.reset());
         for tenant in tenants.iter().filter(|tenant| tenant.status != Status::Destroyed) {

@@ -180,7 +180,7 @@ async fn perform(tools: &Tools, id: &TenantId, Job { task, since }: Job) -> Afte
             for waiting in waiting {
                 let _gone = waiting.send(ended.clone());
             }
-            After { next: Next::In(next), again }
+            After { next, again }
         }
         Task::Compare(waiting) => {
             let span = tracing::error_span!("compare", tenant = %id);
@@ -204,10 +204,14 @@ async fn compare(tools: &Tools, id: &TenantId, since: Instant) -> Compared {
     attempt::compare(tools, &tenant, deadline).await
 }
 
-async fn run(tools: &Tools, id: &TenantId, work: Work, since: Instant) -> (Ended, Option<Duration>, Again) {
+async fn run(tools: &Tools, id: &TenantId, work: Work, since: Instant) -> (Ended, Next, Again) {
     let outcome = match work {
-        Work::Put(reason) => put(tools, id, reason, since).await,
-        Work::Remove => remove(tools, id, since).await.map(|provision| (provision, None, Again::Silent)),
+        Work::Put(reason) => put(tools, id, reason, since)
+            .await
+            .map(|(provision, next, again)| (provision, Next::In(next), again)),
+        Work::Remove => {
+            remove(tools, id, since).await.map(|(provision, next)| (provision, next, Again::Silent))
+        }
     };
     match outcome {
         Ok((provision, next, again)) => {
@@ -219,7 +223,7 @@ async fn run(tools: &Tools, id: &TenantId, work: Work, since: Instant) -> (Ended
         Err(fault) => {
             tracing::warn!("{fault}");
             let next = retry::delay(fault.name, 1, &mut rand::rng());
-            (Err(fault), next, Again::Silent)
+            (Err(fault), Next::In(next), Again::Silent)
         }
     }
 }
@@ -267,7 +271,7 @@ async fn record(
     attempt: attempt::Attempt,
     next: Option<Duration>,
 ) -> Result<(Provision, Option<Duration>), Fault> {
-    let provision = attempt.provision;
+    let attempt::Attempt { provision, held, identity, shrunken_to, .. } = attempt;
     // What an earlier provision wrote and did not live to record is a change, too.
     let written =
         provision.outcome == Outcome::Written || (provision.outcome == Outcome::Unchanged && tenant.unsure);
@@ -276,8 +280,8 @@ async fn record(
     let wanted = tenant.settings.on_change != colibri_control::OnChange::None;
     let action_due = written && wanted && provision.reason != Reason::Hook;
     let next_try = next.map(|delay| clock::now() + clock::millis(delay));
-    let (began, held, shrunken_to) = (tenant.status, attempt.held, attempt.shrunken_to);
-    let end = End { provision, began, held, next_try, action_due, unsure, shrunken_to };
+    let began = tenant.status;
+    let end = End { provision, began, held, identity, next_try, action_due, unsure, shrunken_to };
     let mut provision = end.provision.clone();
     let (number, life) = tools.store.with(move |db| db.end(&end)).await?;
     provision.number = number;
@@ -294,14 +298,28 @@ async fn record(
     Ok((provision, next))
 }
 
-async fn remove(tools: &Tools, id: &TenantId, since: Instant) -> Result<Provision, Fault> {
+async fn remove(tools: &Tools, id: &TenantId, since: Instant) -> Result<(Provision, Next), Fault> {
     let known = id.clone();
     let tenant = tools.store.with(move |db| db.known(&known)).await?;
     let deadline = since + tenant.deadline(tools.config.settings.deadline);
     let mut provision = attempt::remove(tools, &tenant, Reason::Operator, deadline).await;
+    let next = after_removal(&tenant, provision.error.as_ref());
+    let next_try = match next {
+        Next::In(delay) | Next::Removal(delay) => delay.map(|delay| clock::now() + clock::millis(delay)),
+        Next::Stays => tenant.next_try,
+    };
     let ended = provision.clone();
-    provision.number = tools.store.with(move |db| db.removed(&ended)).await?;
-    Ok(provision)
+    provision.number = tools.store.with(move |db| db.removed(&ended, next_try)).await?;
+    Ok((provision, next))
+}
+
+/// A removal that has to come about is tried again; another leaves what was planned.
+fn after_removal(tenant: &Tenant, fault: Option<&Fault>) -> Next {
+    let Some(fault) = fault else { return Next::In(None) };
+    if tenant.removal_due {
+        return Next::Removal(retry::delay(fault.name, tenant.failures + 1, &mut rand::rng()));
+    }
+    Next::In(tenant.next_try.map(|at| Duration::from_millis(at.saturating_sub(clock::now()))))
 }
 
 /// One line, in the provision's span, which holds its figures.

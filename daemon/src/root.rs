@@ -3,8 +3,13 @@
 //! an agent, orders a writer or binds a mount. The daemon itself opens no path of
 //! a jail's: a file system that does not answer holds up that child alone.
 
+mod identity;
+
+pub use identity::Identity;
+
 use crate::leaving::Leaving;
 use crate::settings::Config;
+use crate::tenant::Tenant;
 use crate::writer;
 use colibri_control::{ErrorName, Fault, JailName};
 use colibri_ipc::Report;
@@ -53,9 +58,18 @@ impl Place {
 #[derive(Clone, Debug)]
 pub struct JailRoot {
     place: Place,
-    device: u64,
-    inode: u64,
+    identity: Identity,
+    content: Content,
     dir: Arc<OwnedFd>,
+}
+
+/// Whether there is anything in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing: a jail that was never made, or a mount point.
+    Nothing,
+    /// Something.
+    Something,
 }
 
 impl JailRoot {
@@ -71,7 +85,17 @@ impl JailRoot {
 
     /// Which directory it is, in the words of an order.
     pub fn inode(&self) -> String {
-        format!("{}:{}", self.device, self.inode)
+        format!("{}:{}", self.identity.device, self.identity.inode)
+    }
+
+    /// What it is known by later.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether there is anything in it.
+    pub const fn content(&self) -> Content {
+        self.content
     }
 
     /// The directory itself.
@@ -83,7 +107,9 @@ impl JailRoot {
     pub(crate) fn unlooked(base: &str, below: &str) -> Self {
         let below = RelPath::try_from(Path::new(below)).unwrap();
         let dir = Arc::new(std::fs::File::open("/").unwrap().into());
-        Self { place: Place { base: base.into(), below }, device: 0, inode: 0, dir }
+        let identity = Identity { boot: None, device: 0, inode: 0, born: None, lasting: None };
+        let place = Place { base: base.into(), below };
+        Self { place, identity, content: Content::Something, dir }
     }
 }
 
@@ -91,6 +117,7 @@ impl JailRoot {
 #[derive(Clone, Debug)]
 pub struct Roots {
     config: Arc<Config>,
+    boot: Option<String>,
     leaving: Leaving,
     turns: Arc<Mutex<HashMap<JailName, Arc<tokio::sync::Mutex<()>>>>>,
 }
@@ -98,7 +125,11 @@ pub struct Roots {
 impl Roots {
     /// Roots below the configured base.
     pub fn new(config: Arc<Config>) -> Self {
-        Self { config, leaving: Leaving::default(), turns: Arc::default() }
+        let boot = identity::boot();
+        if boot.is_none() {
+            tracing::warn!("this boot has no name: file systems without one are not known again");
+        }
+        Self { config, boot, leaving: Leaving::default(), turns: Arc::default() }
     }
 
     /// The children that were left behind, for others that work in jails.
@@ -139,6 +170,26 @@ impl Roots {
         self.look(jail, place, end).await
     }
 
+    /// Looks at a tenant's root, which has to be the one that its secrets are in. An
+    /// empty directory where there was a jail is never the jail.
+    ///
+    /// # Errors
+    /// `RootNotMounted` where it is another, and as [`Roots::check`].
+    pub async fn of(&self, tenant: &Tenant) -> Result<JailRoot, Fault> {
+        let root = self.check(&tenant.id, &tenant.root).await?;
+        let wrong = match (&tenant.identity, root.content) {
+            (Some(_), Content::Nothing) => "is empty, and the jail is not",
+            // Known to an earlier colibrid, which did not write its identity down.
+            (None, Content::Nothing) if !tenant.keys.is_empty() => "is empty, and the jail has secrets",
+            (Some(known), Content::Something) if !known.is(&root.identity) => {
+                "is another directory than the one that the secrets were brought to"
+            }
+            _ => return Ok(root),
+        };
+        let message = format!("{} {wrong}", tenant.root.display());
+        Err(Fault::new(ErrorName::RootNotMounted, message))
+    }
+
     /// Those that nobody waits for are forgotten.
     fn turn(&self, jail: &JailName) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
@@ -154,8 +205,11 @@ impl Roots {
         let child = writer::Run { program: &self.config.writer, jail, leaving: &self.leaving };
         let report = child.run(&order, Some(theirs.into()), end).await.map_err(|fault| late(jail, fault))?;
         match (report, receive(&ours)) {
-            (Report::Looked { device, inode, .. }, Some(dir)) => {
-                Ok(JailRoot { place, device, inode, dir: Arc::new(dir) })
+            (Report::Looked { device, inode, born, file_system, empty }, Some(dir)) => {
+                let lasting = identity::lasting(&file_system, device);
+                let identity = Identity { boot: self.boot.clone(), device, inode, born, lasting };
+                let content = if empty { Content::Nothing } else { Content::Something };
+                Ok(JailRoot { place, identity, content, dir: Arc::new(dir) })
             }
             _ => Err(Fault::new(ErrorName::ProtocolViolation, "the writer answered what was not asked")),
         }

@@ -5,13 +5,14 @@ use crate::clock;
 use crate::events::Events;
 use crate::hook::provision_tenant_env;
 use crate::provision::{Provisioner, Work};
+use crate::root::Content;
 use crate::session::Session;
 use crate::settings::Config;
 use crate::store::{File, Store};
 use crate::tenant::{Target, Tenant, Turn, check};
 use colibri_control::{
-    Answer, ErrorName, Event, Fault, JailName, Reason, Request, Settings, SetupView, Status, StatusView,
-    TenantId,
+    Answer, ErrorName, Event, Fault, JailName, Reason, Request, Secrets, Settings, SetupView, Status,
+    StatusView, TenantId,
 };
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -50,10 +51,17 @@ impl Service {
             Request::RegisterTenant { tenant, root, settings } => {
                 self.register(tenant, &root, *settings).await
             }
-            Request::UpdateTenant { tenant, root, changes } => self.update(tenant, root, changes).await,
+            Request::UpdateTenant { tenant, root, changes, secrets } => {
+                self.update(tenant, root, changes, secrets).await
+            }
+            Request::AcceptRoot { tenant } => self.accept(tenant).await,
+            Request::CheckRoot { tenant } => {
+                let tenant = self.tenant(&tenant).await?;
+                self.provisioner.roots().of(&tenant).await.map(|_| Answer::Done)
+            }
             Request::ShowTenant { tenant } => self.show(&tenant).await,
             Request::ListTenants {} => self.list().await,
-            Request::UnregisterTenant { tenant } => self.unregister(tenant).await,
+            Request::UnregisterTenant { tenant, secrets } => self.unregister(tenant, secrets).await,
             Request::Provision { tenant } => self.provision(tenant).await,
             Request::Hook { jail, root } => {
                 let hook = provision_tenant_env(&self.provisioner, &jail, &root).await;
@@ -68,7 +76,7 @@ impl Service {
                 Ok(Answer::Agents(agents.into_iter().map(|agent| agent.view).collect()))
             }
             Request::StopAgent { jail, remove_secrets } => self.stop(jail, remove_secrets).await,
-            Request::DestroyTenant { tenant } => self.destroy(tenant).await,
+            Request::DestroyTenant { tenant, secrets } => self.destroy(tenant, secrets).await,
             Request::Diff { tenant } => {
                 let diff = self.provisioner.compare(&tenant).await?;
                 Ok(Answer::Diff(Box::new(diff)))
@@ -150,8 +158,14 @@ impl Service {
         self.show(&id).await
     }
 
-    async fn update(&self, id: TenantId, root: Option<PathBuf>, changes: Map<String, Value>) -> Answered {
-        let tenant = self.tenant(&id).await?;
+    async fn update(
+        &self,
+        id: TenantId,
+        root: Option<PathBuf>,
+        changes: Map<String, Value>,
+        secrets: Secrets,
+    ) -> Answered {
+        let mut tenant = self.tenant(&id).await?;
         if tenant.status == Status::Destroyed {
             return Err(Fault::new(ErrorName::WrongState, format!("{id} is destroyed: register it anew")));
         }
@@ -161,7 +175,17 @@ impl Service {
             Some(root) => self.place(&id, &root).await?,
             None => tenant.root.clone(),
         };
-        self.leave(&tenant, &root, &settings).await?;
+        let place = root.clone();
+        let name = id.clone();
+        if let Some(other) = self.store.with(move |db| db.at_root(&place, &name)).await? {
+            return Err(taken(&root, &other));
+        }
+        if root != tenant.root && self.has_moved(&tenant, &root).await {
+            let (name, place) = (id.clone(), root.clone());
+            self.store.with(move |db| db.moved(&name, &place)).await?;
+            tenant.root.clone_from(&root);
+        }
+        self.leave(&tenant, &root, &settings, secrets).await?;
         let (name, place) = (id.clone(), root.clone());
         let updated = self.store.with(move |db| match db.at_root(&place, &name)? {
             Some(other) => Ok(Err(taken(&place, &other))),
@@ -175,33 +199,72 @@ impl Service {
         self.show(&id).await
     }
 
+    /// Whether that is the tenant's own jail at another path.
+    async fn has_moved(&self, tenant: &Tenant, root: &Path) -> bool {
+        let moved = Tenant { root: root.into(), ..tenant.clone() };
+        tenant.identity.is_some() && self.provisioner.roots().of(&moved).await.is_ok()
+    }
+
     /// A file that will be written elsewhere from now on is not left behind.
-    async fn leave(&self, tenant: &Tenant, root: &Path, settings: &Settings) -> Result<(), Fault> {
+    async fn leave(
+        &self,
+        tenant: &Tenant,
+        root: &Path,
+        settings: &Settings,
+        secrets: Secrets,
+    ) -> Result<(), Fault> {
         let owner = self.config.owner;
         let (old, new) = (Target::new(&tenant.settings, owner)?, Target::new(settings, owner)?);
-        if tenant.keys.is_empty() || (root == tenant.root && old.same_place(&new)) {
+        if tenant.is_clean() || (root == tenant.root && old.same_place(&new)) {
             return Ok(());
         }
-        match self.remove(&tenant.id).await {
-            // The old root leads elsewhere now: there is nothing of ours there.
-            Err(fault) if fault.name == ErrorName::TargetEscapesRoot => {
-                tracing::warn!(tenant = %tenant.id, "{fault}");
-                Ok(())
-            }
-            removed => removed,
-        }
+        self.clear(&tenant.id, secrets).await
     }
 
-    async fn remove(&self, id: &TenantId) -> Result<(), Fault> {
+    /// Removes the tenant's file. One that is not to be found is still to be removed,
+    /// unless the operator says that it is gone.
+    async fn clear(&self, id: &TenantId, secrets: Secrets) -> Result<(), Fault> {
         let provision = self.provisioner.run(id, Work::Remove).await?;
-        provision.error.map_or(Ok(()), Err)
+        let Some(fault) = provision.error else { return Ok(()) };
+        if secrets == Secrets::There || !fault.name.is_of_the_root() {
+            return Err(fault);
+        }
+        tracing::warn!(tenant = %id, "{fault}; the operator says that the secrets are gone");
+        let name = id.clone();
+        Ok(self.store.with(move |db| db.given_up(&name, clock::now())).await?)
     }
 
-    async fn unregister(&self, id: TenantId) -> Answered {
+    async fn accept(&self, id: TenantId) -> Answered {
+        let tenant = self.tenant(&id).await?;
+        if tenant.status == Status::Destroyed {
+            return Err(Fault::new(ErrorName::WrongState, format!("{id} is destroyed: register it anew")));
+        }
+        let root = self.provisioner.roots().check(&id, &tenant.root).await?;
+        if root.content() == Content::Nothing {
+            let message = format!("{} is empty: that is no jail", tenant.root.display());
+            return Err(Fault::new(ErrorName::RootNotMounted, message));
+        }
+        let (name, identity) = (id.clone(), root.identity().clone());
+        self.store.with(move |db| db.accept(&name, &identity)).await?;
+        if tenant.removal_due {
+            self.clear(&id, Secrets::There).await?;
+        } else if tenant.keeps_up() {
+            self.provisioner.schedule(&id, Some(clock::now()));
+        }
+        self.show(&id).await
+    }
+
+    async fn unregister(&self, id: TenantId, secrets: Secrets) -> Answered {
+        let tenant = self.tenant(&id).await?;
+        let still = tenant.status == Status::Active || !tenant.keys.is_empty();
+        if !still && !tenant.is_clean() {
+            // A provision that was cut off may have written.
+            self.clear(&id, secrets).await?;
+        }
         let name = id.clone();
         let removed = self.store.with(move |db| {
             let tenant = db.known(&name)?;
-            if tenant.status == Status::Active || !tenant.keys.is_empty() {
+            if tenant.status == Status::Active || !tenant.is_clean() {
                 let message = format!("{name} still has secrets in its jail: destroy it first");
                 return Ok(Err(Fault::new(ErrorName::WrongState, message)));
             }
@@ -253,7 +316,7 @@ impl Service {
         match (stops, remove_secrets) {
             (true, true) => {
                 self.halt(&jail, File::Goes).await?;
-                self.remove(&jail).await?;
+                self.clear(&jail, Secrets::There).await?;
             }
             (true, false) => self.halt(&jail, File::Stays).await?,
             (false, _) => {}
@@ -270,7 +333,7 @@ impl Service {
         Ok(())
     }
 
-    async fn destroy(&self, id: TenantId) -> Answered {
+    async fn destroy(&self, id: TenantId, secrets: Secrets) -> Answered {
         let tenant = self.tenant(&id).await?;
         match tenant.status {
             Status::Destroyed => return self.show(&id).await,
@@ -282,7 +345,7 @@ impl Service {
         }
         self.agents.stop(&id).await?;
         self.halt(&id, File::Goes).await?;
-        self.remove(&id).await?;
+        self.clear(&id, secrets).await?;
         let name = id.clone();
         self.store.with(move |db| db.turn(&name, Turn::Destroyed, File::Stays)).await?;
         self.announce(&id, Some(Status::Destroyed));
@@ -319,6 +382,8 @@ impl Service {
             agents: self.agents.running(),
             retrying: count(&Tenant::waits_for_retry),
             unbounded: self.agents.unbounded(),
+            not_mounted: count(&Tenant::is_not_mounted),
+            removals_due: count(&|tenant| tenant.removal_due),
             setup: SetupView { credentials: self.has_credentials, ..self.config.view() },
         })))
     }

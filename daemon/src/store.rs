@@ -6,8 +6,9 @@ mod schema;
 
 pub use rows::Agent;
 
+use crate::root::Identity;
 use crate::tenant::{Tenant, Turn, turn};
-use colibri_control::{ErrorName, Fault, JailName, Outcome, Provision, Reason, Settings, Status, TenantId};
+use colibri_control::{ErrorName, Fault, JailName, Provision, Reason, Settings, Status, TenantId};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::path::Path;
 use std::sync::mpsc;
@@ -120,6 +121,8 @@ pub struct End {
     pub began: Status,
     /// What the file now holds, if it was written or found right.
     pub held: Option<Held>,
+    /// The root that it is in.
+    pub identity: Option<Identity>,
     /// When to try or refresh next.
     pub next_try: Option<u64>,
     /// Whether an action waits for the change.
@@ -255,13 +258,14 @@ impl Db {
         Ok(())
     }
 
-    /// Sets root and settings; with another collection, forgets the pinned id.
+    /// Sets root and settings; with another collection, forgets the pinned id, with
+    /// another root, which directory that was.
     ///
     /// # Errors
     /// SQLite's.
     pub fn update(&mut self, id: &TenantId, root: &Path, settings: &Settings) -> Result<()> {
         let sql = "UPDATE tenants SET root = ?2, settings = ?3, failures = 0,
-            shrunken_since = NULL, shrunken_to = NULL,
+            shrunken_since = NULL, shrunken_to = NULL, identity = CASE WHEN root = ?2 THEN identity END,
             collection_id = CASE WHEN settings ->> 'collection' IS ?3 ->> 'collection' THEN collection_id END
             WHERE name = ?1";
         self.0.execute(sql, params![id.as_str(), rows::text(root), rows::json(settings)])?;
@@ -329,22 +333,52 @@ impl Db {
         })
     }
 
-    /// Records that the file is gone, or that there was none.
+    /// Records that the file is gone, that there was none, or that it could not be
+    /// removed and is still to be; then it is tried again at `next_try`.
     ///
     /// # Errors
     /// `NoTenant`, or SQLite's.
-    pub fn removed(&mut self, provision: &Provision) -> Result<u64> {
+    pub fn removed(&mut self, provision: &Provision, next_try: Option<u64>) -> Result<u64> {
         self.change(|db| {
-            let done = provision.outcome != Outcome::Failed;
-            if done {
-                // A tenant that is kept up gets a new file, after a crash too.
-                let sql = "UPDATE tenants SET keys = '[]', removal_due = 0,
-                    shrunken_since = NULL, shrunken_to = NULL,
-                    next_try = CASE WHEN status = 'active' THEN ?2 END WHERE name = ?1";
-                db.execute(sql, params![provision.tenant.as_str(), provision.at])?;
+            let id = provision.tenant.as_str();
+            match &provision.error {
+                None => gone(db, id, provision.at)?,
+                Some(fault) => {
+                    let sql = "UPDATE tenants SET error = ?2, failures = failures + 1, next_try = ?3
+                        WHERE name = ?1";
+                    db.execute(sql, params![id, rows::json(fault), next_try])?;
+                }
             }
             Ok(rows::append(db, provision, HISTORY)?)
         })
+    }
+
+    /// Records that the operator says that the file is gone.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn given_up(&mut self, id: &TenantId, now: u64) -> Result<()> {
+        self.change(|db| Ok(gone(db, id.as_str(), now)?))
+    }
+
+    /// Takes a directory for the tenant's root from now on.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn accept(&mut self, id: &TenantId, identity: &Identity) -> Result<()> {
+        let sql = "UPDATE tenants SET identity = ?2, failures = 0 WHERE name = ?1";
+        self.0.execute(sql, params![id.as_str(), rows::json(identity)])?;
+        Ok(())
+    }
+
+    /// Records that the tenant's root, as it is known, has another path now.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn moved(&mut self, id: &TenantId, root: &Path) -> Result<()> {
+        let sql = "UPDATE tenants SET root = ?2 WHERE name = ?1";
+        self.0.execute(sql, params![id.as_str(), rows::text(root)])?;
+        Ok(())
     }
 
     /// Takes a turn; a tenant that is not active any more is not tried again.
@@ -444,6 +478,15 @@ impl Db {
     }
 }
 
+/// A tenant that is kept up gets a new file, after a crash too.
+fn gone(db: &Connection, id: &str, now: u64) -> rusqlite::Result<()> {
+    let sql = "UPDATE tenants SET keys = '[]', removal_due = 0, unsure = 0, error = NULL, failures = 0,
+        shrunken_since = NULL, shrunken_to = NULL,
+        next_try = CASE WHEN status = 'active' THEN ?2 END WHERE name = ?1";
+    db.execute(sql, params![id, now])?;
+    Ok(())
+}
+
 fn step(db: &Connection, tenant: &Tenant, event: Turn) -> Result<Status> {
     let status =
         turn(tenant.status, event).ok_or_else(|| StoreError::Status(tenant.id.clone(), tenant.status))?;
@@ -455,6 +498,7 @@ fn step(db: &Connection, tenant: &Tenant, event: Turn) -> Result<Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use colibri_control::Outcome;
 
     fn db() -> (tempfile::TempDir, Db) {
         let dir = tempfile::tempdir().unwrap();
@@ -478,6 +522,7 @@ mod tests {
             provision,
             began: Status::Provisioned,
             held,
+            identity: None,
             next_try: Some(9),
             action_due: false,
             unsure: false,

@@ -1,7 +1,7 @@
 //! A tenant: its row, the life it may lead, and what its settings mean to the
 //! writer and to the fetcher.
 
-use crate::root::JailRoot;
+use crate::root::{Identity, JailRoot};
 use colibri_control::{
     CollectionName, ErrorName, Fault, KeyCase, OnChange, OnDuplicate, Settings, Status, TenantId, TenantView,
 };
@@ -55,6 +55,8 @@ pub struct Tenant {
     pub unsure: bool,
     /// Whom the host knows its agents as, once it had one.
     pub agent_uid: Option<u32>,
+    /// The root that the secrets were brought to last.
+    pub identity: Option<Identity>,
 }
 
 /// What happens to a tenant.
@@ -221,6 +223,16 @@ impl Tenant {
         self.error.is_some() && self.next_try.is_some()
     }
 
+    /// Whether its root was not there, or another, when it was looked at last.
+    pub fn is_not_mounted(&self) -> bool {
+        self.error.as_ref().is_some_and(|fault| fault.name == ErrorName::RootNotMounted)
+    }
+
+    /// Whether nothing of ours can be in its jail.
+    pub const fn is_clean(&self) -> bool {
+        self.keys.is_empty() && !self.unsure && !self.removal_due
+    }
+
     /// How long a provision may take.
     pub fn deadline(&self, default: Duration) -> Duration {
         self.settings.deadline.map_or(default, |seconds| Duration::from_secs(seconds.into()))
@@ -267,6 +279,7 @@ impl Tenant {
             last_success: self.last_success,
             last_error: self.error,
             next_try: self.next_try,
+            removal_due: self.removal_due,
             busy,
             agent_uid: self.agent_uid,
         }

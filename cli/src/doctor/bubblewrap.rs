@@ -3,6 +3,7 @@
 use super::Finding;
 use super::program::FetcherUser;
 use colibri_control::SetupView;
+use std::process::Command;
 
 /// Tries to make an empty one.
 pub fn finding(setup: &SetupView, user: &FetcherUser) -> Option<Finding> {
@@ -23,4 +24,17 @@ pub fn finding(setup: &SetupView, user: &FetcherUser) -> Option<Finding> {
         }
         Err(error) => Finding::failure(name, format!("{shown}: {error}"), mend),
     })
+}
+
+/// Whether it can bind the very directory that colibrid looked at: a path may lead
+/// elsewhere by the time that it is bound.
+pub fn agents(setup: &SetupView) -> Option<Finding> {
+    let name = "agents' jails";
+    let help = Command::new(&setup.bwrap).arg("--help").env_clear().output().ok()?;
+    let shown = setup.bwrap.display();
+    if String::from_utf8_lossy(&help.stdout).contains("--bind-fd") {
+        return Some(Finding::ok(name, format!("{shown} binds a directory by its descriptor")));
+    }
+    let mend = "install a bubblewrap with --bind-fd: 0.8.0-2+deb12u1 of Debian 12, 0.10, or newer";
+    Some(Finding::failure(name, format!("{shown} has no --bind-fd, so no agent can be started"), mend))
 }

@@ -24,3 +24,8 @@ pub fn finding(setup: &SetupView, _user: &FetcherUser) -> Option<Finding> {
         Err(error) => Finding::failure(name, format!("{shown}: {error}"), "run `colibri init` as root"),
     })
 }
+
+/// jail(8) is part of the system.
+pub const fn agents(_setup: &SetupView) -> Option<Finding> {
+    None
+}

@@ -2,7 +2,7 @@
 
 use super::Finding;
 use super::program::FetcherUser;
-use colibri_control::{SetupView, Status, TenantView};
+use colibri_control::{Client, ClientError, ErrorName, Request, SetupView, Status, TenantView};
 use std::fs::Metadata;
 use std::io::{Error, ErrorKind};
 use std::os::unix::fs::MetadataExt;
@@ -124,28 +124,22 @@ fn ours(found: &Metadata) -> bool {
     found.uid() == 0 || found.uid() == nix::unistd::geteuid().as_raw()
 }
 
-/// A tenant's root, and what is wrong with the tenant. A destroyed one has none.
-pub fn tenant(tenant: &TenantView, base: &Path) -> Option<Finding> {
+/// A tenant's root, as the daemon looks at it without hanging there, and what is
+/// wrong with the tenant. A destroyed one has none.
+pub fn tenant(daemon: &mut Client, tenant: &TenantView) -> Option<Finding> {
     if tenant.status == Status::Destroyed {
         return None;
     }
-    let (name, root) = (format!("tenant {}", tenant.tenant), &tenant.root);
-    let shown = root.display();
-    let moved = format!("make the jail, or: colibri update-tenant {} --jail-root ROOT", tenant.tenant);
-    Some(match root.canonicalize() {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            Finding::failure(&name, format!("{shown} is not there"), moved)
-        }
-        Err(error) => unseen(&name, root, &error),
-        Ok(real) if !real.is_dir() => Finding::failure(&name, format!("{shown} is no directory"), moved),
-        Ok(real) if real != *root || !real.starts_with(base) || real == base => {
-            let found = format!("{shown} leads to {}", real.display());
-            let mend = format!("register the jail's real root, below {} and without links", base.display());
-            Finding::failure(&name, found, mend)
-        }
+    let name = format!("tenant {}", tenant.tenant);
+    Some(match daemon.call(Request::CheckRoot { tenant: tenant.tenant.clone() }) {
         Ok(_) => match &tenant.last_error {
             Some(fault) => Finding::warning(&name, fault.to_string(), fault.advice.clone()),
-            None => Finding::ok(&name, format!("{shown}, {}", tenant.status)),
+            None => Finding::ok(&name, format!("{}, {}", tenant.root.display(), tenant.status)),
         },
+        Err(ClientError::Refused(fault)) if fault.name == ErrorName::NotAllowed => {
+            Finding::warning(&name, "its root was not looked at: you may not", fault.advice)
+        }
+        Err(ClientError::Refused(fault)) => Finding::fault(&name, &fault),
+        Err(error) => Finding::failure(&name, crate::failure::asked(&error), "see colibrid's log"),
     })
 }

@@ -4,6 +4,7 @@
 use super::Tools;
 use crate::agent::users::user_of;
 use crate::clock;
+use crate::root::Identity;
 use crate::session::{MAX_CLOSED, Ticket, Unserved};
 use crate::store::Held;
 use crate::tenant::{Target, Tenant};
@@ -38,6 +39,8 @@ pub struct Attempt {
     pub provision: Provision,
     /// What the file holds, after a success.
     pub held: Option<Held>,
+    /// The root that was looked at; the writer goes on in no other.
+    pub identity: Option<Identity>,
     /// How many keys the vault has, where it has many fewer than before.
     pub shrunken_to: Option<u32>,
     /// How new what was brought is.
@@ -55,6 +58,7 @@ struct Record {
     started: Instant,
     last: Instant,
     provision: Provision,
+    identity: Option<Identity>,
     shrunken_to: Option<u32>,
     age: Age,
 }
@@ -74,7 +78,7 @@ impl Record {
             steps: Vec::new(),
             warnings: Vec::new(),
         };
-        Self { started, last: started, provision, shrunken_to: None, age: Age::Current }
+        Self { started, last: started, provision, identity: None, shrunken_to: None, age: Age::Current }
     }
 
     /// Everything since the last step was this step.
@@ -99,9 +103,9 @@ impl Record {
         }
     }
 
-    fn attempt(self, result: Result<Written, Fault>, held: Option<Held>) -> Attempt {
-        let (shrunken_to, age) = (self.shrunken_to, self.age);
-        Attempt { provision: self.end(result), held, shrunken_to, age }
+    fn attempt(mut self, result: Result<Written, Fault>, held: Option<Held>) -> Attempt {
+        let (identity, shrunken_to, age) = (self.identity.take(), self.shrunken_to, self.age);
+        Attempt { provision: self.end(result), held, identity, shrunken_to, age }
     }
 
     fn end(mut self, result: Result<Written, Fault>) -> Provision {
@@ -169,9 +173,10 @@ pub async fn remove(tools: &Tools, tenant: &Tenant, reason: Reason, deadline: In
 }
 
 async fn unlink(tools: &Tools, tenant: &Tenant, deadline: Instant) -> Result<Outcome, Fault> {
-    let order = match order(tools, tenant, Verb::Remove, deadline).await {
-        // A jail that was deleted took its file with it.
-        Err(fault) if fault.name == ErrorName::RootNotMounted => return Ok(Outcome::Absent),
+    let (order, _) = match order(tools, tenant, Verb::Remove, deadline).await {
+        Err(fault) if fault.name == ErrorName::RootNotMounted && tenant.is_clean() => {
+            return Ok(Outcome::Absent);
+        }
         order => order?,
     };
     match writer(tools, &tenant.id).run(&order, None, deadline).await? {
@@ -181,9 +186,14 @@ async fn unlink(tools: &Tools, tenant: &Tenant, deadline: Instant) -> Result<Out
     }
 }
 
-/// Looks at the tenant's root, which is then known by its inode.
-async fn order(tools: &Tools, tenant: &Tenant, verb: Verb, deadline: Instant) -> Result<Order, Fault> {
-    let root = tools.roots.check(&tenant.id, &tenant.root).await?;
+/// Looks at the tenant's root; the writer is told which directory that is.
+async fn order(
+    tools: &Tools,
+    tenant: &Tenant,
+    verb: Verb,
+    deadline: Instant,
+) -> Result<(Order, Identity), Fault> {
+    let root = tools.roots.of(tenant).await?;
     let user = match (tenant.agent_uid, &tenant.settings.on_change) {
         (Some(uid), _) => Some(Owner { uid, gid: uid }),
         // It runs as an agent does, and reads the file.
@@ -193,7 +203,8 @@ async fn order(tools: &Tools, tenant: &Tenant, verb: Verb, deadline: Instant) ->
         (None, _) => None,
     };
     let target = Target::new(&tenant.settings, tools.config.owner)?.given_to(user);
-    Ok(target.order(verb, &root, deadline.saturating_duration_since(Instant::now())))
+    let time = deadline.saturating_duration_since(Instant::now());
+    Ok((target.order(verb, &root, time), root.identity().clone()))
 }
 
 fn writer<'a>(tools: &'a Tools, id: &'a TenantId) -> Run<'a> {
@@ -207,7 +218,8 @@ async fn fetch_and_write(
     deadline: Instant,
     record: &mut Record,
 ) -> Result<Heard, Fault> {
-    let order = order(tools, tenant, verb, deadline).await?;
+    let (order, identity) = order(tools, tenant, verb, deadline).await?;
+    record.identity = Some(identity);
     record.step("contain");
     let turn = timeout_at(deadline, tools.turns.acquire()).await;
     let _turn = turn.map_err(|_| late("no turn came before the deadline"))?;

@@ -47,6 +47,8 @@ pub(super) struct Queue {
     tasks: JoinSet<(TenantId, After)>,
     due: BTreeSet<(Instant, TenantId)>,
     due_of: HashMap<TenantId, Instant>,
+    /// Tenants whose file could not be removed: that is what they are due for.
+    removing: HashSet<TenantId>,
     /// Tenants that missed their secrets because of the vault.
     missed: HashSet<TenantId>,
 }
@@ -63,6 +65,8 @@ pub(super) enum Next {
     Stays,
     /// So long from now, or never.
     In(Option<Duration>),
+    /// The same, to be removed then.
+    Removal(Option<Duration>),
 }
 
 /// What an attempt says about the vault.
@@ -83,6 +87,7 @@ impl Queue {
             tasks: JoinSet::new(),
             due: BTreeSet::new(),
             due_of: HashMap::new(),
+            removing: HashSet::new(),
             missed: HashSet::new(),
         }
     }
@@ -109,6 +114,7 @@ impl Queue {
     }
 
     pub(super) fn schedule(&mut self, id: TenantId, at: Option<u64>) {
+        self.removing.remove(&id);
         if at.is_none() {
             self.missed.remove(&id);
         }
@@ -131,7 +137,9 @@ impl Queue {
         while self.due.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, id)) = self.due.pop_first() else { return };
             self.due_of.remove(&id);
-            self.take(id, Job::now(Task::File(Work::Put(Reason::Refresh), Vec::new())));
+            let removing = self.removing.contains(&id);
+            let work = if removing { Work::Remove } else { Work::Put(Reason::Refresh) };
+            self.take(id, Job::now(Task::File(work, Vec::new())));
         }
     }
 
@@ -174,9 +182,16 @@ impl Queue {
             Some(job) => self.start(id, job),
             None => {
                 self.running.remove(&id);
-                if let Next::In(delay) = after.next {
-                    self.schedule_at(id, delay.map(|delay| Instant::now() + delay));
+                let (delay, removal) = match after.next {
+                    Next::Stays => return,
+                    Next::In(delay) => (delay, false),
+                    Next::Removal(delay) => (delay, true),
+                };
+                self.removing.remove(&id);
+                if removal {
+                    self.removing.insert(id.clone());
                 }
+                self.schedule_at(id, delay.map(|delay| Instant::now() + delay));
             }
         }
     }

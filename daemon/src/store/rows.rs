@@ -2,6 +2,7 @@
 
 use super::End;
 use super::Held;
+use crate::root::Identity;
 use crate::tenant::Tenant;
 use colibri_control::{AgentView, Fault, JailName, Provision, TenantId};
 use rusqlite::types::Type;
@@ -47,6 +48,12 @@ fn fault(row: &Row) -> Result<Option<Fault>> {
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
+/// One that cannot be read is learned anew.
+fn identity(row: &Row) -> Result<Option<Identity>> {
+    let text: Option<String> = row.get("identity")?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
 fn broken(row: &Row, column: &str, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     let number = row.as_ref().column_index(column).unwrap_or_default();
     rusqlite::Error::FromSqlConversionFailure(number, Type::Text, Box::new(error))
@@ -71,6 +78,7 @@ fn read_tenant(row: &Row) -> Result<Tenant> {
         removal_due: row.get("removal_due")?,
         unsure: row.get("unsure")?,
         agent_uid: row.get("agent_uid")?,
+        identity: identity(row)?,
     })
 }
 
@@ -94,7 +102,7 @@ pub fn bar(db: &Connection) -> Result<Option<(u64, Fault)>> {
 pub fn succeeded(db: &Connection, end: &End, held: &Held) -> Result<()> {
     let sql = "UPDATE tenants SET keys = coalesce(?2, keys), collection_id = coalesce(?3, collection_id), last_success = ?4,
         next_try = ?5, action_due = max(action_due, ?6), error = NULL, failures = 0, shrunken_since = NULL,
-        shrunken_to = NULL, unsure = 0 WHERE name = ?1";
+        shrunken_to = NULL, unsure = 0, identity = coalesce(?7, identity) WHERE name = ?1";
     let provision = &end.provision;
     let at = provision.at.saturating_add(provision.ms);
     let id = provision.tenant.as_str();
@@ -105,7 +113,8 @@ pub fn succeeded(db: &Connection, end: &End, held: &Held) -> Result<()> {
         held.collection_id,
         at,
         end.next_try,
-        end.action_due
+        end.action_due,
+        end.identity.as_ref().map(json)
     ])?;
     Ok(())
 }

@@ -82,6 +82,10 @@ pub const STEPS: &[&str] = &[
         jail TEXT NOT NULL UNIQUE
     ) STRICT;
 ",
+    "
+    -- The root that the secrets were brought to last, as the system knows it again.
+    ALTER TABLE tenants ADD COLUMN identity TEXT CHECK (json_valid(identity));
+",
 ];
 
 /// Brings the database to the newest schema, each step whole or not at all.
@@ -126,6 +130,12 @@ mod tests {
         provisions(number,tenant,reason,at,ms,outcome,error,keys,steps,warnings) \
         tenants(id,name,root,status,settings,collection_id,keys,registered,last_success,error,failures,\
         next_try,shrunken_since,action_due,removal_due,unsure,shrunken_to)",
+        "agent_users(uid,jail) \
+        agents(jail,root,command,state,pid,identity,jail_ours,started,ended,exit_code,\
+        signal,log) bar(one,until,error) \
+        provisions(number,tenant,reason,at,ms,outcome,error,keys,steps,warnings) \
+        tenants(id,name,root,status,settings,collection_id,keys,registered,last_success,error,failures,\
+        next_try,shrunken_since,action_due,removal_due,unsure,shrunken_to,identity)",
     ];
 
     fn shape(db: &Connection) -> String {

@@ -3,7 +3,7 @@
 use crate::host::{Host, SOON, wait};
 use crate::stand_in::Collection;
 use crate::system;
-use colibri_control::{Answer, Client, ErrorName, Event, Request, SessionView};
+use colibri_control::{Answer, Client, ErrorName, Event, Request, Secrets, SessionView};
 use colibri_test_host::process;
 use nix::unistd::{Group, User};
 use std::fs;
@@ -221,7 +221,9 @@ fn observers_look_and_change_nothing() {
     assert_eq!(mode(&host.path("run/observe")), 0o710);
     let mut client = Client::connect(&host.path("run/observe/colibrid.sock")).unwrap();
     assert!(client.call(Request::ListTenants {}).is_ok());
-    let refused = client.call(Request::UnregisterTenant { tenant: "web".parse().unwrap() }).unwrap_err();
+    let refused = client
+        .call(Request::UnregisterTenant { secrets: Secrets::There, tenant: "web".parse().unwrap() })
+        .unwrap_err();
     assert!(refused.to_string().contains(ErrorName::NotAllowed.as_str()), "{refused}");
     let nobody = User::from_name("nobody").unwrap().unwrap();
     let group = Group::from_name("nogroup").unwrap().unwrap();

@@ -5,7 +5,7 @@ use crate::agents::jail;
 use crate::host::{Host, SOON, processes, wait};
 use crate::stand_in::Collection;
 use crate::system;
-use colibri_control::{AgentState, Answer, Client, Request, Status};
+use colibri_control::{AgentState, Answer, Client, Request, Secrets, Status};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
@@ -66,8 +66,8 @@ fn trouble(socket: &Path, jails: &Path, mut random: StdRng) {
             1 => Request::Hook { jail, root },
             2 => Request::SpawnAgent { jail, root, command: vec!["/bin/sleep".into(), "1000".into()] },
             3 => Request::StopAgent { jail, remove_secrets: random.random() },
-            4 => Request::DestroyTenant { tenant },
-            5 => Request::UnregisterTenant { tenant },
+            4 => Request::DestroyTenant { secrets: Secrets::There, tenant },
+            5 => Request::UnregisterTenant { secrets: Secrets::There, tenant },
             _ => Request::RegisterTenant { tenant, root, settings: Box::default() },
         };
         if matches!(client.call(request), Err(error) if !error.is_refusal()) {

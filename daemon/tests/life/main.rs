@@ -17,6 +17,8 @@ mod host;
 #[cfg(target_os = "linux")]
 mod hostile;
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod roots;

@@ -3,8 +3,8 @@
 use crate::failure::{EXIT_STATUS, Failure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use colibri_control::{
-    AgentNetwork, CollectionName, Format, JailName, KeyCase, OnChange, OnDuplicate, Request, Secrets, Settings,
-    TenantId,
+    AgentNetwork, CollectionName, Format, JailName, KeyCase, OnChange, OnDuplicate, Request, Secrets,
+    Settings, TenantId,
 };
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};

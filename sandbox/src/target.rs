@@ -38,13 +38,16 @@ pub struct Target {
 ///
 /// # Errors
 /// `TargetEscapesRoot` when a name on the way is a link or no directory;
-/// `RootNotMounted` when one is missing, or when the last is another directory.
+/// `RootNotMounted` when one is missing or cannot be opened, or when the last is
+/// another directory.
 pub fn open_root(order: &Order) -> Result<OwnedFd, Error> {
     let mut at = open(&order.base, DIRECTORY, Mode::empty())
         .map_err(Error::system(TargetEscapesRoot, "cannot open the base"))?;
     for name in order.root.names() {
         at = openat(&at, name, DIRECTORY, Mode::empty()).map_err(|errno| {
-            let kind = if errno == Errno::ENOENT { RootNotMounted } else { TargetEscapesRoot };
+            // What a link or a file says; anything else is a file system that is not well.
+            let escapes = [Errno::ENOTDIR, Errno::ELOOP, Errno::EMLINK].contains(&errno);
+            let kind = if escapes { TargetEscapesRoot } else { RootNotMounted };
             Error::system(kind, "cannot open the jail root without following a link")(errno)
         })?;
     }

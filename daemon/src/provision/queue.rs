@@ -191,7 +191,11 @@ impl Queue {
                 if removal {
                     self.removing.insert(id.clone());
                 }
-                self.schedule_at(id, delay.map(|delay| Instant::now() + delay));
+                // What was planned since it began, by whoever changed the tenant, stays.
+                let at = delay.map(|delay| Instant::now() + delay);
+                if at.is_some_and(|at| self.due_of.get(&id).is_none_or(|due| *due > at)) {
+                    self.schedule_at(id, at);
+                }
             }
         }
     }

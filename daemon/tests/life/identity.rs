@@ -5,9 +5,8 @@ use crate::host::{Host, SOON, tenant, wait};
 use colibri_control::{Answer, ErrorName, Outcome, Status, StatusView};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-const ACCEPT: &str = r#"{"verb":"accept-root","tenant":"web"}"#;
+pub const ACCEPT: &str = r#"{"verb":"accept-root","tenant":"web"}"#;
 const CHECK: &str = r#"{"verb":"check-root","tenant":"web"}"#;
 const DESTROY: &str = r#"{"verb":"destroy-tenant","tenant":"web"}"#;
 
@@ -42,7 +41,7 @@ fn status(host: &Host) -> StatusView {
 }
 
 /// A provision fails for want of the root, and what is there now stays as it is.
-fn refuses(host: &Host) {
+pub fn refuses(host: &Host) {
     let before = names(&host.path("jails/web/root"));
     for error in [host.provision("web").error.unwrap().name, host.failure(CHECK)] {
         assert_eq!(error, ErrorName::RootNotMounted);
@@ -60,7 +59,7 @@ fn refuses(host: &Host) {
     assert_eq!(status(host).not_mounted, 1);
 }
 
-fn names(dir: &Path) -> Vec<PathBuf> {
+pub fn names(dir: &Path) -> Vec<PathBuf> {
     let names = fs::read_dir(dir).into_iter().flatten();
     names.map(|entry| entry.unwrap().path()).collect()
 }
@@ -237,72 +236,4 @@ fn another_root_is_not_taken_while_the_secrets_are_in_one_that_is_not_found() {
     assert_eq!(say("").unwrap_err().name, ErrorName::RootNotMounted);
     say(r#","secrets":"gone""#).unwrap();
     wait(SOON, || host.content("other").is_some(), || host.log());
-}
-
-/// A file system on the jail's root, until it is dropped.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(on: PathBuf, words: &[&str]) -> Option<Self> {
-        fs::create_dir_all(&on).unwrap();
-        let mounted = Command::new("mount").args(words).arg(&on).output().unwrap();
-        if !mounted.status.success() {
-            // An ordinary user, or a container without the right.
-            eprintln!("NOT TRIED: mount {words:?}: {}", String::from_utf8_lossy(&mounted.stderr));
-            return None;
-        }
-        Some(Self(on))
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        assert!(Command::new("umount").arg(&self.0).status().unwrap().success());
-    }
-}
-
-/// Provisioned while it is mounted, refused while it is not, and afterwards as `again` says.
-fn mounted(host: &Host, words: &[&str], again: bool) {
-    let root = host.path("jails/web/root");
-    let Some(mount) = Mount::new(root.clone(), words) else { return };
-    fs::write(root.join("sh"), "").unwrap();
-    host.secrets("web", &[("A", "1")]);
-    host.register("web");
-    assert_eq!(host.provision("web").outcome, Outcome::Written);
-    drop(mount);
-    assert_eq!(names(&root), [] as [PathBuf; 0]);
-    refuses(host);
-    let _mount = Mount::new(root.clone(), words).unwrap();
-    if again {
-        assert_eq!(host.provision("web").error, None);
-        return;
-    }
-    fs::write(root.join("sh"), "").unwrap();
-    refuses(host);
-    host.say(ACCEPT).unwrap();
-    assert_eq!(host.provision("web").error, None);
-}
-
-#[test]
-fn a_bind_mount_that_is_away_is_not_the_directory_below_it() {
-    let host = Host::new();
-    let source = host.path("source");
-    fs::create_dir(&source).unwrap();
-    mounted(&host, &["--bind", source.to_str().unwrap()], true);
-}
-
-#[test]
-fn a_memory_file_system_that_is_mounted_anew_is_another_jail() {
-    mounted(&Host::new(), &["-t", "tmpfs", "tmpfs"], false);
-}
-
-#[test]
-fn a_file_system_of_its_own_is_known_when_it_is_mounted_again() {
-    let host = Host::new();
-    let image = host.path("image");
-    fs::File::create(&image).unwrap().set_len(8 << 20).unwrap();
-    let made =
-        Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).env("PATH", "/usr/sbin:/sbin:/bin").status();
-    assert!(made.is_ok_and(|made| made.success()), "mkfs.ext4 is in e2fsprogs");
-    mounted(&host, &["-o", "loop", image.to_str().unwrap()], true);
 }

@@ -17,9 +17,15 @@ mod host;
 #[cfg(target_os = "linux")]
 mod hostile;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod hung;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod load;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod mounts;
 #[cfg(test)]
 mod roots;
 #[cfg(test)]

@@ -38,13 +38,24 @@ fn run(settings: Settings) -> anyhow::Result<()> {
 /// its own until it says otherwise.
 fn harden() -> anyhow::Result<()> {
     umask(Mode::from_bits_truncate(0o077));
-    // What the caller left open reaches no child.
-    close_fds::set_fds_cloexec(3, &[]);
+    shut_out();
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     forbid_tracing()?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(DESCRIPTORS).max(soft), hard)?;
     Ok(())
+}
+
+/// What the caller left open reaches no child.
+#[cfg(target_os = "linux")]
+fn shut_out() {
+    close_fds::set_fds_cloexec(3, &[]);
+}
+
+/// The same; nothing is open yet but that.
+#[cfg(target_os = "freebsd")]
+fn shut_out() {
+    colibri_freebsd::close_inherited();
 }
 
 #[cfg(target_os = "linux")]

@@ -4,7 +4,7 @@
 
 use super::View;
 use crate::words::Vault;
-use rustix::process::{Pid, Signal, reaper_kill, set_reaper_status};
+use rustix::process::{Pid, set_reaper_status};
 use std::io::{Error, Result};
 use std::path::Path;
 use std::process::Command;
@@ -17,5 +17,5 @@ pub fn command(_vault: &Vault, _view: &View, warden: &Path) -> Result<Command> {
 
 /// Ends it and all that was started there, whatever group it has gone to.
 pub fn end(_top: Pid) -> Result<()> {
-    reaper_kill(None, Signal::KILL, false, None).map(drop).map_err(Error::from)
+    colibri_freebsd::kill_descendants().map_err(Error::from)
 }

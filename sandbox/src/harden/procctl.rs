@@ -4,6 +4,7 @@ use crate::Error;
 use colibri_ipc::Failure::SandboxUnavailable;
 use nix::sys::mman::MlockAllFlags;
 use nix::sys::resource::{Resource, rlim_t};
+use nix::unistd::getppid;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 /// Bounds the address space.
@@ -13,12 +14,13 @@ pub const MEMORY: rlim_t = 256 * 1024 * 1024;
 /// FreeBSD has no such flag.
 pub const ON_FAULT: MlockAllFlags = MlockAllFlags::empty();
 
-/// FreeBSD shows its descriptors only where fdescfs is mounted. What the daemon
-/// opens is closed on exec; capability mode cannot widen what remains.
+/// Closes what was inherited beside the three descriptors: FreeBSD shows which
+/// they are only where fdescfs is mounted, so they cannot be refused.
 ///
 /// # Errors
 /// None.
-pub const fn alone() -> Result<(), Error> {
+pub fn alone() -> Result<(), Error> {
+    colibri_freebsd::close_inherited();
     Ok(())
 }
 
@@ -33,8 +35,13 @@ pub fn hide() -> Result<(), Error> {
 /// Ends this process when its parent ends.
 ///
 /// # Errors
-/// When the system refuses.
+/// When the system refuses, or when the parent went meanwhile.
 pub fn die_with_parent() -> Result<(), Error> {
+    let parent = getppid();
     set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|_| Error::refused("cannot die with the parent"))
+        .map_err(|_| Error::refused("cannot die with the parent"))?;
+    if getppid() != parent {
+        return Err(Error::refused("the parent is gone"));
+    }
+    Ok(())
 }

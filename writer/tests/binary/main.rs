@@ -10,6 +10,9 @@ mod confinement;
 mod disks;
 #[cfg(test)]
 mod hostile;
+// On Linux it is refused, which confinement.rs shows.
+#[cfg(all(test, target_os = "freebsd"))]
+mod inherited;
 #[cfg(test)]
 mod jail;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use self::users::user_of;
 use crate::clock;
 use crate::events::Events;
 use crate::hook::{provision_tenant_env, same_root};
-use crate::jail::{Host, Jail, Jails};
+use crate::jail::{Host, Jail, Jails, Process};
 use crate::provision::Provisioner;
 use crate::settings::Config;
 use crate::store::{Agent, Store};
@@ -58,7 +58,7 @@ struct Inner {
 /// A jail whose agent runs or is about to.
 #[derive(Clone, Debug)]
 struct Slot {
-    pid: Option<u32>,
+    process: Option<Process>,
     stopping: bool,
     ended: watch::Receiver<()>,
 }
@@ -96,7 +96,29 @@ impl Agents {
                 agents.adopt(agent).await;
             }
         }
+        agents.sweep().await?;
         Ok(agents)
+    }
+
+    /// Removes the jails of agents that are over: what stopped them may have
+    /// failed.
+    async fn sweep(&self) -> Result<(), Fault> {
+        for agent in self.0.store.with(|db| db.agents()).await? {
+            if agent.view.state != AgentState::Running {
+                self.remove_jail(&agent).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the jail that was made for the agent, if it is still that one.
+    async fn remove_jail(&self, agent: &Agent) {
+        let Some(mark) = &agent.mark else { return };
+        let AgentView { jail, root, .. } = &agent.view;
+        let checked = self.0.provisioner.roots().check(jail, root).await;
+        if let Err(fault) = self.0.jails.stop(jail, root, mark, checked.as_ref().ok()).await {
+            tracing::warn!(%jail, "{fault}");
+        }
     }
 
     fn slots<T>(&self, look: impl FnOnce(&mut HashMap<JailName, Slot>) -> T) -> T {
@@ -110,7 +132,7 @@ impl Agents {
                 let message = format!("an agent runs in {jail} already");
                 return Err(Fault::new(ErrorName::WrongState, message));
             }
-            slots.insert(jail.clone(), Slot { pid: None, stopping: false, ended });
+            slots.insert(jail.clone(), Slot { process: None, stopping: false, ended });
             Ok(Claim { agents: self.clone(), jail: jail.clone(), _ended: sender })
         })
     }
@@ -127,13 +149,14 @@ impl Agents {
 
     async fn adopt(&self, agent: Agent) {
         let Ok(claim) = self.claim(&agent.view.jail) else { return };
-        if self.0.jails.identity(agent.view.pid).await.as_ref() != Some(&agent.identity) {
+        let process = process(&agent);
+        if !self.0.jails.is(&process).await {
             return self.over(agent, claim, None).await;
         }
-        self.slots(|slots| slots.get_mut(&claim.jail).map(|slot| slot.pid = Some(agent.view.pid)));
+        self.slots(|slots| slots.get_mut(&claim.jail).map(|slot| slot.process = Some(process.clone())));
         let agents = self.clone();
         tokio::spawn(async move {
-            while agents.0.jails.identity(agent.view.pid).await.as_ref() == Some(&agent.identity) {
+            while agents.0.jails.is(&process).await {
                 sleep(LOOK).await;
             }
             agents.over(agent, claim, None).await;
@@ -156,18 +179,30 @@ impl Agents {
         }
         let claim = self.claim(name)?;
         let (jail, env_file) = self.jail(name, root).await?;
-        let jail_ours = !self.0.jails.runs(&jail).await?;
-        let mut agent = self.row(&jail, command, jail_ours);
-        // Written down first: a jail that a crash leaves behind is known as ours.
+        let known = name.clone();
+        if let Some(before) = self.0.store.with(move |db| db.agent(&known)).await? {
+            self.remove_jail(&before).await;
+        }
+        let runs = self.0.jails.runs(&jail).await?;
+        let mut agent = self.row(&jail, command, (!runs).then(|| self.0.jails.mark()));
+        // Written down first: a jail that a crash leaves behind is known as ours by
+        // its mark, and one that somebody else started meanwhile is known not to be.
         self.put(&agent).await?;
-        if jail_ours && let Err(fault) = self.start_jail(&jail).await {
-            self.over(agent, claim, None).await;
-            return Err(fault);
+        if let Some(mark) = &agent.mark {
+            match self.start_jail(&jail, mark).await {
+                Ok(mark) => agent.mark = Some(mark),
+                Err(fault) => {
+                    self.over(agent, claim, None).await;
+                    return Err(fault);
+                }
+            }
+            self.put(&agent).await?;
         }
         let hook = provision_tenant_env(&self.0.provisioner, name, root).await;
         match self.launch(&jail, &env_file, &mut agent).await {
             Ok(started) => {
-                self.slots(|slots| slots.get_mut(name).map(|slot| slot.pid = Some(agent.view.pid)));
+                let process = process(&agent);
+                self.slots(|slots| slots.get_mut(name).map(|slot| slot.process = Some(process)));
                 let view = agent.view.clone();
                 self.watch(started, agent, claim);
                 self.0.events.announce(Event::Agent(Box::new(view.clone())));
@@ -200,18 +235,18 @@ impl Agents {
     }
 
     /// Starts the jail, and makes sure that it has the root that was looked at:
-    /// jail(8) takes a path.
-    async fn start_jail(&self, jail: &Jail) -> Result<(), Fault> {
-        self.0.jails.start(jail).await?;
+    /// jail(8) takes a path. Gives the mark to know it by.
+    async fn start_jail(&self, jail: &Jail, mark: &str) -> Result<String, Fault> {
+        let mark = self.0.jails.start(jail, mark).await?;
         let now = self.0.provisioner.roots().check(&jail.name, &jail.root.path()).await?;
         if now.inode() == jail.root.inode() {
-            return Ok(());
+            return Ok(mark);
         }
         let message = format!("the root of {} became another directory while it was started", jail.name);
         Err(Fault::new(ErrorName::TargetEscapesRoot, message))
     }
 
-    fn row(&self, jail: &Jail, command: Vec<String>, jail_ours: bool) -> Agent {
+    fn row(&self, jail: &Jail, command: Vec<String>, mark: Option<String>) -> Agent {
         let view = AgentView {
             jail: jail.name.clone(),
             root: jail.root.path(),
@@ -224,7 +259,7 @@ impl Agents {
             signal: None,
             log: self.0.config.settings.log_dir.join(format!("{}.log", jail.name)),
         };
-        Agent { view, identity: String::new(), jail_ours }
+        Agent { view, identity: String::new(), mark }
     }
 
     async fn put(&self, agent: &Agent) -> Result<(), Fault> {
@@ -261,7 +296,7 @@ impl Agents {
         });
     }
 
-    /// The agent is over: write it down, and remove a jail that was its own.
+    /// The agent is over: write it down, and remove a jail that was made for it.
     async fn over(&self, mut agent: Agent, claim: Claim, status: Option<ExitStatus>) {
         let stopping = self.slots(|slots| slots.get(&claim.jail).is_some_and(|slot| slot.stopping));
         agent.view.state = match (stopping, status) {
@@ -273,13 +308,7 @@ impl Agents {
         agent.view.ended = Some(clock::now());
         agent.view.exit_code = status.and_then(|status| status.code());
         agent.view.signal = status.and_then(|status| status.signal());
-        if agent.jail_ours {
-            let AgentView { jail, root, .. } = &agent.view;
-            let root = self.0.provisioner.roots().check(jail, root).await;
-            if let Err(fault) = self.0.jails.stop(jail, root.as_ref().ok()).await {
-                tracing::warn!(%jail, "{fault}");
-            }
-        }
+        self.remove_jail(&agent).await;
         if let Err(fault) = self.put(&agent).await {
             tracing::warn!(jail = %agent.view.jail, "{fault}");
         }
@@ -295,19 +324,19 @@ impl Agents {
     pub async fn stop(&self, jail: &JailName) -> Result<bool, Fault> {
         let slot = self.slots(|slots| {
             slots.get_mut(jail).map(|slot| {
-                slot.stopping = slot.pid.is_some();
+                slot.stopping = slot.process.is_some();
                 slot.clone()
             })
         });
         let Some(mut slot) = slot else { return Ok(false) };
         let starting = || Fault::new(ErrorName::Busy, format!("the agent of {jail} is being started"));
-        let pid = slot.pid.ok_or_else(starting)?;
+        let process = slot.process.take().ok_or_else(starting)?;
         for (signal, patience) in [(Signal::SIGTERM, GRACE), (Signal::SIGKILL, REAPING)] {
             let end = Instant::now() + patience;
             if signal == Signal::SIGKILL {
                 self.0.cgroups.kill(jail);
             }
-            while !self.0.jails.signal(pid, signal) && Instant::now() < end {
+            while !self.0.jails.signal(&process, signal).await && Instant::now() < end {
                 if timeout(STARTING, slot.ended.changed()).await.is_ok() {
                     return Ok(true);
                 }
@@ -355,8 +384,8 @@ impl Agents {
     /// what there was before.
     async fn signal(&self, id: &TenantId, signal: Signal) -> Result<(), Fault> {
         let end = Instant::now() + ACTION;
-        while let Some(pid) = self.slots(|slots| slots.get(id).and_then(|slot| slot.pid)) {
-            if self.0.jails.signal(pid, signal) {
+        while let Some(process) = self.slots(|slots| slots.get(id).and_then(|slot| slot.process.clone())) {
+            if self.0.jails.signal(&process, signal).await {
                 return Ok(());
             }
             if Instant::now() > end {
@@ -395,9 +424,17 @@ impl Agents {
             Ok(Ok(status)) => Err(failed(status.to_string())),
             Ok(Err(error)) => Err(failed(error.to_string())),
             Err(_) => {
-                pid.map(|pid| self.0.jails.signal(pid, Signal::SIGKILL));
+                if let Some(pid) = pid {
+                    let identity = self.0.jails.identity(pid).await.unwrap_or_default();
+                    let process = Process { jail: id.clone(), pid, identity };
+                    self.0.jails.signal(&process, Signal::SIGKILL).await;
+                }
                 Err(failed("did not end in time".into()))
             }
         }
     }
+}
+
+fn process(agent: &Agent) -> Process {
+    Process { jail: agent.view.jail.clone(), pid: agent.view.pid, identity: agent.identity.clone() }
 }

@@ -17,14 +17,18 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;
 use std::ffi::OsString;
+use std::fs::{File, TryLockError};
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 use tokio::process::Command;
 
 /// How long a jail may take to start or stop.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks whether an earlier one goes on.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The descriptor of the jail's root in the process that a `line` becomes.
 pub const ROOT: i32 = 3;
@@ -44,19 +48,36 @@ pub struct Jail {
     pub network: AgentNetwork,
 }
 
+/// An agent's process, or one that was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// The jail that it runs in or is about to enter.
+    pub jail: JailName,
+    /// Its number.
+    pub pid: u32,
+    /// What tells it from another process of that number.
+    pub identity: String,
+}
+
 /// What a jail system can do.
 pub trait Jails {
     /// Whether the host can know agents as other users than they are inside.
     const OWN_USERS: bool;
     /// Whether the jail runs.
     fn runs(&self, jail: &Jail) -> impl Future<Output = Result<bool, Fault>> + Send;
-    /// Starts a jail that does not run.
-    fn start(&self, jail: &Jail) -> impl Future<Output = Result<(), Fault>> + Send;
-    /// Stops a jail that `start` started; without its root, what was mounted for it
-    /// stays.
+    /// A mark for a jail that is to be started, to be written down before it is.
+    fn mark(&self) -> String;
+    /// Starts a jail that does not run, with this mark. Gives the mark to know it
+    /// by from now on.
+    fn start(&self, jail: &Jail, mark: &str) -> impl Future<Output = Result<String, Fault>> + Send;
+    /// Stops the jail of this name if it runs at this path and bears this mark: one
+    /// that somebody else started is not touched. Without its root, what was mounted
+    /// for it stays.
     fn stop(
         &self,
         name: &JailName,
+        path: &Path,
+        mark: &str,
         root: Option<&JailRoot>,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
     /// The directory that the line's program shall have open as [`ROOT`]; `None`
@@ -68,16 +89,61 @@ pub trait Jails {
     fn user(&self, jail: &Jail) -> Option<Owner>;
     /// Tells a process from any other of the same number; `None` if it is gone.
     fn identity(&self, pid: u32) -> impl Future<Output = Option<String>> + Send;
-    /// Sends a signal to the agent whose `line` runs as `pid`; `false` if it is
-    /// only just being started and cannot take one yet.
-    fn signal(&self, pid: u32, signal: Signal) -> bool;
+    /// Whether it still is that process.
+    fn is(&self, process: &Process) -> impl Future<Output = bool> + Send;
+    /// Sends a signal to the agent whose `line` runs as that process; `false` if it
+    /// is another process by now, or only just being started and cannot take one yet.
+    fn signal(&self, process: &Process, signal: Signal) -> impl Future<Output = bool> + Send;
+}
+
+/// Held as long as a program makes or removes a jail: it goes on when the daemon
+/// is killed, and the next one has to wait for it.
+#[derive(Clone, Debug)]
+pub struct Works(PathBuf);
+
+impl Works {
+    /// Of the daemon with this state directory.
+    pub fn new(state_dir: &Path) -> Self {
+        Self(state_dir.join("jails.lock"))
+    }
+
+    /// Runs a program that makes or removes a jail and starts nothing that stays.
+    /// As its input it holds the lock, and there is nothing to read.
+    pub(crate) async fn run(&self, line: &[OsString]) -> Result<Option<String>, Fault> {
+        let held = self.open().and_then(|file| file.lock_shared().map(|()| file));
+        let held = held.map_err(|error| {
+            Fault::new(ErrorName::JailFailed, format!("cannot lock {}: {error}", self.0.display()))
+        })?;
+        run_with(line, held.into()).await
+    }
+
+    fn open(&self) -> std::io::Result<File> {
+        File::options().read(true).write(true).create(true).truncate(false).open(&self.0)
+    }
+
+    /// Returns when none of an earlier daemon's goes on any more, or it takes too
+    /// long. Blocks.
+    pub fn wait(&self) -> std::io::Result<()> {
+        let (file, end) = (self.open()?, Instant::now() + PATIENCE);
+        loop {
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) if Instant::now() < end => sleep(PAUSE),
+                Err(TryLockError::Error(error)) => return Err(error),
+                Ok(()) | Err(TryLockError::WouldBlock) => return Ok(()),
+            }
+        }
+    }
 }
 
 /// Runs a program of the jail system to its end; gives what it printed.
 pub(crate) async fn run(line: &[OsString]) -> Result<Option<String>, Fault> {
+    run_with(line, Stdio::null()).await
+}
+
+async fn run_with(line: &[OsString], input: Stdio) -> Result<Option<String>, Fault> {
     let Some((program, args)) = line.split_first() else { return Ok(None) };
     let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+    command.args(args).stdin(input).kill_on_drop(true);
     // Not with the daemon's own mask: what it makes is for others, too.
     let own = umask(Mode::from_bits_truncate(0o022));
     let ended = command.output();
@@ -109,4 +175,27 @@ fn words(line: &[&str]) -> Vec<OsString> {
 
 fn exists(program: &Path) -> bool {
     program.is_file()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_that_makes_a_jail_is_waited_for_after_its_daemon_died() {
+        let dir = tempfile::tempdir().unwrap();
+        let works = Works::new(dir.path());
+        works.wait().unwrap();
+        let done = dir.path().join("done");
+        let script = format!("sleep 1; cat; : >{}", done.display());
+        let line = words(&["/bin/sh", "-c", &script]);
+        // Polled once, so that it runs; then nobody waits for it any more.
+        let running = works.clone();
+        let task = tokio::spawn(async move { running.run(&line).await });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let began = Instant::now();
+        let waited = tokio::task::spawn_blocking(move || works.wait().map(|()| done.exists()));
+        assert!(waited.await.unwrap().unwrap() && began.elapsed() < Duration::from_secs(30));
+        task.await.unwrap().unwrap();
+    }
 }

@@ -2,7 +2,7 @@
 //! root as its root and user, pid, mount, ipc and uts namespaces of its own. A
 //! jail without an agent is nothing but its directory.
 
-use super::{Jail, Jails, ROOT, run, send, words};
+use super::{Jail, Jails, Process, ROOT, run, send, words};
 use crate::root::JailRoot;
 use colibri_control::{AgentNetwork, ErrorName, Fault, JailName};
 use colibri_order::Owner;
@@ -48,12 +48,16 @@ impl Jails for Bubblewrap {
         Ok(false)
     }
 
+    fn mark(&self) -> String {
+        String::new()
+    }
+
     /// A bubblewrap that can only bind a path would bind what somebody has put
     /// there meanwhile.
-    async fn start(&self, _jail: &Jail) -> Result<(), Fault> {
+    async fn start(&self, _jail: &Jail, mark: &str) -> Result<String, Fault> {
         let help = run(&[self.program.clone().into(), "--help".into()]).await?;
         if help.is_some_and(|help| help.contains("--bind-fd")) {
-            return Ok(());
+            return Ok(mark.to_owned());
         }
         let program = self.program.display();
         let message =
@@ -61,7 +65,9 @@ impl Jails for Bubblewrap {
         Err(Fault::new(ErrorName::JailFailed, message))
     }
 
-    async fn stop(&self, _name: &JailName, _root: Option<&JailRoot>) -> Result<(), Fault> {
+    /// The container ends with its agent; there is nothing to take away from
+    /// anybody.
+    async fn stop(&self, _: &JailName, _: &Path, _: &str, _: Option<&JailRoot>) -> Result<(), Fault> {
         Ok(())
     }
 
@@ -109,12 +115,19 @@ impl Jails for Bubblewrap {
         alive.then(|| format!("{started} {}", boot.trim()))
     }
 
+    async fn is(&self, process: &Process) -> bool {
+        self.identity(process.pid).await.as_ref() == Some(&process.identity)
+    }
+
     /// Below the keeper is bwrap, below that the first process of the pid
     /// namespace, whose death is everybody's inside, and below that the agent.
     /// While these come up, the death of one would leave the next behind.
-    fn signal(&self, pid: u32, signal: Signal) -> bool {
+    async fn signal(&self, process: &Process, signal: Signal) -> bool {
+        if !self.is(process).await {
+            return false;
+        }
         let below = |pids: &[u32]| pids.iter().copied().flat_map(children).collect::<Vec<_>>();
-        let first = below(&children(pid));
+        let first = below(&children(process.pid));
         let agents = below(&first);
         let targets = if signal == Signal::SIGKILL && !agents.is_empty() { first } else { agents };
         targets.iter().filter(|pid| send(**pid, signal)).count() > 0

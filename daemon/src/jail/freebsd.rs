@@ -1,24 +1,35 @@
 //! FreeBSD: jail(8), jexec(8) and jls(8), and bastille(8) for the jails that it
 //! made. A jail that already runs is used as it is.
 
-use super::{Jail, Jails, exists, run, send, words};
+use super::{Jail, Jails, Process, Works, exists, run, send, words};
 use crate::root::JailRoot;
 use colibri_control::{AgentNetwork, ErrorName, Fault, JailName};
 use colibri_order::Owner;
 use nix::sys::signal::Signal;
+use nix::time::{ClockId, clock_gettime};
+use rand::random;
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::OnceCell;
 
 const BASTILLE: &str = "/usr/local/bin/bastille";
 const JAIL: &str = "/usr/sbin/jail";
 const JEXEC: &str = "/usr/sbin/jexec";
 const JLS: &str = "/usr/sbin/jls";
+const SYSCTL: &str = "/sbin/sysctl";
+const PS: &str = "/bin/ps";
+/// How far two looks at the same process's start may be apart, in seconds: ps
+/// and the clock are asked one after the other, each in whole seconds.
+const BLUR: u64 = 2;
 
 /// The system's own jails.
 #[derive(Clone, Debug)]
 pub struct FreeBsd {
     base: PathBuf,
+    works: Works,
+    boot: Arc<OnceCell<String>>,
 }
 
 /// Who starts and stops a jail.
@@ -33,7 +44,27 @@ pub enum Keeper {
 impl FreeBsd {
     /// The jails below the configured base.
     pub fn new(config: &crate::settings::Config) -> Self {
-        Self { base: config.base.clone() }
+        Self {
+            base: config.base.clone(),
+            works: Works::new(&config.settings.state_dir),
+            boot: Arc::default(),
+        }
+    }
+
+    /// What bastille(8) starts has services, which would hold the lock.
+    async fn run(&self, keeper: Keeper, line: &[OsString]) -> Result<(), Fault> {
+        match keeper {
+            Keeper::Jail => self.works.run(line).await.map(drop),
+            Keeper::Bastille => run(line).await.map(drop),
+        }
+    }
+
+    /// What no other boot has.
+    async fn boot(&self) -> &str {
+        let ask = async || run(&words(&[SYSCTL, "-nx", "kern.boot_id"])).await.ok().flatten();
+        let name =
+            async || ask().await.and_then(|id| id.rsplit(':').next().map(str::to_owned)).unwrap_or_default();
+        self.boot.get_or_init(name).await
     }
 
     /// The jail's directory is looked into by a child, which may hang there.
@@ -47,13 +78,46 @@ impl FreeBsd {
     }
 }
 
-/// Asks for the path of a running jail.
-pub fn path_line(jail: &Jail) -> Vec<OsString> {
-    words(&[JLS, "-j", jail.name.as_str(), "path"])
+/// A jail that runs under the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Running {
+    jid: String,
+    uuid: String,
+    path: PathBuf,
 }
 
-/// Starts a jail.
-pub fn start_line(keeper: Keeper, jail: &Jail) -> Vec<OsString> {
+impl Running {
+    /// Reads a line of jls(8).
+    fn read(line: &str) -> Option<Self> {
+        let mut words = line.splitn(3, ' ');
+        let (jid, uuid, path) = (words.next()?, words.next()?, words.next()?);
+        Some(Self { jid: jid.to_owned(), uuid: uuid.to_owned(), path: path.into() })
+    }
+
+    /// Who started it, if it is the one that was started with this mark.
+    fn ours(&self, mark: &str, boot: &str) -> Option<Keeper> {
+        match mark {
+            _ if mark == self.uuid => Some(Keeper::Jail),
+            _ if !boot.is_empty() && mark == by_number(&self.jid, boot) => Some(Keeper::Bastille),
+            _ => None,
+        }
+    }
+}
+
+/// The mark of a jail that another program made: no other has its number until
+/// the next boot.
+fn by_number(jid: &str, boot: &str) -> String {
+    format!("jid {jid} of boot {boot}")
+}
+
+/// Asks for what tells a running jail from others of its name; the path last,
+/// which may have blanks.
+pub fn look_line(name: &JailName) -> Vec<OsString> {
+    words(&[JLS, "-j", name.as_str(), "jid", "host.hostuuid", "path"])
+}
+
+/// Starts a jail. Its host's UUID is the mark, and nobody inside can change it.
+pub fn start_line(keeper: Keeper, jail: &Jail, mark: &str) -> Vec<OsString> {
     let name = jail.name.as_str();
     match keeper {
         Keeper::Bastille => words(&[BASTILLE, "start", name]),
@@ -62,23 +126,25 @@ pub fn start_line(keeper: Keeper, jail: &Jail) -> Vec<OsString> {
             path.push(jail.root.path());
             let mut line = words(&[JAIL, "-c", &format!("name={name}")]);
             line.push(path);
-            let host = format!("host.hostname={name}");
+            let (host, uuid) = (format!("host.hostname={name}"), format!("host.hostuuid={mark}"));
             let network = match jail.network {
                 AgentNetwork::Host => "inherit",
                 AgentNetwork::None => "disable",
             };
             let (ip4, ip6) = (format!("ip4={network}"), format!("ip6={network}"));
-            line.extend(words(&[&host, &ip4, &ip6, "mount.devfs", "persist"]));
+            line.extend(words(&[&host, &uuid, "allow.noset_hostname"]));
+            line.extend(words(&[&ip4, &ip6, "mount.devfs", "persist"]));
             line
         }
     }
 }
 
-/// Stops a jail.
-pub fn stop_line(keeper: Keeper, name: &JailName) -> Vec<OsString> {
+/// Stops a jail. By its number, so that it is the one that was looked at, and
+/// without what jail.conf(5) may say of another jail of its name.
+pub fn stop_line(keeper: Keeper, name: &JailName, jid: &str) -> Vec<OsString> {
     match keeper {
         Keeper::Bastille => words(&[BASTILLE, "stop", name.as_str()]),
-        Keeper::Jail => words(&[JAIL, "-r", name.as_str()]),
+        Keeper::Jail => words(&[JAIL, "-R", jid]),
     }
 }
 
@@ -89,27 +155,74 @@ pub fn unmount_line(root: &JailRoot) -> Vec<OsString> {
     line
 }
 
+/// The jail that runs under the name, if one does.
+async fn look(name: &JailName) -> Result<Option<Running>, Fault> {
+    match run(&look_line(name)).await {
+        Ok(line) => Ok(line.and_then(|line| Running::read(&line))),
+        Err(fault) if fault.message.ends_with("not found") => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Seconds from the boot to a process's start, and its jail. Nobody who sets the
+/// clock moves these, as the start that ps(1) shows is moved.
+async fn started(pid: u32) -> Option<(u64, String)> {
+    let line = words(&[PS, "-o", "etimes=", "-o", "jail=", "-p", &pid.to_string()]);
+    let found = run(&line).await.ok().flatten()?;
+    let (age, jail) = found.split_once(' ')?;
+    let uptime: u64 = clock_gettime(ClockId::CLOCK_MONOTONIC).ok()?.tv_sec().try_into().ok()?;
+    Some((uptime.saturating_sub(age.parse().ok()?), jail.trim().to_owned()))
+}
+
+/// Whether an identity that was written down is that of a process that started
+/// so many seconds after this boot.
+fn same(identity: &str, boot: &str, start: u64) -> bool {
+    let known = identity.rsplit_once(' ').and_then(|(known, at)| Some((known, at.parse::<u64>().ok()?)));
+    known.is_some_and(|(known, at)| known == boot && at.abs_diff(start) <= BLUR)
+}
+
 impl Jails for FreeBsd {
     const OWN_USERS: bool = false;
 
     async fn runs(&self, jail: &Jail) -> Result<bool, Fault> {
-        // jls fails for a jail that does not run.
-        let Ok(Some(path)) = run(&path_line(jail)).await else { return Ok(false) };
-        if Path::new(&path) != jail.root.path() {
-            let message = format!("the jail {} runs at {path}", jail.name);
+        let Some(running) = look(&jail.name).await? else { return Ok(false) };
+        if running.path != jail.root.path() {
+            let message = format!("the jail {} runs at {}", jail.name, running.path.display());
             return Err(Fault::new(ErrorName::JailFailed, message));
         }
         Ok(true)
     }
 
-    async fn start(&self, jail: &Jail) -> Result<(), Fault> {
-        let keeper = self.keeper(&jail.name, Some(&jail.root)).await;
-        run(&start_line(keeper, jail)).await.map(drop)
+    /// A UUID that the jail's host can have for its own.
+    fn mark(&self) -> String {
+        uuid(random())
     }
 
-    async fn stop(&self, name: &JailName, root: Option<&JailRoot>) -> Result<(), Fault> {
-        let keeper = self.keeper(name, root).await;
-        run(&stop_line(keeper, name)).await?;
+    async fn start(&self, jail: &Jail, mark: &str) -> Result<String, Fault> {
+        let keeper = self.keeper(&jail.name, Some(&jail.root)).await;
+        self.run(keeper, &start_line(keeper, jail, mark)).await?;
+        if keeper == Keeper::Jail {
+            return Ok(mark.to_owned());
+        }
+        let message = || format!("bastille did not start {}", jail.name);
+        let running = look(&jail.name).await?.ok_or_else(|| Fault::new(ErrorName::JailFailed, message()))?;
+        Ok(by_number(&running.jid, self.boot().await))
+    }
+
+    async fn stop(
+        &self,
+        name: &JailName,
+        path: &Path,
+        mark: &str,
+        root: Option<&JailRoot>,
+    ) -> Result<(), Fault> {
+        let Some(running) = look(name).await? else { return Ok(()) };
+        let keeper = running.ours(mark, self.boot().await).filter(|_| running.path == path);
+        let Some(keeper) = keeper else {
+            tracing::info!(jail = %name, jid = running.jid, "left alone: not started for its last agent");
+            return Ok(());
+        };
+        self.run(keeper, &stop_line(keeper, name, &running.jid)).await?;
         if keeper == Keeper::Bastille {
             return Ok(());
         }
@@ -146,14 +259,28 @@ impl Jails for FreeBsd {
     }
 
     async fn identity(&self, pid: u32) -> Option<String> {
-        let line = words(&["/bin/ps", "-o", "lstart=", "-p", &pid.to_string()]);
-        run(&line).await.ok().flatten().filter(|started| !started.is_empty())
+        let (start, _) = started(pid).await?;
+        Some(format!("{} {start}", self.boot().await))
+    }
+
+    /// ps(1) shows no jail for what has not entered one yet.
+    async fn is(&self, process: &Process) -> bool {
+        let Some((start, jail)) = started(process.pid).await else { return false };
+        let there = jail == "-" || jail == process.jail.as_str();
+        there && same(&process.identity, self.boot().await, start)
     }
 
     /// jexec becomes the agent, so the number is the agent's own.
-    fn signal(&self, pid: u32, signal: Signal) -> bool {
-        send(pid, signal)
+    async fn signal(&self, process: &Process, signal: Signal) -> bool {
+        self.is(process).await && send(process.pid, signal)
     }
+}
+
+/// A random UUID, version 4.
+fn uuid(random: u128) -> String {
+    let bits = random & !(0xf << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let hex = format!("{bits:032x}");
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
 #[cfg(test)]
@@ -166,6 +293,11 @@ mod tests {
         Jail { name: "web01".parse().unwrap(), root, owner, user: None, network }
     }
 
+    fn here() -> FreeBsd {
+        let works = Works::new(Path::new("/var/db/colibri"));
+        FreeBsd { base: "/usr/local/bastille/jails".into(), works, boot: Arc::default() }
+    }
+
     fn recorded(line: &[OsString], text: &str) {
         assert_eq!(line, words(&text.split_ascii_whitespace().collect::<Vec<_>>()));
     }
@@ -173,25 +305,51 @@ mod tests {
     #[test]
     fn a_jail_of_our_own_is_started_without_services_and_removed() {
         recorded(
-            &start_line(Keeper::Jail, &jail(0)),
+            &start_line(Keeper::Jail, &jail(0), "0-4"),
             "/usr/sbin/jail -c name=web01 path=/usr/local/bastille/jails/web01/root host.hostname=web01 \
-             ip4=inherit ip6=inherit mount.devfs persist",
+             host.hostuuid=0-4 allow.noset_hostname ip4=inherit ip6=inherit mount.devfs persist",
         );
-        recorded(&stop_line(Keeper::Jail, &jail(0).name), "/usr/sbin/jail -r web01");
+        recorded(&stop_line(Keeper::Jail, &jail(0).name, "7"), "/usr/sbin/jail -R 7");
         let dev = "/sbin/umount -t devfs /usr/local/bastille/jails/web01/root/dev";
         recorded(&unmount_line(&jail(0).root), dev);
-        recorded(&path_line(&jail(0)), "/usr/sbin/jls -j web01 path");
+        recorded(&look_line(&jail(0).name), "/usr/sbin/jls -j web01 jid host.hostuuid path");
     }
 
     #[test]
     fn a_jail_of_bastille_is_left_to_bastille() {
-        recorded(&start_line(Keeper::Bastille, &jail(0)), "/usr/local/bin/bastille start web01");
-        recorded(&stop_line(Keeper::Bastille, &jail(0).name), "/usr/local/bin/bastille stop web01");
+        recorded(&start_line(Keeper::Bastille, &jail(0), ""), "/usr/local/bin/bastille start web01");
+        recorded(&stop_line(Keeper::Bastille, &jail(0).name, "7"), "/usr/local/bin/bastille stop web01");
+    }
+
+    #[test]
+    fn a_jail_is_ours_only_by_the_mark_that_it_was_started_with() {
+        let mark = uuid(random());
+        assert_eq!((mark.len(), &mark[14..15], mark.split('-').count()), (36, "4", 5), "{mark}");
+        assert!("89ab".contains(&mark[19..20]) && mark != uuid(random()), "{mark}");
+        let ours = Running::read(&format!("7 {mark} /jails/a b/root")).unwrap();
+        assert_eq!((ours.jid.as_str(), ours.path.as_path()), ("7", Path::new("/jails/a b/root")));
+        assert_eq!(ours.ours(&mark, "aa"), Some(Keeper::Jail));
+        for uuid in ["00000000-0000-0000-0000-000000000000", "", &uuid(random())] {
+            assert_eq!(Running { uuid: uuid.to_owned(), ..ours.clone() }.ours(&mark, "aa"), None);
+        }
+        // bastille's have no mark of ours: the number, in this boot, is what there is.
+        let started = by_number("7", "aa");
+        assert_eq!(ours.ours(&started, "aa"), Some(Keeper::Bastille));
+        assert_eq!(ours.ours(&started, "bb"), None);
+        assert_eq!(ours.ours(&by_number("7", ""), ""), None);
+        assert_eq!(Running { jid: "8".into(), ..ours }.ours(&started, "aa"), None);
+    }
+
+    #[test]
+    fn a_process_is_known_by_its_boot_and_its_start() {
+        assert!(same("aa 100", "aa", 100) && same("aa 100", "aa", 102) && same("aa 100", "aa", 98));
+        assert!(!same("aa 100", "aa", 103) && !same("aa 100", "bb", 100));
+        assert!(!same("", "", 0) && !same("aa", "aa", 0));
     }
 
     #[test]
     fn an_agent_runs_as_the_owner_of_its_file() {
-        let jails = FreeBsd { base: "/usr/local/bastille/jails".into() };
+        let jails = here();
         let command = ["/bin/sh".into(), "-c".into(), "id".into()];
         recorded(&jails.line(&jail(0), &command), "/usr/sbin/jexec web01 /bin/sh -c id");
         recorded(

@@ -18,8 +18,8 @@ pub struct Agent {
     pub view: AgentView,
     /// Tells its process from a later one of the same number.
     pub identity: String,
-    /// Whether the jail was started for it.
-    pub jail_ours: bool,
+    /// What the jail bears, if it was started for it.
+    pub mark: Option<String>,
 }
 
 pub fn text(path: &Path) -> String {
@@ -220,7 +220,7 @@ pub fn agents(db: &Connection, jail: Option<&JailName>) -> Result<Vec<Agent>> {
             signal: row.get("signal")?,
             log: row.get::<_, String>("log")?.into(),
         };
-        Ok(Agent { view, identity: row.get("identity")?, jail_ours: row.get("jail_ours")? })
+        Ok(Agent { view, identity: row.get("identity")?, mark: row.get("mark")? })
     };
     let sql = "SELECT * FROM agents WHERE ?1 IS NULL OR jail = ?1 ORDER BY jail";
     db.prepare_cached(sql)?.query_map([jail.map(JailName::as_str)], read)?.collect()
@@ -228,7 +228,8 @@ pub fn agents(db: &Connection, jail: Option<&JailName>) -> Result<Vec<Agent>> {
 
 pub fn put_agent(db: &Connection, agent: &Agent) -> Result<()> {
     let sql = "INSERT OR REPLACE INTO agents (jail, root, command, state, pid, identity, jail_ours, started,
-        ended, exit_code, signal, log) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        ended, exit_code, signal, log, mark)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
     let view = &agent.view;
     db.prepare_cached(sql)?.execute(params![
         view.jail.as_str(),
@@ -237,12 +238,13 @@ pub fn put_agent(db: &Connection, agent: &Agent) -> Result<()> {
         view.state.as_str(),
         view.pid,
         agent.identity,
-        agent.jail_ours,
+        agent.mark.is_some(),
         view.started,
         view.ended,
         view.exit_code,
         view.signal,
         text(&view.log),
+        agent.mark,
     ])?;
     Ok(())
 }

@@ -86,6 +86,10 @@ pub const STEPS: &[&str] = &[
     -- The root that the secrets were brought to last, as the system knows it again.
     ALTER TABLE tenants ADD COLUMN identity TEXT CHECK (json_valid(identity));
 ",
+    "
+    -- What the jail bears that was made for the agent; with none it is not ours.
+    ALTER TABLE agents ADD COLUMN mark TEXT;
+",
 ];
 
 /// Brings the database to the newest schema, each step whole or not at all.
@@ -133,6 +137,12 @@ mod tests {
         "agent_users(uid,jail) \
         agents(jail,root,command,state,pid,identity,jail_ours,started,ended,exit_code,\
         signal,log) bar(one,until,error) \
+        provisions(number,tenant,reason,at,ms,outcome,error,keys,steps,warnings) \
+        tenants(id,name,root,status,settings,collection_id,keys,registered,last_success,error,failures,\
+        next_try,shrunken_since,action_due,removal_due,unsure,shrunken_to,identity)",
+        "agent_users(uid,jail) \
+        agents(jail,root,command,state,pid,identity,jail_ours,started,ended,exit_code,\
+        signal,log,mark) bar(one,until,error) \
         provisions(number,tenant,reason,at,ms,outcome,error,keys,steps,warnings) \
         tenants(id,name,root,status,settings,collection_id,keys,registered,last_success,error,failures,\
         next_try,shrunken_since,action_due,removal_due,unsure,shrunken_to,identity)",

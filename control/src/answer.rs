@@ -285,9 +285,48 @@ pub struct StatusView {
     /// Tenants whose file shall go and could not be removed yet.
     #[serde(default)]
     pub removals_due: u32,
+    /// What confines each kind of process.
+    #[serde(default)]
+    pub confinement: Vec<ConfinementView>,
     /// What the daemon was set up with.
     #[serde(default)]
     pub setup: SetupView,
+}
+
+words! {
+    /// A kind of process that handles secrets.
+    ProcessKind {
+        /// Writes the file.
+        Writer = "writer",
+        /// Asks the vault.
+        Fetcher = "fetcher",
+        /// The Bitwarden command line.
+        Bw = "bw",
+        /// What runs in a jail and reads the file.
+        Agent = "agent",
+    }
+}
+
+/// What confines a kind of process on this host, as it is set up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConfinementView {
+    /// Which.
+    pub process: ProcessKind,
+    /// What holds it, in a few words each.
+    pub holds: Vec<String>,
+    /// What it could not have, or was not given.
+    pub lacks: Vec<LackView>,
+}
+
+/// Something that would confine a process and is not there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LackView {
+    /// What, and what follows from it.
+    pub what: String,
+    /// How to have it.
+    pub advice: String,
 }
 
 /// What the daemon was set up with: where things are, and no credential.
@@ -320,6 +359,8 @@ pub struct SetupView {
     pub bwrap: PathBuf,
     /// The jail.conf(5) with the jail that `bw` runs in, if any (FreeBSD).
     pub bw_jail: Option<PathBuf>,
+    /// The same for the fetcher.
+    pub fetcher_jail: Option<PathBuf>,
     /// `PATH`, in which the fetcher looks for programs.
     pub path: String,
     /// The vault's URL; nothing for Bitwarden's cloud.

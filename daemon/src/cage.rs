@@ -1,8 +1,7 @@
-//! A jail of its own for `bw`, where the fetcher cannot make a cage: on FreeBSD,
-//! where only root makes jails. The fetcher's warden is started in it, and the
-//! fetcher gets the socket to that; it gets no path and no directory. The jail
-//! is made for each session and removed after it. Built everywhere, so that it
-//! is tested everywhere.
+//! The jails of a vault session, where only root makes jails (FreeBSD): one for
+//! `bw`, with the fetcher's warden in it, and one for the fetcher. Each is made
+//! for a session and removed after it, with all that is in it. Built everywhere,
+//! so that it is tested everywhere.
 
 #[cfg_attr(target_os = "freebsd", path = "cage/freebsd.rs")]
 #[cfg_attr(not(target_os = "freebsd"), path = "cage/elsewhere.rs")]
@@ -10,9 +9,11 @@ mod platform;
 
 pub use platform::admit;
 
-use crate::{child, jail};
+use crate::child;
+use crate::jail::Works;
+use crate::settings::Settings;
 use colibri_control::{ErrorName, Fault};
-use colibri_fetcher::words::BW_JAIL;
+use colibri_fetcher::words::{BW_JAIL, FETCHER_JAIL};
 use std::ffi::OsString;
 use std::io::Result;
 use std::os::fd::OwnedFd;
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 const JAIL: &str = "/usr/sbin/jail";
@@ -29,62 +30,113 @@ const JEXEC: &str = "/usr/sbin/jexec";
 /// How long the warden may take to end when its fetcher has.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How to make the jail.
+/// How to make a jail.
 #[derive(Clone, Debug)]
 pub struct Cage {
     /// The jail.conf(5) that says what it is.
     pub file: PathBuf,
-    /// Whom the warden and `bw` run as, a user of the host.
+    /// Whom its processes run as, a user of the host.
     pub user: String,
+    /// Its name in the file.
+    name: &'static str,
     /// jail(8) and jexec(8).
     programs: (PathBuf, PathBuf),
+    works: Works,
     /// One session at a time: the jail before must be gone.
     turn: Arc<Mutex<()>>,
+}
+
+/// A jail that was made.
+#[derive(Debug)]
+pub struct Cell {
+    cage: Cage,
+    _turn: OwnedMutexGuard<()>,
 }
 
 /// A jail with a warden in it.
 #[derive(Debug)]
 pub struct Warden {
-    cage: Cage,
+    cell: Cell,
     child: Child,
-    _turn: OwnedMutexGuard<()>,
 }
 
 impl Cage {
-    /// A jail of this file, for this user.
-    pub fn new(file: PathBuf, user: String) -> Self {
-        Self { file, user, programs: (JAIL.into(), JEXEC.into()), turn: Arc::default() }
+    /// The jail of this file that `bw` runs in.
+    pub fn bw(file: PathBuf, settings: &Settings) -> Self {
+        Self::new(BW_JAIL, file, settings)
     }
 
-    /// Makes the jail, removing one that a daemon left that died, and starts the
-    /// warden in it. The socket is the fetcher's end.
+    /// The jail of this file that the fetcher runs in.
+    pub fn fetcher(file: PathBuf, settings: &Settings) -> Self {
+        Self::new(FETCHER_JAIL, file, settings)
+    }
+
+    fn new(name: &'static str, file: PathBuf, settings: &Settings) -> Self {
+        let (user, works) = (settings.fetcher_user.clone(), Works::new(&settings.state_dir));
+        Self { file, user, name, programs: (JAIL.into(), JEXEC.into()), works, turn: Arc::default() }
+    }
+
+    /// Makes the jail, removing one that a daemon left that died.
+    ///
+    /// # Errors
+    /// `BwJailFailed`, with the words of jail(8).
+    pub async fn make(&self) -> std::result::Result<Cell, Fault> {
+        let turn = self.turn.clone().lock_owned().await;
+        self.clear().await;
+        let created = self.works.run(&self.line("-c")).await;
+        created.map_err(|fault| Fault::new(ErrorName::BwJailFailed, fault.message))?;
+        Ok(Cell { cage: self.clone(), _turn: turn })
+    }
+
+    /// Makes the jail and starts the warden in it. The socket is the fetcher's end.
     ///
     /// # Errors
     /// `BwJailFailed`, with the words of jail(8) or jexec(8).
     pub async fn open(&self, fetcher: &Path) -> std::result::Result<(Warden, OwnedFd), Fault> {
-        let turn = self.turn.clone().lock_owned().await;
-        if jail::run(&self.remove_line()).await.is_ok() {
-            tracing::warn!(jail = BW_JAIL, "removed what an earlier run left");
-        }
-        let created = jail::run(&self.create_line()).await;
-        created.map_err(|fault| Fault::new(ErrorName::BwJailFailed, fault.message))?;
-        match self.start(fetcher) {
-            Ok((child, socket)) => Ok((Warden { cage: self.clone(), child, _turn: turn }, socket)),
+        let cell = self.make().await?;
+        match cell.warden(fetcher) {
+            Ok((child, socket)) => Ok((Warden { cell, child }, socket)),
             Err(error) => {
-                self.remove().await;
+                cell.close().await;
                 Err(Fault::new(ErrorName::BwJailFailed, format!("cannot start bw's warden: {error}")))
             }
         }
     }
 
-    fn start(&self, fetcher: &Path) -> Result<(Child, OwnedFd)> {
+    /// Removes what an earlier daemon left.
+    pub async fn clear(&self) {
+        if self.works.run(&self.line("-r")).await.is_ok() {
+            tracing::warn!(jail = self.name, "removed what an earlier run left");
+        }
+    }
+
+    /// With `-r`, all that is in it is killed and what it mounted unmounted.
+    fn line(&self, verb: &str) -> Vec<OsString> {
+        let (jail, _) = &self.programs;
+        vec![jail.into(), "-q".into(), "-f".into(), self.file.clone().into(), verb.into(), self.name.into()]
+    }
+}
+
+impl Cell {
+    /// A command in the jail, with nothing of the daemon's environment or groups:
+    /// jexec(8) becomes the program and its user, and keeps the groups.
+    ///
+    /// # Errors
+    /// When the program is not there.
+    pub fn command(&self, program: &Path) -> Result<Command> {
         // The jail has the program's own directory, and none to come from.
-        let fetcher = fetcher.canonicalize()?;
+        let program = program.canonicalize()?;
+        let (_, jexec) = &self.cage.programs;
+        let mut command = child::command(jexec);
+        command.args(["-u", &self.cage.user, self.cage.name]).arg(program);
+        child::without_groups(&mut command);
+        Ok(command)
+    }
+
+    fn warden(&self, fetcher: &Path) -> Result<(Child, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair()?;
-        let line = self.enter_line(&fetcher);
-        let (program, args) = line.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
-        let mut command = child::command(Path::new(program));
-        command.args(args).stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut command = self.command(fetcher)?;
+        command.arg("warden").stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         if let Some(stderr) = child.stderr.take() {
             child::log("warden", child.id(), stderr);
@@ -92,31 +144,11 @@ impl Cage {
         Ok((child, ours.into()))
     }
 
-    async fn remove(&self) {
-        if let Err(fault) = jail::run(&self.remove_line()).await {
-            tracing::error!(%fault, "cannot remove bw's jail");
+    /// Removes the jail with all that is in it.
+    pub async fn close(self) {
+        if let Err(fault) = self.cage.works.run(&self.cage.line("-r")).await {
+            tracing::error!(%fault, jail = self.cage.name, "cannot remove the jail");
         }
-    }
-
-    fn create_line(&self) -> Vec<OsString> {
-        self.line("-c")
-    }
-
-    /// Removing kills all that is in it, and unmounts.
-    fn remove_line(&self) -> Vec<OsString> {
-        self.line("-r")
-    }
-
-    fn line(&self, verb: &str) -> Vec<OsString> {
-        let (jail, _) = &self.programs;
-        vec![jail.into(), "-q".into(), "-f".into(), self.file.clone().into(), verb.into(), BW_JAIL.into()]
-    }
-
-    /// jexec(8) becomes the warden.
-    fn enter_line(&self, fetcher: &Path) -> Vec<OsString> {
-        let (_, jexec) = &self.programs;
-        let user = OsString::from(&self.user);
-        vec![jexec.into(), "-u".into(), user, BW_JAIL.into(), fetcher.into(), "warden".into()]
     }
 }
 
@@ -124,7 +156,7 @@ impl Warden {
     /// Removes the jail with all that is in it, and reaps the warden.
     pub async fn close(self) {
         child::end(self.child, GRACE).await;
-        self.cage.remove().await;
+        self.cell.close().await;
     }
 }
 
@@ -145,7 +177,8 @@ mod tests {
             path
         };
         let programs = (program("jail", jail), program("jexec", "exec cat <&0 >&0"));
-        Cage { programs, ..Cage::new("/etc/bw.conf".into(), "_colibri".into()) }
+        let (file, user) = ("/etc/bw.conf".into(), "_colibri".into());
+        Cage { file, user, name: BW_JAIL, programs, works: Works::new(dir), turn: Arc::default() }
     }
 
     fn calls(dir: &Path) -> Vec<String> {
@@ -187,5 +220,30 @@ mod tests {
         assert_eq!(fault.name, ErrorName::BwJailFailed);
         assert!(fault.message.contains("jail: no such file"), "{fault:?}");
         assert_eq!(calls(dir.path()), [REMOVE, CREATE]);
+    }
+
+    #[tokio::test]
+    async fn the_fetcher_has_a_jail_of_its_own_name_and_no_group_of_the_daemons() {
+        let dir = tempfile::tempdir().unwrap();
+        let bw = cage(dir.path(), "");
+        let fetcher = Cage { name: FETCHER_JAIL, ..bw };
+        let cell = fetcher.make().await.unwrap();
+        let command = cell.command(&std::env::current_exe().unwrap()).unwrap();
+        let words: Vec<_> = command.as_std().get_args().take(3).collect();
+        assert_eq!(words, ["-u", "_colibri", "colibri-fetcher"]);
+        cell.close().await;
+        let [remove, create] =
+            ["r", "c"].map(|verb| format!("jail -q -f /etc/bw.conf -{verb} colibri-fetcher"));
+        assert_eq!(calls(dir.path()), [remove.clone(), create, remove]);
+    }
+
+    #[tokio::test]
+    async fn without_groups_means_none_of_the_daemons() {
+        let mut command = Command::new("id");
+        child::without_groups(&mut command);
+        let groups = command.arg("-G").output().await.unwrap();
+        let own = nix::unistd::getegid().to_string();
+        let groups = String::from_utf8(groups.stdout).unwrap();
+        assert!(!nix::unistd::geteuid().is_root() || groups.trim() == own, "{groups}");
     }
 }

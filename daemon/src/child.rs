@@ -23,6 +23,14 @@ pub fn command(program: &std::path::Path) -> Command {
     command
 }
 
+/// Takes root's supplementary groups from what is started; it stays root's.
+pub fn without_groups(command: &mut Command) {
+    if nix::unistd::geteuid().is_root() {
+        // With a uid, std clears the supplementary groups.
+        command.uid(0).gid(nix::unistd::getegid().as_raw());
+    }
+}
+
 /// Copies the lines of a child's standard error into the log.
 pub fn log(name: &'static str, pid: Option<u32>, stderr: impl AsyncRead + Unpin + Send + 'static) {
     let copy = async move {

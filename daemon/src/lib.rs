@@ -6,6 +6,7 @@
 //! the hook to be called before a jail's services start.
 
 pub mod agent;
+mod app_data;
 mod cage;
 mod child;
 mod clock;
@@ -26,6 +27,7 @@ pub mod session;
 pub mod settings;
 pub mod store;
 pub mod tenant;
+mod tmpfs;
 mod writer;
 
 pub use hook::provision_tenant_env;
@@ -34,16 +36,16 @@ pub use root::{Content, Identity, JailRoot, Place, Roots};
 
 use crate::agent::Agents;
 use crate::events::Events;
+use crate::jail::Works;
 use crate::metrics::Metrics;
 use crate::provision::Provisioner;
 use crate::server::{Door, Rights, make_dir};
 use crate::service::Service;
 use crate::session::Session;
-use crate::settings::{Config, FetcherUser};
+use crate::settings::Config;
 use crate::store::Store;
 use anyhow::{Context, bail};
 use colibri_fetcher::words::Credentials;
-use nix::unistd::{Gid, Uid, chown};
 use std::fs::{File, TryLockError};
 use std::sync::Arc;
 use std::thread::sleep;
@@ -76,7 +78,7 @@ impl Daemon {
     pub async fn start(config: Config, credentials: Option<Credentials>) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         let lock = lock(&config)?;
-        prepare(&config)?;
+        prepare(&config).await?;
         let file = config.database();
         let store = Store::open(&file).with_context(|| {
             format!("cannot open {}; docs/runbook.md, Restore, says how to put a backup back", file.display())
@@ -150,7 +152,7 @@ impl Daemon {
             tracing::warn!("the database is not in one file: {error}");
         }
         // What a fetcher that had to be killed left has credentials in it.
-        if let Err(error) = leftover::clear(&self.service.config, &self.service.config.session_dir()) {
+        if let Err(error) = app_data::clear(&self.service.config, &self.service.config.session_dir()) {
             tracing::warn!("cannot clean the session's directory: {error:#}");
         }
     }
@@ -172,17 +174,14 @@ fn lock(config: &Config) -> anyhow::Result<File> {
     }
 }
 
-/// Makes the directories; what an earlier fetcher left in the session's, which
-/// holds credentials, is removed.
-fn prepare(config: &Config) -> anyhow::Result<()> {
+/// Makes the directories. What an earlier daemon's session left is removed: its
+/// jails, with all that runs there, and its directory, which holds credentials.
+async fn prepare(config: &Config) -> anyhow::Result<()> {
     make_dir(&config.settings.run_dir, 0o755)?;
     make_dir(&config.settings.log_dir, 0o700)?;
-    let session = config.session_dir();
-    leftover::clear(config, &session)?;
-    make_dir(&session, 0o700)?;
-    if let FetcherUser::Other(owner) = config.fetcher_user {
-        chown(&session, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))
-            .with_context(|| format!("cannot give {} to the fetcher's user", session.display()))?;
+    Works::new(&config.settings.state_dir).wait().context("cannot wait for jails that are being made")?;
+    for cage in [&config.cage, &config.fetcher_cage].into_iter().flatten() {
+        cage.clear().await;
     }
-    Ok(())
+    app_data::prepare(config)
 }

@@ -2,7 +2,8 @@
 //! that is started when there is work, is handed one socket per request, and
 //! ends by itself when idle. A single task owns it.
 
-use crate::cage::Warden;
+use crate::app_data::AppData;
+use crate::cage::{Cell, Warden};
 use crate::events::Events;
 use crate::provision::plain;
 use crate::retry::SLOW;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -188,14 +189,25 @@ struct Fetcher {
     socket: OwnedWriteHalf,
     state: SessionState,
     requests: HashMap<u64, Request>,
-    /// What is in the jail that was made for it, if there is one.
-    warden: Option<Warden>,
+    /// What was made for it.
+    made: Made,
     /// Reads the socket, which a child of the fetcher's may hold on to.
     listener: AbortHandle,
     /// When the process was seen to have ended.
     gone: Option<Instant>,
     /// States since the last answer.
     states: u32,
+}
+
+/// What the daemon makes for a session where the fetcher cannot.
+#[derive(Default)]
+struct Made {
+    /// The directory that `bw`'s jail has.
+    app_data: Option<AppData>,
+    /// What is in that jail.
+    warden: Option<Warden>,
+    /// The fetcher's own jail.
+    cell: Option<Cell>,
 }
 
 /// A word from a fetcher, or `None` at its end.
@@ -212,6 +224,8 @@ struct Keeper {
     heard: (mpsc::Sender<Heard>, mpsc::Receiver<Heard>),
     /// No new session before then, and why.
     barred: Option<(Instant, Failure)>,
+    /// The one session that may have the directory of `bw`'s jail.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Keeper {
@@ -223,7 +237,8 @@ impl Keeper {
         shown: watch::Sender<SessionStatus>,
     ) -> Self {
         let heard = mpsc::channel(QUEUE);
-        Self { config, credentials, store, events, shown, fetcher: None, next_id: 0, heard, barred: None }
+        let (fetcher, next_id, barred, turn) = (None, 0, None, Arc::default());
+        Self { config, credentials, store, events, shown, fetcher, next_id, heard, barred, turn }
     }
 
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
@@ -280,18 +295,18 @@ impl Keeper {
             return Ok(());
         }
         let opening = self.vault()?;
-        let (warden, door) = match &self.config.cage {
-            Some(cage) => {
-                let jailed = cage.open(&self.config.fetcher).await;
-                Some(jailed.map_err(|fault| Failure::new(fault.name, fault.message))?)
+        let mut made = Made::default();
+        let (door, spawned) = match self.make(&mut made).await {
+            Ok(door) => (door, self.spawn(&made)),
+            Err(failure) => {
+                tokio::spawn(made.close());
+                return Err(failure);
             }
-            None => None,
-        }
-        .unzip();
-        let mut fetcher = match self.spawn() {
-            Ok(fetcher) => Fetcher { warden, ..fetcher },
+        };
+        let mut fetcher = match spawned {
+            Ok(fetcher) => Fetcher { made, ..fetcher },
             Err(error) => {
-                tokio::spawn(close(warden));
+                tokio::spawn(made.close());
                 return Err(failed(format!("cannot start the fetcher: {error}")));
             }
         };
@@ -299,6 +314,24 @@ impl Keeper {
         self.show(SessionView::LoggedOut, fetcher.child.id());
         self.fetcher = Some(fetcher);
         sent.map_err(|_| self.fail("the fetcher does not read its socket"))
+    }
+
+    /// The jails of a session and their directory. Gives the socket to the warden.
+    async fn make(&self, made: &mut Made) -> Result<Option<OwnedFd>, Failure> {
+        let unmade = |fault: Fault| Failure::new(fault.name, fault.message);
+        let mut door = None;
+        if let Some(cage) = &self.config.cage {
+            let app_data = AppData::open(self.config.clone(), self.turn.clone().lock_owned().await).await;
+            let app_data =
+                app_data.map_err(|error| failed(format!("cannot make bw's directory: {error:#}")))?;
+            made.app_data = Some(app_data);
+            let (warden, socket) = cage.open(&self.config.fetcher).await.map_err(unmade)?;
+            (made.warden, door) = (Some(warden), Some(socket));
+        }
+        if let Some(cage) = &self.config.fetcher_cage {
+            made.cell = Some(cage.make().await.map_err(unmade)?);
+        }
+        Ok(door)
     }
 
     fn vault(&self) -> Result<Vault, Failure> {
@@ -314,7 +347,7 @@ impl Keeper {
             bw: self.config.bw.clone(),
             server: settings.server.clone(),
             ca_file: settings.ca_file.clone(),
-            app_data_base: self.config.session_dir(),
+            app_data_base: self.config.private_dir(),
             idle_ms: crate::clock::millis(settings.session_idle),
             bwrap: Some(self.config.bwrap.clone()),
             insecure_no_sandbox: settings.insecure_no_sandbox,
@@ -324,15 +357,20 @@ impl Keeper {
         })
     }
 
-    fn spawn(&mut self) -> std::io::Result<Fetcher> {
+    fn spawn(&mut self, made: &Made) -> std::io::Result<Fetcher> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        let mut command = child::command(&self.config.fetcher);
+        let mut command = match (&made.cell, &self.config.fetcher_user) {
+            (Some(cell), _) => cell.command(&self.config.fetcher)?,
+            (None, FetcherUser::Other(owner)) => {
+                let mut command = child::command(&self.config.fetcher);
+                // With another uid, std clears the supplementary groups too.
+                command.uid(owner.uid).gid(owner.gid);
+                command
+            }
+            (None, FetcherUser::Same) => child::command(&self.config.fetcher),
+        };
         command.env("PATH", &self.config.path).process_group(0);
-        if let FetcherUser::Other(owner) = self.config.fetcher_user {
-            // With another uid, std clears the supplementary groups too.
-            command.uid(owner.uid).gid(owner.gid);
-        }
         command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         if let Some(stderr) = child.stderr.take() {
@@ -343,8 +381,8 @@ impl Keeper {
         let generation = self.next_id;
         let listener = tokio::spawn(listen(listening, generation, self.heard.0.clone())).abort_handle();
         let (state, requests) = (SessionState::LoggedOut, HashMap::new());
-        let (warden, gone, states) = (None, None, 0);
-        Ok(Fetcher { generation, child, socket, state, requests, warden, listener, gone, states })
+        let (made, gone, states) = (Made::default(), None, 0);
+        Ok(Fetcher { generation, child, socket, state, requests, made, listener, gone, states })
     }
 
     fn hear(&mut self, generation: u64, word: Option<FromFetcher>) {
@@ -473,7 +511,7 @@ impl Keeper {
         let Some(mut fetcher) = self.fetcher.take() else { return };
         let _gone = send(&mut fetcher.socket, &ToFetcher::Close, None).await;
         drop(fetcher.socket);
-        reap(&self.config, fetcher.child, fetcher.warden, Duration::from_secs(2)).await;
+        reap(&self.config, fetcher.child, fetcher.made, Duration::from_secs(2)).await;
         fetcher.listener.abort();
     }
 
@@ -512,7 +550,7 @@ fn dismiss(config: &Arc<Config>, fetcher: Fetcher, answer: &Unserved, grace: Dur
         let _gone = request.done.send(Err(answer.clone()));
     }
     drop(fetcher.socket);
-    tokio::spawn(async move { reap(&config, fetcher.child, fetcher.warden, grace).await });
+    tokio::spawn(async move { reap(&config, fetcher.child, fetcher.made, grace).await });
 }
 
 /// Returns a little after the fetcher's process has ended, when its last words
@@ -532,10 +570,12 @@ async fn ended(fetcher: &mut Option<Fetcher>) {
 
 /// The fetcher first: it empties bw's directory once bw has ended. What it could
 /// not, because it was killed or bw would not let it, is emptied here.
-async fn reap(config: &Arc<Config>, fetcher: Child, warden: Option<Warden>, grace: Duration) {
-    let run = fetcher.id().map(|pid| config.session_dir().join(format!("run-{pid}")));
+async fn reap(config: &Arc<Config>, fetcher: Child, made: Made, grace: Duration) {
+    let run = fetcher.id().map(|pid| config.private_dir().join(format!("run-{pid}")));
     child::end(fetcher, grace).await;
-    close(warden).await;
+    if made.close().await {
+        return;
+    }
     let Some(run) = run else { return };
     let config = config.clone();
     match tokio::task::spawn_blocking(move || leftover::clear(&config, &run)).await {
@@ -545,9 +585,23 @@ async fn reap(config: &Arc<Config>, fetcher: Child, warden: Option<Warden>, grac
     }
 }
 
-async fn close(warden: Option<Warden>) {
-    if let Some(warden) = warden {
-        warden.close().await;
+impl Made {
+    /// The jails end with all that is in them; then the directory goes. Whether
+    /// there was one.
+    async fn close(self) -> bool {
+        if let Some(cell) = self.cell {
+            cell.close().await;
+        }
+        if let Some(warden) = self.warden {
+            warden.close().await;
+        }
+        match self.app_data {
+            Some(app_data) => {
+                app_data.close().await;
+                true
+            }
+            None => false,
+        }
     }
 }
 

@@ -59,6 +59,9 @@ pub struct Settings {
     /// A jail.conf(5) with the jail that bw runs in (FreeBSD).
     #[arg(long, env = "COLIBRI_BW_JAIL", value_name = "FILE")]
     pub bw_jail: Option<PathBuf>,
+    /// A jail.conf(5) with the jail that the fetcher runs in (FreeBSD).
+    #[arg(long, env = "COLIBRI_FETCHER_JAIL", value_name = "FILE")]
+    pub fetcher_jail: Option<PathBuf>,
     /// The vault's URL; without it, Bitwarden's cloud.
     #[arg(long, env = "BW_SERVER")]
     pub server: Option<String>,
@@ -149,6 +152,8 @@ pub struct Config {
     pub bwrap: PathBuf,
     /// The jail that `bw` runs in, where the fetcher cannot make its cage.
     pub cage: Option<Cage>,
+    /// The jail that the fetcher runs in, where the system can confine it no other way.
+    pub fetcher_cage: Option<Cage>,
     /// Where programs are looked for.
     pub path: String,
     /// The owner of files where the tenant names none.
@@ -182,14 +187,15 @@ impl Config {
             Some(dir) => dir.clone(),
             None => find_libexec(&std::env::current_exe().context("cannot find my own program")?),
         };
-        let cage = match &settings.bw_jail {
-            Some(file) => {
-                let file = absolute(file)?;
-                cage::admit(&file)?;
-                Some(Cage::new(file, settings.fetcher_user.clone()))
-            }
-            None => None,
+        let admitted = |setting: &str, file: &Path| -> anyhow::Result<PathBuf> {
+            let file = absolute(file)?;
+            cage::admit(setting, &file)?;
+            Ok(file)
         };
+        let jail =
+            |setting, file: &Option<PathBuf>| file.as_deref().map(|file| admitted(setting, file)).transpose();
+        let bw_jail = jail("COLIBRI_BW_JAIL", &settings.bw_jail)?;
+        let fetcher_jail = jail("COLIBRI_FETCHER_JAIL", &settings.fetcher_jail)?;
         let path = std::env::var("PATH").unwrap_or_else(|_| PATH.into());
         let bw = settings.bw.clone().unwrap_or_else(|| {
             find(Path::new("bw"), &path).unwrap_or_else(|| PathBuf::from("/usr/local/bin/bw"))
@@ -204,7 +210,8 @@ impl Config {
             fetcher_user: if uid.is_root() { user(&settings.fetcher_user)? } else { FetcherUser::Same },
             bw: absolute(&bw)?,
             bwrap: find(&settings.bwrap, &path).unwrap_or_else(|| settings.bwrap.clone()),
-            cage,
+            cage: bw_jail.map(|file| Cage::bw(file, &settings)),
+            fetcher_cage: fetcher_jail.map(|file| Cage::fetcher(file, &settings)),
             path,
             owner: Owner { uid: uid.as_raw(), gid: gid.as_raw() },
             group: settings.group.as_deref().map(group).transpose()?,
@@ -218,9 +225,19 @@ impl Config {
         self.settings.state_dir.join("tenants.db")
     }
 
-    /// Where the sessions' private directories are made, by the fetcher's user.
+    /// Where the sessions' private directories are.
     pub fn session_dir(&self) -> PathBuf {
         self.settings.run_dir.join("session")
+    }
+
+    /// The directory that the fetcher's user gets: below it the fetcher makes one for
+    /// each session. With a jail for `bw` it is itself the one that is mounted there:
+    /// what `bw` could put in the place of a directory below it the fetcher would follow.
+    pub fn private_dir(&self) -> PathBuf {
+        match self.cage {
+            Some(_) => self.session_dir().join("bw"),
+            None => self.session_dir(),
+        }
     }
 
     /// All of it that an operator may look at. What it says of credentials is
@@ -241,6 +258,7 @@ impl Config {
             node: find(Path::new("node"), &self.path),
             bwrap: self.bwrap.clone(),
             bw_jail: self.cage.as_ref().map(|cage| cage.file.clone()),
+            fetcher_jail: self.fetcher_cage.as_ref().map(|cage| cage.file.clone()),
             path: self.path.clone(),
             server: settings.server.clone(),
             ca_file: settings.ca_file.clone(),

@@ -41,7 +41,12 @@ pub async fn run() -> anyhow::Result<()> {
         anyhow::bail!("the daemon did not say how to reach the vault");
     };
     let idle = Duration::from_millis(vault.idle_ms);
-    let dir = Arc::new(WorkDir::open(&vault.app_data_base)?);
+    // With a cage of the daemon's, the directory is the daemon's, too.
+    let dir = match warden.is_empty() {
+        true => WorkDir::open(&vault.app_data_base)?,
+        false => WorkDir::take(&vault.app_data_base)?,
+    };
+    let dir = Arc::new(dir);
     let states = forward_states(wire.clone());
     let (session, keeper) = match prepare(*vault, warden, dir.clone(), states).await {
         Ok((session, keeper)) => (Ok(session), Some(keeper)),

@@ -13,6 +13,8 @@ pub const MAX_WORD: usize = 128 * 1024;
 /// The jail that the daemon makes for `bw` (FreeBSD), by its name in its
 /// jail.conf(5).
 pub const BW_JAIL: &str = "colibri-bw";
+/// The same for the fetcher.
+pub const FETCHER_JAIL: &str = "colibri-fetcher";
 
 /// From the daemon.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,7 +46,8 @@ pub struct Vault {
     /// A PEM file with the CA of the server.
     pub ca_file: Option<PathBuf>,
     /// A directory that the fetcher's user owns, 0700; the run's private
-    /// app-data directory is made below it.
+    /// app-data directory is made below it. Where the daemon has made `bw`'s cage,
+    /// it is that directory itself: `bw` can put nothing in its place.
     pub app_data_base: PathBuf,
     /// How long the session stays open after the last request; 0 ends it
     /// with the first.

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 const PREFIX: &str = "run-";
 
-/// The directory; removed when dropped.
+/// The directory; removed when dropped, or only emptied where the daemon made it.
 #[derive(Debug)]
 pub struct WorkDir {
     path: PathBuf,
+    given: bool,
     _alive: File,
 }
 
@@ -30,7 +31,17 @@ impl WorkDir {
         DirBuilder::new().mode(0o700).create(&path)?;
         let alive = File::open(&path)?;
         alive.lock()?;
-        Ok(Self { path, _alive: alive })
+        Ok(Self { path, given: false, _alive: alive })
+    }
+
+    /// Takes a directory that the daemon made for this run.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn take(path: &Path) -> Result<Self> {
+        let path = path.canonicalize()?;
+        let alive = File::open(&path)?;
+        Ok(Self { path, given: true, _alive: alive })
     }
 
     /// Where it is, without symbolic links.
@@ -57,7 +68,8 @@ impl WorkDir {
 
 impl Drop for WorkDir {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
+        let gone = if self.given { self.clear() } else { fs::remove_dir_all(&self.path) };
+        if let Err(error) = gone {
             tracing::error!(%error, path = %self.path.display(), "cannot remove the private directory");
         }
     }
@@ -87,6 +99,22 @@ fn remove_dead(run: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_directory_that_was_given_is_emptied_and_no_link_in_it_is_followed() {
+        let base = tempfile::tempdir().unwrap();
+        let (given, outside) = (base.path().join("bw"), base.path().join("outside"));
+        for dir in [&given, &outside] {
+            fs::create_dir_all(dir.join("deep")).unwrap();
+            fs::write(dir.join("deep/file"), "x").unwrap();
+        }
+        let dir = WorkDir::take(&given).unwrap();
+        std::os::unix::fs::symlink(&outside, given.join("link")).unwrap();
+        std::os::unix::fs::symlink(&outside, given.join("deep/link")).unwrap();
+        drop(dir);
+        assert_eq!(fs::read_dir(&given).unwrap().count(), 0);
+        assert!(outside.join("deep/file").exists());
+    }
 
     #[test]
     fn what_dead_runs_left_is_removed_and_what_lives_stays() {

@@ -35,10 +35,38 @@ pub const DIRS: &[(&str, u32)] = &[
     ("/var/db/colibri/bw-jail/var/run", 0o755),
     ("/var/db/colibri/bw-jail/var/run/colibri", 0o755),
     ("/var/db/colibri/bw-jail/var/run/colibri/session", 0o755),
+    ("/var/db/colibri/bw-jail/var/run/colibri/session/bw", 0o755),
+    // The root of the fetcher's, the same.
+    ("/var/db/colibri/fetcher-jail", 0o755),
+    ("/var/db/colibri/fetcher-jail/dev", 0o755),
+    ("/var/db/colibri/fetcher-jail/etc", 0o755),
+    ("/var/db/colibri/fetcher-jail/etc/ssl", 0o755),
+    ("/var/db/colibri/fetcher-jail/lib", 0o755),
+    ("/var/db/colibri/fetcher-jail/libexec", 0o755),
+    ("/var/db/colibri/fetcher-jail/usr", 0o755),
+    ("/var/db/colibri/fetcher-jail/usr/lib", 0o755),
+    ("/var/db/colibri/fetcher-jail/usr/share", 0o755),
+    ("/var/db/colibri/fetcher-jail/usr/share/certs", 0o755),
+    ("/var/db/colibri/fetcher-jail/usr/local", 0o755),
+    ("/var/db/colibri/fetcher-jail/usr/local/bin", 0o755),
+    ("/var/db/colibri/fetcher-jail/usr/local/lib", 0o755),
+    ("/var/db/colibri/fetcher-jail/usr/local/libexec", 0o755),
+    ("/var/db/colibri/fetcher-jail/usr/local/libexec/colibri", 0o755),
+    ("/var/db/colibri/fetcher-jail/usr/local/share", 0o755),
+    ("/var/db/colibri/fetcher-jail/usr/local/share/certs", 0o755),
+    ("/var/db/colibri/fetcher-jail/var", 0o755),
+    ("/var/db/colibri/fetcher-jail/var/run", 0o755),
+    ("/var/db/colibri/fetcher-jail/var/run/colibri", 0o755),
+    ("/var/db/colibri/fetcher-jail/var/run/colibri/session", 0o755),
+    ("/var/db/colibri/fetcher-jail/var/run/colibri/session/bw", 0o755),
 ];
 /// Further files.
 pub const FILES: &[(&str, &str)] = &[
     ("/usr/local/etc/colibri/bw-jail.conf", include_str!("../../../packaging/freebsd/bw-jail.conf.example")),
+    (
+        "/usr/local/etc/colibri/fetcher-jail.conf",
+        include_str!("../../../packaging/freebsd/fetcher-jail.conf.example"),
+    ),
     ("/usr/local/etc/colibri/pf.conf", include_str!("../../../packaging/freebsd/pf.conf.example")),
     ("/usr/local/etc/colibri/jail.conf", include_str!("../../../packaging/freebsd/jail.conf.example")),
     ("/usr/local/etc/colibri/rctl.conf", include_str!("../../../packaging/freebsd/rctl.conf.example")),
@@ -63,7 +91,8 @@ pub const ADD_USER: &[&str] = &[
 /// Holds bw to the vault, then starts the daemon.
 pub const START: &[&str] = &[
     "give bw its jail: COLIBRI_BW_JAIL=/usr/local/etc/colibri/bw-jail.conf in that file",
-    "without that jail, pf(4) can keep it from other hosts, and from nothing else: see /usr/local/etc/colibri/pf.conf",
+    "give the fetcher its jail: COLIBRI_FETCHER_JAIL=/usr/local/etc/colibri/fetcher-jail.conf in that file",
+    "pf(4) keeps the fetcher, which has the host's network, from other hosts: see /usr/local/etc/colibri/pf.conf",
     "bound each jail: see /usr/local/etc/colibri/rctl.conf, and keep other users out: chmod 700 /usr/local/bastille/jails",
     "take the hook from /usr/local/etc/colibri/jail.conf into your jail.conf",
     "sysrc colibrid_enable=YES && service colibrid start",

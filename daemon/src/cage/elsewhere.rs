@@ -7,6 +7,6 @@ use std::path::Path;
 ///
 /// # Errors
 /// Always.
-pub fn admit(_file: &Path) -> anyhow::Result<()> {
-    bail!("COLIBRI_BW_JAIL is for FreeBSD: here bubblewrap makes bw's cage, so leave it unset")
+pub fn admit(setting: &str, _file: &Path) -> anyhow::Result<()> {
+    bail!("{setting} is for FreeBSD: here bubblewrap and Landlock do its work, so leave it unset")
 }

@@ -9,12 +9,12 @@ use std::path::Path;
 ///
 /// # Errors
 /// With what is wrong, and its mend.
-pub fn admit(file: &Path) -> anyhow::Result<()> {
+pub fn admit(setting: &str, file: &Path) -> anyhow::Result<()> {
     if !geteuid().is_root() {
-        bail!("COLIBRI_BW_JAIL needs root: leave it unset, or run colibrid as root");
+        bail!("{setting} needs root: leave it unset, or run colibrid as root");
     }
     let shown = file.display();
-    let found = file.metadata().with_context(|| format!("cannot look at COLIBRI_BW_JAIL, {shown}"))?;
+    let found = file.metadata().with_context(|| format!("cannot look at {setting}, {shown}"))?;
     if !found.is_file() || found.uid() != 0 || found.mode() & 0o022 != 0 {
         bail!("{shown} has to be a file of root's that nobody else may write: chown root and chmod 644");
     }

@@ -11,7 +11,10 @@ mod vault;
 
 use crate::failure::Failure;
 use crate::screen;
-use colibri_control::{Answer, Client, ClientError, ErrorName, Fault, Request, SetupView, TenantView};
+use colibri_control::{
+    Answer, Client, ClientError, ConfinementView, ErrorName, Fault, ProcessKind, Request, SetupView,
+    TenantView,
+};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -122,10 +125,21 @@ fn daemon(socket: &Path) -> (Vec<Finding>, Host) {
                 let mend = "start colibrid without --insecure-no-sandbox";
                 findings.push(Finding::failure("sandbox", "colibrid works without one", mend));
             }
+            findings.extend(status.confinement.iter().filter_map(confinement));
             let (base, user) = (status.base, status.fetcher_user);
             (findings, Host { setup: status.setup, base, user, tenants, daemon: Some(client) })
         }
         Err(error) => (vec![unheard(&error)], without_daemon()),
+    }
+}
+
+/// What a process lacks; `bw`'s cage is looked at by itself.
+fn confinement(view: &ConfinementView) -> Option<Finding> {
+    let name = format!("{}'s confinement", view.process);
+    match view.lacks.first() {
+        _ if view.process == ProcessKind::Bw => None,
+        Some(lack) => Some(Finding::warning(&name, format!("without {}", lack.what), lack.advice.clone())),
+        None => Some(Finding::ok(&name, view.holds.join(", "))),
     }
 }
 

@@ -306,6 +306,12 @@ fn status_lines(status: &StatusView) -> String {
     );
     let _ = writeln!(text, "base          {}", status.base.display());
     let _ = writeln!(text, "sandbox       {sandbox}");
+    for process in &status.confinement {
+        let _ = writeln!(text, "{:<14}{}", process.process, one_line(&process.holds.join(", ")));
+        for lack in &process.lacks {
+            let _ = writeln!(text, "{:<14}without {}", "", one_line(&lack.what));
+        }
+    }
     let _ =
         writeln!(text, "vault session {}, fetcher {fetcher}, user {}", status.session, status.fetcher_user);
     let _ = writeln!(text, "bw            {}", status.bw_version.as_deref().unwrap_or("not asked yet"));

@@ -265,6 +265,11 @@ fn status_says_loudly_that_there_is_no_sandbox() -> Outcome {
         "sandbox": false, "session": "idle", "fetcher": 4001, "fetcher-user": "_colibri",
         "bw-version": "2026.8.0", "session-error": null, "provisioned": 1, "active": 2, "stopped": 3,
         "destroyed": 4, "failing": 1, "under-way": 0, "agents": 2, "not-mounted": 1, "removals-due": 1,
+        "confinement": [
+            { "process": "writer", "holds": ["capability mode", "resource limits"], "lacks": [] },
+            { "process": "bw", "holds": ["no new privileges"],
+              "lacks": [{ "what": "a jail of its own: \u{1b}[2J", "advice": "make one" }] },
+        ],
     });
     answered("status", &["status"], ok(json!({ "status": status }))?)?;
     Ok(())

@@ -15,8 +15,8 @@ mod request;
 mod tenant;
 
 pub use answer::{
-    AgentState, AgentView, Answer, Diff, Event, Fault, HookResult, HookView, Outcome, Provision, Reason,
-    SessionView, SetupView, SpawnView, StatusView, Step,
+    AgentState, AgentView, Answer, ConfinementView, Diff, Event, Fault, HookResult, HookView, LackView,
+    Outcome, ProcessKind, Provision, Reason, SessionView, SetupView, SpawnView, StatusView, Step,
 };
 pub use client::{Client, ClientError};
 pub use error::{ErrorName, Retry, UnknownName};

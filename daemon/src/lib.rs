@@ -10,6 +10,7 @@ mod app_data;
 mod cage;
 mod child;
 mod clock;
+mod confinement;
 pub mod credentials;
 pub mod events;
 mod frame;

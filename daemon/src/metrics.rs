@@ -8,7 +8,9 @@ pub use textfile::keep;
 use crate::clock;
 use crate::session::SessionStatus;
 use crate::tenant::Tenant;
-use colibri_control::{AgentState, ErrorName, Outcome, Provision, Reason, SessionView, Status};
+use colibri_control::{
+    AgentState, ConfinementView, ErrorName, Outcome, Provision, Reason, SessionView, Status,
+};
 use prometheus::core::Collector;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, Result,
@@ -56,6 +58,7 @@ struct Now {
     started: Gauge,
     written: Gauge,
     sandbox: Gauge,
+    lacking: GaugeVec,
     tenants: GaugeVec,
     failing: Gauge,
     retries: Gauge,
@@ -78,6 +81,8 @@ pub struct Moment {
     pub started: u64,
     /// Whether its children are confined.
     pub sandbox: bool,
+    /// What confines them.
+    pub confinement: Vec<ConfinementView>,
     /// All tenants.
     pub tenants: Vec<Tenant>,
     /// The newest agent of each jail.
@@ -168,6 +173,11 @@ impl Now {
             started: one("colibri_start_time_seconds", "When the daemon started, since 1970.")?,
             written: one("colibri_metrics_written_seconds", "When this file was written, since 1970.")?,
             sandbox: one("colibri_sandboxed", "1 if writers and fetcher are confined.")?,
+            lacking: by(
+                "process",
+                "colibri_confinement_lacking",
+                "What would confine a process and is not there; `colibri status` names it.",
+            )?,
             tenants: by("status", "colibri_tenants", "Tenants.")?,
             failing: one("colibri_tenants_failing", "Tenants whose last provision failed.")?,
             retries: one("colibri_retries_pending", "Tenants that are tried again by themselves.")?,
@@ -197,6 +207,9 @@ impl Now {
         self.started.set(seconds(moment.started));
         self.written.set(seconds(now));
         self.sandbox.set(flag(moment.sandbox));
+        for process in &moment.confinement {
+            self.lacking.with_label_values(&[process.process.as_str()]).set(count(process.lacks.len()));
+        }
         self.set_session(&moment.session);
         self.set_tenants(&moment.tenants, now);
         self.under_way.set(count(moment.under_way));
@@ -264,7 +277,7 @@ fn flag(set: bool) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use colibri_control::Step;
+    use colibri_control::{LackView, ProcessKind, Step};
 
     fn moment() -> Moment {
         let session = SessionStatus {
@@ -274,7 +287,11 @@ mod tests {
             error: None,
         };
         let agents = vec![AgentState::Running, AgentState::Running, AgentState::Lost];
-        Moment { started: 1500, sandbox: true, tenants: Vec::new(), agents, session, under_way: 3 }
+        let lack = LackView { what: "a jail".into(), advice: "make one".into() };
+        let confinement =
+            vec![ConfinementView { process: ProcessKind::Fetcher, holds: Vec::new(), lacks: vec![lack] }];
+        let tenants = Vec::new();
+        Moment { started: 1500, sandbox: true, confinement, tenants, agents, session, under_way: 3 }
     }
 
     #[test]
@@ -315,6 +332,7 @@ mod tests {
             "colibri_session_state{state=\"unlocked\"} 0",
             "colibri_agents{state=\"running\"} 2",
             "colibri_provisions_under_way 3",
+            "colibri_confinement_lacking{process=\"fetcher\"} 1",
             "colibri_bw_info{version=\"2026.8.0\\\"\\n\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");

@@ -2,6 +2,7 @@
 
 use crate::agent::Agents;
 use crate::clock;
+use crate::confinement;
 use crate::events::Events;
 use crate::hook::provision_tenant_env;
 use crate::provision::{Provisioner, Work};
@@ -384,6 +385,7 @@ impl Service {
             unbounded: self.agents.unbounded(),
             not_mounted: count(&Tenant::is_not_mounted),
             removals_due: count(&|tenant| tenant.removal_due),
+            confinement: confinement::all(&self.config),
             setup: SetupView { credentials: self.has_credentials, ..self.config.view() },
         })))
     }

@@ -36,6 +36,7 @@ async fn write(service: &Service, metrics: &Metrics, file: &Path) -> anyhow::Res
     let moment = Moment {
         started: service.started,
         sandbox: !service.config.settings.insecure_no_sandbox,
+        confinement: crate::confinement::all(&service.config),
         tenants,
         agents: agents.into_iter().map(|agent| agent.view.state).collect(),
         session: service.session.status(),

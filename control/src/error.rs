@@ -112,8 +112,8 @@ names! {
     SandboxUnavailable, Never, "run a kernel with Capsicum, or Landlock and seccomp; see `colibri-sandbox-check`";
     /// The whole provision took too long.
     DeadlineExceeded, Later, "it is tried again by itself; see `colibri status` and the log";
-    /// `bw`'s own jail cannot be made.
-    BwJailFailed, Later, "see the message, and try it by hand: jail -v -f FILE -c colibri-bw; it is tried again by itself";
+    /// A jail of the session, `bw`'s or the fetcher's, cannot be made.
+    BwJailFailed, Later, "see the message, and try it by hand: jail -v -f FILE -c colibri-bw, or colibri-fetcher; it is tried again by itself";
     /// The jail cannot be started.
     JailFailed, Never, "see the message; try to start the jail by hand";
     /// The agent cannot be started.

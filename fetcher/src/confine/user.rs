@@ -1,6 +1,5 @@
-//! FreeBSD: Capsicum would take the network away, and a jail is the operator's
-//! to set up. What holds here is the user of its own, the private directory,
-//! and the packet filter's rule for that user, which docs write out.
+//! FreeBSD: Capsicum would take the network away, and only root makes jails: the
+//! daemon starts fetcher and warden in theirs. What is given up here is the rest.
 
 use super::{Unconfined, View};
 use rustix::process::set_no_new_privs;

@@ -25,6 +25,6 @@ pub fn require_memory(dir: &OwnedFd) -> Result<(), Error> {
 /// The system's.
 pub fn file_system(dir: &OwnedFd) -> nix::Result<String> {
     let state = rustix::fs::fstatfs(dir).map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
-    let name = state.f_mntfromname.iter().map(|byte| byte.cast_unsigned()).take_while(|byte| *byte != 0);
+    let name = state.f_mntfromname.iter().map(|byte| byte.to_ne_bytes()[0]).take_while(|byte| *byte != 0);
     Ok(String::from_utf8_lossy(&name.collect::<Vec<_>>()).into_owned())
 }

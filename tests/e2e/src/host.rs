@@ -107,6 +107,8 @@ impl Host {
     /// When the system has no busybox.
     pub fn jail_with_shell(&self, name: &str) -> Result<PathBuf> {
         let root = self.jail(name)?;
+        // Agents leave files there, and are a user of their own.
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o777))?;
         let busybox = ["/bin/busybox", "/usr/bin/busybox"].iter().find(|path| Path::new(path).exists());
         install(Path::new(busybox.context("no busybox here: run `make setup`")?), &root)?;
         // Where they are mounted, which the jail's user cannot make.

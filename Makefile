@@ -82,6 +82,11 @@ package-check: deb
 	$(CARGO) build --release --locked -p colibri-test-vault
 	@scripts/package-check
 
+# The whole exploits of root in a jail, in a virtual machine.
+vm-check: build
+	@scripts/setup run vm
+	@scripts/vm-check
+
 # The pages in docs/ as a book, target/book; their links alone.
 book:
 	@scripts/book
@@ -102,4 +107,4 @@ clean:
 
 .NOTPARALLEL:
 .PHONY: all build install setup bw readers demo test test-bw fmt lint freebsd-check deny deb \
-    packaging-check package-check book links sbom reproducible clean
+    packaging-check package-check vm-check book links sbom reproducible clean

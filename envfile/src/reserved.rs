@@ -16,10 +16,12 @@ const RESERVED: &str = "
 
 /// Whether a variable of this name can make its reader run something else.
 /// Such a key is written only for a tenant that allows it by name.
+/// Letter case does not matter: `path` is zsh's, and some readers know no case.
 pub fn is_reserved(key: &EnvKey) -> bool {
+    let key = key.as_str().to_ascii_uppercase();
     RESERVED.split_ascii_whitespace().any(|name| match name.strip_suffix('*') {
-        Some(beginning) => key.as_str().starts_with(beginning),
-        None => key.as_str() == name,
+        Some(beginning) => key.starts_with(beginning),
+        None => key == name,
     })
 }
 
@@ -33,7 +35,9 @@ mod tests {
 
     #[test]
     fn names_that_take_over_their_reader_are_reserved() {
-        for name in ["PATH", "LD_PRELOAD", "PYTHONPATH", "IDCMD", "SYSCTL_W", "NODE_OPTIONS"] {
+        for name in
+            ["PATH", "LD_PRELOAD", "PYTHONPATH", "IDCMD", "SYSCTL_W", "NODE_OPTIONS", "path", "Ld_preload"]
+        {
             assert!(reserved(name), "{name}");
         }
         for name in ["PATHS", "DATABASE_URL", "ID_TOKEN", "LDAP_PASSWORD", "API_KEY"] {

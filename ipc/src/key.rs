@@ -3,7 +3,7 @@
 use crate::MAX_KEY;
 use serde::{Deserialize, Serialize};
 
-/// A checked name: `[A-Z_][A-Z0-9_]*`, 1 to 128 bytes.
+/// A checked name: `[A-Za-z_][A-Za-z0-9_]*`, 1 to 128 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "&str", into = "String")]
 pub struct EnvKey(String);
@@ -18,7 +18,7 @@ pub enum KeyError {
     #[error("the name is longer than {MAX_KEY} bytes")]
     TooLong,
     /// A byte outside the alphabet, or a digit in front.
-    #[error("the name is not of the form [A-Z_][A-Z0-9_]*")]
+    #[error("the name is not of the form [A-Za-z_][A-Za-z0-9_]*")]
     Alphabet,
 }
 
@@ -37,7 +37,7 @@ impl TryFrom<String> for EnvKey {
         if name.len() > MAX_KEY {
             return Err(KeyError::TooLong);
         }
-        let letter = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
+        let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
         if !letter(first) || !name.bytes().all(|byte| letter(byte) || byte.is_ascii_digit()) {
             return Err(KeyError::Alphabet);
         }
@@ -75,11 +75,11 @@ mod tests {
     }
 
     #[test]
-    fn only_upper_case_names_are_keys() {
-        assert!(key("_A9").is_ok());
+    fn names_of_letters_digits_and_underscores_are_keys() {
+        assert!(key("_A9").is_ok() && key("database__x").is_ok());
         assert_eq!(key(""), Err(KeyError::Empty));
         assert_eq!(key(&"A".repeat(MAX_KEY + 1)), Err(KeyError::TooLong));
-        for name in ["9A", "a", "A-B", "A B", "Ä", "A\n", "A="] {
+        for name in ["9A", "a-b", "A-B", "A B", "Ä", "A\n", "A="] {
             assert_eq!(key(name), Err(KeyError::Alphabet), "{name}");
         }
     }

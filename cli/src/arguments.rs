@@ -3,7 +3,7 @@
 use crate::failure::{EXIT_STATUS, Failure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use colibri_control::{
-    AgentNetwork, CollectionName, Format, JailName, KeyCase, OnChange, OnDuplicate, Request, Secrets,
+    AgentNetwork, CollectionName, Format, JailName, KeyCase, Notes, OnChange, OnDuplicate, Request, Secrets,
     Settings, TenantId,
 };
 use serde_json::{Map, Value, json};
@@ -268,9 +268,12 @@ pub struct Options {
     /// The file's format: env, dotenv, docker, json or dir
     #[arg(long)]
     format: Option<Format>,
-    /// What to do with lower case in an item's name: strict or upper
+    /// What to do with lower case in an item's name: strict, upper or keep
     #[arg(long)]
     key_case: Option<KeyCase>,
+    /// Whose reading of escapes and variables in a note counts: sh or dotenv
+    #[arg(long)]
+    notes: Option<Notes>,
     /// Two items of one name: last or reject
     #[arg(long)]
     on_duplicate: Option<OnDuplicate>,
@@ -390,6 +393,7 @@ impl Options {
             ("owner", self.owner.map(|owner| json!(owner))),
             ("format", self.format.map(|format| json!(format))),
             ("key-case", self.key_case.map(|case| json!(case))),
+            ("notes", self.notes.map(|notes| json!(notes))),
             ("on-duplicate", self.on_duplicate.map(|duplicate| json!(duplicate))),
             ("agent-network", self.agent_network.map(|network| json!(network))),
             ("fields", self.fields.map(|fields| json!(fields))),
@@ -515,6 +519,8 @@ mod tests {
             "10s",
             "--on-change",
             "signal:HUP",
+            "--notes",
+            "dotenv",
             "--allow",
             "PATH",
             "--expect",
@@ -536,6 +542,7 @@ mod tests {
             owner: Some("5:6".into()),
             format: Format::Json,
             key_case: KeyCase::Upper,
+            notes: Notes::Dotenv,
             on_duplicate: OnDuplicate::Reject,
             fields: true,
             require_tmpfs: true,

@@ -3,8 +3,8 @@
 
 use crate::doctor::{Finding, Verdict};
 use colibri_control::{
-    AgentNetwork, AgentState, AgentView, Answer, Diff, Event, HookView, KeyCase, OnChange, OnDuplicate,
-    Outcome, Provision, Settings, Status, StatusView, TenantView,
+    AgentNetwork, AgentState, AgentView, Answer, Diff, Event, HookView, KeyCase, Notes, OnChange,
+    OnDuplicate, Outcome, Provision, Settings, Status, StatusView, TenantView,
 };
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use std::fmt::Write;
@@ -255,7 +255,8 @@ fn target_lines(settings: &Settings) -> Vec<(&'static str, String)> {
 fn mapping_lines(settings: &Settings) -> Vec<(&'static str, String)> {
     let renamed: Vec<_> = settings.rename.iter().map(|(old, new)| format!("{old}={new}")).collect();
     vec![
-        ("key case", yes(settings.key_case == KeyCase::Upper, "upper")),
+        ("key case", yes(settings.key_case != KeyCase::Strict, settings.key_case.as_str())),
+        ("notes", yes(settings.notes == Notes::Dotenv, "dotenv")),
         ("on duplicate", yes(settings.on_duplicate == OnDuplicate::Reject, "reject")),
         ("fields", yes(settings.fields, "taken too")),
         ("prefix", settings.prefix.clone()),

@@ -92,6 +92,8 @@ names! {
     ReservedKey, Never, "rename the item, or allow the key by name for this tenant";
     /// A key that the tenant expects is not in the vault.
     KeyMissing, Later, "add the item to the vault, or correct the tenant's expected keys; the old file stays";
+    /// A value in the vault cannot be read for certain.
+    ValueUnreadable, Later, "correct the item in the vault, as the message says; it is tried again by itself, and the old file stays";
     /// The format cannot carry a value.
     ValueNotCarried, Never, "change the value in the vault or choose another format for this tenant; the old file stays";
     /// A bound was exceeded.

@@ -24,5 +24,5 @@ pub use line::{Call, Content, MAX_ANSWER, MAX_REQUEST, Malformed, Reply, VERSION
 pub use name::{CollectionName, JailName, NameError, TenantId};
 pub use request::{Request, Secrets};
 pub use tenant::{
-    AgentNetwork, Format, KeyCase, OnChange, OnDuplicate, Settings, Status, TenantView, UnknownWord,
+    AgentNetwork, Format, KeyCase, Notes, OnChange, OnDuplicate, Settings, Status, TenantView, UnknownWord,
 };

@@ -85,6 +85,20 @@ words! {
         Strict = "strict",
         /// It becomes upper case.
         Upper = "upper",
+        /// It is kept.
+        Keep = "keep",
+    }
+}
+
+words! {
+    /// Whose reading of escapes and variables in a note counts.
+    #[derive(Default)]
+    Notes {
+        /// That of sh; variables stay as they are.
+        #[default]
+        Sh = "sh",
+        /// That of the dotenv libraries.
+        Dotenv = "dotenv",
     }
 }
 
@@ -147,6 +161,8 @@ pub struct Settings {
     pub key_case: KeyCase,
     /// What to do with two items of one name.
     pub on_duplicate: OnDuplicate,
+    /// Whose reading of escapes and variables in a note counts.
+    pub notes: Notes,
     /// Also take custom fields, user names, URIs and TOTP seeds.
     pub fields: bool,
     /// Refuse a target that is not on a memory file system.

@@ -612,6 +612,7 @@ fn nothing(time: Duration) -> Fetch {
         collection: String::new(),
         pinned: None,
         known_keys: 0,
+        held: None,
         shrunken_to: None,
         rules: Rules::default(),
         deadline_ms: crate::clock::millis(time),

@@ -3,12 +3,14 @@
 
 use crate::root::{Identity, JailRoot};
 use colibri_control::{
-    CollectionName, ErrorName, Fault, KeyCase, OnChange, OnDuplicate, Settings, Status, TenantId, TenantView,
+    CollectionName, ErrorName, Fault, KeyCase, Notes, OnChange, OnDuplicate, Settings, Status, TenantId,
+    TenantView,
 };
 use colibri_fetcher::words;
 use colibri_ipc::EnvKey;
 use colibri_order::{FileName, Format, Medium, Order, Owner, RelPath, Verb};
 use nix::sys::signal::Signal;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -172,6 +174,7 @@ pub fn check(settings: &Settings, owner: Owner) -> Result<(), Fault> {
     if !settings.prefix.is_empty() {
         key("prefix", &settings.prefix)?;
     }
+    renamings(settings)?;
     if settings.deadline.is_some_and(|seconds| seconds == 0 || seconds > MAX_DEADLINE) {
         return Err(bad("deadline is not between 1 and 3600 seconds"));
     }
@@ -180,6 +183,29 @@ pub fn check(settings: &Settings, owner: Owner) -> Result<(), Fault> {
         OnChange::Command(words) if words.is_empty() => Err(bad("on-change has an empty command")),
         OnChange::Command(_) | OnChange::RestartAgent | OnChange::None => Ok(()),
     }
+}
+
+/// Each renaming has to be one that can come to pass.
+fn renamings(settings: &Settings) -> Result<(), Fault> {
+    let mut seen = BTreeSet::new();
+    for (old, new) in &settings.rename {
+        key("rename", new)?;
+        let mut plain = old.replace([' ', '-', '.'], "_");
+        if settings.key_case == KeyCase::Upper {
+            plain.make_ascii_uppercase();
+        }
+        let why = if plain != *old {
+            format!("no name comes out so; say {plain}")
+        } else if !old.starts_with(&settings.prefix) || old.is_empty() {
+            format!("no name comes out without the prefix {:?}", settings.prefix)
+        } else if !seen.insert(old) {
+            "it is there twice".into()
+        } else {
+            continue;
+        };
+        return Err(bad(&format!("rename: {old:?}: {why}")));
+    }
+    Ok(())
 }
 
 /// Reads a signal's name, with or without `SIG`.
@@ -245,10 +271,15 @@ impl Tenant {
             key_case: match settings.key_case {
                 KeyCase::Strict => words::KeyCase::Strict,
                 KeyCase::Upper => words::KeyCase::Upper,
+                KeyCase::Keep => words::KeyCase::Keep,
             },
             on_duplicate: match settings.on_duplicate {
                 OnDuplicate::Last => words::OnDuplicate::Last,
                 OnDuplicate::Reject => words::OnDuplicate::Reject,
+            },
+            notes: match settings.notes {
+                Notes::Sh => words::Notes::Sh,
+                Notes::Dotenv => words::Notes::Dotenv,
             },
             fields: settings.fields,
             allow: settings.allow.clone(),
@@ -317,7 +348,12 @@ mod tests {
             (r#"{"dir":"../etc"}"#, "dir"),
             (r#"{"file":"a/b"}"#, "file"),
             (r#"{"owner":"root"}"#, "owner"),
-            (r#"{"allow":["path"]}"#, "allow"),
+            (r#"{"allow":["pa-th"]}"#, "allow"),
+            (r#"{"rename":[["A","b-c"]]}"#, "rename"),
+            (r#"{"rename":[["a-b","C"]]}"#, "rename: \"a-b\": no name comes out so; say a_b"),
+            (r#"{"rename":[["a","C"]],"key-case":"upper"}"#, "rename: \"a\": no name comes out so; say A"),
+            (r#"{"rename":[["A","C"]],"prefix":"P_"}"#, "rename: \"A\": no name comes out without"),
+            (r#"{"rename":[["A","B"],["A","C"]]}"#, "rename: \"A\": it is there twice"),
             (r#"{"expect":[""]}"#, "expect"),
             (r#"{"prefix":"a-"}"#, "prefix"),
             (r#"{"deadline":0}"#, "deadline"),
@@ -327,6 +363,13 @@ mod tests {
             let fault = check(&serde_json::from_str(settings).unwrap(), ROOT).unwrap_err();
             assert!(fault.message.starts_with(word), "{settings}: {fault}");
         }
+    }
+
+    #[test]
+    fn a_name_of_mixed_case_may_be_written() {
+        let settings =
+            r#"{"rename":[["A","mixedCase"],["2FA","x"]],"expect":["mixedCase"],"key-case":"keep"}"#;
+        check(&serde_json::from_str(settings).unwrap(), ROOT).unwrap();
     }
 
     #[test]

@@ -66,9 +66,14 @@ pub struct Item {
     pub notes: Option<Secret>,
     /// What a login has.
     pub login: Option<Login>,
+    /// What an SSH key has.
+    pub ssh_key: Option<SshKey>,
     /// Custom fields.
     #[serde(default, deserialize_with = "nullable")]
     pub fields: Vec<Field>,
+    /// Files.
+    #[serde(default, deserialize_with = "nullable")]
+    pub attachments: Vec<Anything>,
     /// There, if only empty, unless the account may not see passwords.
     pub password_history: Option<Anything>,
     /// When it was last changed.
@@ -91,6 +96,18 @@ pub struct Login {
     /// Where the login is good for.
     #[serde(default, deserialize_with = "nullable")]
     pub uris: Vec<Uri>,
+}
+
+/// What an SSH key has.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SshKey {
+    /// The private key; none where it cannot be decrypted.
+    pub private_key: Option<Secret>,
+    /// The public key.
+    pub public_key: Option<Secret>,
+    /// Its fingerprint.
+    pub key_fingerprint: Option<Secret>,
 }
 
 /// Where a login is good for.

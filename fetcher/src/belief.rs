@@ -86,6 +86,7 @@ mod tests {
             collection: "web".into(),
             pinned: pinned.map(Into::into),
             known_keys: 0,
+            held: None,
             shrunken_to: None,
             rules: Rules::default(),
             deadline_ms: 1,

@@ -1,9 +1,11 @@
 //! Items of the vault into named values. Which of them become pairs, `pairs`
 //! decides.
 
-use crate::answer::{Field, Item, Login};
-use crate::note::{self, Line};
+use crate::answer::{Field, Item, Login, SshKey};
+use crate::naming::trimmed;
+use crate::note::{self, Dialect, Doubt, Entry, Why};
 use crate::warnings::{Warnings, quoted};
+use crate::words::{Notes, Rules};
 use colibri_ipc::Secret;
 
 /// A value and where it came from.
@@ -17,6 +19,28 @@ pub struct Found {
     pub label: String,
     /// The value.
     pub value: Secret,
+    /// What not every reader of a note would make of it.
+    pub doubts: Vec<Doubt>,
+}
+
+/// What could not be read.
+#[derive(Debug)]
+pub struct Unread {
+    /// Where, for people.
+    pub label: String,
+    /// Whose value, if that can be told.
+    pub name: Option<String>,
+    /// Why.
+    pub why: Why,
+}
+
+/// What is in one item, or in several.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// Values, in a fixed order.
+    pub found: Vec<Found>,
+    /// What is there, too.
+    pub unread: Vec<Unread>,
 }
 
 /// Whether to look at more than passwords and notes.
@@ -28,22 +52,55 @@ pub enum Extent {
     Fields,
 }
 
-/// Everything in one item, in a fixed order.
-pub fn found(item: Item, extent: Extent, warnings: &mut Warnings) -> Vec<Found> {
+/// Everything in one item.
+pub fn contents(item: Item, rules: &Rules, warnings: &mut Warnings) -> Contents {
+    let extent = if rules.fields { Extent::Fields } else { Extent::Plain };
     let label = format!("item {} ({})", quoted(&item.name), short(&item.id));
     let source = Source { name: item.name, label };
-    let mut found = match (item.r#type, item.login) {
-        (1, login) => from_login(login, extent, &source, warnings),
-        (2, _) => from_note(item.notes, &source, warnings),
-        (kind, _) => {
+    let (kind, mut notes) = (item.r#type, item.notes);
+    let mut contents: Contents = match kind {
+        1 => from_login(item.login, extent, &source, warnings).into(),
+        2 => from_note(notes.take(), rules.notes, &source, warnings),
+        5 => from_ssh_key(item.ssh_key.unwrap_or_default(), &source).into(),
+        kind => {
             warnings.add(format!("{} is {}: skipped", source.label, kind_name(kind)));
-            return Vec::new();
+            return Contents::default();
         }
     };
-    if extent == Extent::Fields {
-        found.extend(item.fields.into_iter().filter_map(|field| from_field(field, &source, warnings)));
+    if trimmed(&source.name) != source.name {
+        let what = "blanks or characters that cannot be seen are taken off the ends of its name";
+        warnings.add(format!("{}: {what}", source.label));
     }
-    found
+    let files = item.attachments.len();
+    if files > 0 {
+        warnings.add(format!("{} has attachments, {files} in number: they are not carried", source.label));
+    }
+    match extent {
+        Extent::Fields => {
+            let fields = item.fields.into_iter().filter_map(|field| from_field(field, &source, warnings));
+            contents.found.extend(fields);
+            contents.found.extend(notes.map(|text| source.part("NOTES", "the notes of ", text)));
+        }
+        Extent::Plain => left_out(item.fields.len(), notes.is_some(), &source, warnings),
+    }
+    contents
+}
+
+/// What only `--fields` would carry.
+fn left_out(fields: usize, notes: bool, source: &Source, warnings: &mut Warnings) {
+    let fields = (fields > 0).then(|| format!("custom fields, {fields} in number"));
+    let notes = notes.then(|| "notes".to_owned());
+    let all: Vec<_> = fields.into_iter().chain(notes).collect();
+    if !all.is_empty() {
+        let what = all.join(", and ");
+        warnings.add(format!("{} has {what}: they are carried with --fields only", source.label));
+    }
+}
+
+impl From<Vec<Found>> for Contents {
+    fn from(found: Vec<Found>) -> Self {
+        Self { found, unread: Vec::new() }
+    }
 }
 
 struct Source {
@@ -53,12 +110,20 @@ struct Source {
 
 impl Source {
     fn itself(&self, value: Secret) -> Found {
-        Found { name: self.name.clone(), source: self.name.clone(), label: self.label.clone(), value }
+        Found {
+            name: self.name.clone(),
+            source: self.name.clone(),
+            label: self.label.clone(),
+            value,
+            doubts: Vec::new(),
+        }
     }
 
-    fn part(&self, part: &str, value: Secret) -> Found {
-        let name = format!("{}_{part}", self.name);
-        Found { name, source: format!("{}\0{part}", self.name), label: self.label.clone(), value }
+    /// A part, and what it is called in front of the item's label.
+    fn part(&self, part: &str, what: &str, value: Secret) -> Found {
+        let name = format!("{}_{}", trimmed(&self.name), trimmed(part));
+        let label = format!("{what}{}", self.label);
+        Found { name, source: format!("{}\0{part}", self.name), label, value, doubts: Vec::new() }
     }
 }
 
@@ -71,37 +136,59 @@ fn from_login(login: Option<Login>, extent: Extent, source: &Source, warnings: &
     let mut found = vec![source.itself(password)];
     if extent == Extent::Fields {
         let uris = login.uris.into_iter().filter_map(|uri| uri.uri).enumerate().map(|(at, value)| match at {
-            0 => source.part("URI", value),
-            at => source.part(&format!("URI_{}", at + 1), value),
+            0 => source.part("URI", "the address of ", value),
+            at => source.part(&format!("URI_{}", at + 1), &format!("address {} of ", at + 1), value),
         });
-        found.extend(login.username.map(|value| source.part("USERNAME", value)));
-        found.extend(login.totp.map(|value| source.part("TOTP", value)));
+        found.extend(login.username.map(|value| source.part("USERNAME", "the user name of ", value)));
+        found.extend(login.totp.map(|value| source.part("TOTP", "the seed of ", value)));
         found.extend(uris);
     }
     found
 }
 
-fn from_note(text: Option<Secret>, source: &Source, warnings: &mut Warnings) -> Vec<Found> {
+fn from_ssh_key(key: SshKey, source: &Source) -> Vec<Found> {
+    let parts = [
+        key.private_key.map(|value| source.itself(value)),
+        key.public_key.map(|value| source.part("PUB", "the public key of ", value)),
+        key.key_fingerprint.map(|value| source.part("FINGERPRINT", "the fingerprint of ", value)),
+    ];
+    parts.into_iter().flatten().collect()
+}
+
+fn from_note(text: Option<Secret>, notes: Notes, source: &Source, warnings: &mut Warnings) -> Contents {
     let text = text.as_ref().map_or("", Secret::expose);
-    let line = |line| match line {
-        Line::Pair(number, name, value) => {
-            let label = format!("line {number} of {}", source.label);
-            Some(Found { source: name.clone(), name, label, value })
+    let label = |line| format!("line {line} of {}", source.label);
+    let mut contents = Contents::default();
+    for entry in note::parse(text, notes.into()) {
+        match entry {
+            Entry::Pair(note::Pair { line, name, value, doubts }) => {
+                contents.found.push(Found { source: name.clone(), name, label: label(line), value, doubts });
+            }
+            Entry::Unread(note::Unread { line, name, why }) => {
+                contents.unread.push(Unread { label: label(line), name, why });
+            }
+            Entry::Stray(line, what) => warnings.add(format!("{} is {what}", label(line))),
         }
-        Line::Bad(number) => {
-            warnings.add(format!("line {number} of {} is not of the form KEY=VALUE: skipped", source.label));
-            None
+    }
+    contents
+}
+
+impl From<Notes> for Dialect {
+    fn from(notes: Notes) -> Self {
+        match notes {
+            Notes::Sh => Self::Shell,
+            Notes::Dotenv => Self::Dotenv,
         }
-    };
-    note::parse(text).into_iter().filter_map(line).collect()
+    }
 }
 
 fn from_field(field: Field, source: &Source, warnings: &mut Warnings) -> Option<Found> {
     let name = field.name.unwrap_or_default();
+    let what = format!("field {} of ", quoted(&name));
     if field.value.is_none() {
-        warnings.add(format!("field {} of {} has no value: skipped", quoted(&name), source.label));
+        warnings.add(format!("{what}{} has no value: skipped", source.label));
     }
-    field.value.map(|value| source.part(&name, value))
+    field.value.map(|value| source.part(&name, &what, value))
 }
 
 /// Enough of an id to tell two items apart.
@@ -113,7 +200,6 @@ fn kind_name(kind: u32) -> &'static str {
     match kind {
         3 => "a card",
         4 => "an identity",
-        5 => "an SSH key",
         _ => "of a kind that is not known here",
     }
 }

@@ -3,11 +3,15 @@
 
 mod answer;
 mod attempts;
+mod bare;
 mod belief;
+mod block;
 mod cage;
 mod check;
 mod classify;
 mod confine;
+#[cfg(test)]
+mod corpus;
 mod doubts;
 mod item;
 mod memory;
@@ -20,12 +24,15 @@ mod requests;
 mod serve;
 mod server;
 mod session;
+#[cfg(all(test, target_os = "linux"))]
+mod shell;
 mod steps;
 mod store;
 mod version;
 mod warden;
 mod warnings;
 mod wire;
+mod word;
 pub mod words;
 mod workdir;
 

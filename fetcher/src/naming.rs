@@ -1,6 +1,7 @@
 //! From a name in the vault to the name of a variable: the tenant's mapping and
 //! the rules for keys.
 
+use crate::bare::is_invisible;
 use crate::words::{KeyCase, Rules};
 use colibri_envfile::is_reserved;
 use colibri_ipc::{EnvKey, KeyError};
@@ -13,15 +14,35 @@ pub enum Named {
     /// The tenant does not want it.
     Unwanted,
     /// It is no key.
-    Invalid(KeyError),
+    Invalid(Why),
     /// It would take over its reader, and the tenant does not allow it.
     Reserved(EnvKey),
+}
+
+/// Why a name is no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Why {
+    /// By the rules for all keys.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// It has lower case, and the tenant takes none.
+    #[error("it has lower case letters")]
+    Lower,
+}
+
+/// A name without what is around it and cannot be seen.
+pub fn trimmed(name: &str) -> &str {
+    name.trim_matches(|char: char| char.is_whitespace() || is_invisible(char))
+}
+
+fn plain(name: &str) -> String {
+    trimmed(name).replace([' ', '-', '.'], "_")
 }
 
 /// Normalizes, takes what the tenant wants, puts the prefix in front, renames,
 /// and checks, in this order.
 pub fn key(name: &str, rules: &Rules) -> Named {
-    let mut plain = name.replace([' ', '-', '.'], "_");
+    let mut plain = plain(name);
     if rules.key_case == KeyCase::Upper {
         plain.make_ascii_uppercase();
     }
@@ -29,14 +50,30 @@ pub fn key(name: &str, rules: &Rules) -> Named {
         return Named::Unwanted;
     }
     let prefixed = format!("{}{plain}", rules.prefix);
-    let renamed = rules.rename.iter().find(|(old, _)| *old == prefixed);
-    match EnvKey::try_from(renamed.map_or(prefixed, |(_, new)| new.clone())) {
+    let renamed = rules.rename.iter().find(|(old, _)| *old == prefixed).map(|(_, new)| new.clone());
+    let strict = rules.key_case == KeyCase::Strict && renamed.is_none();
+    let lower = strict && prefixed.contains(|char: char| char.is_ascii_lowercase());
+    match EnvKey::try_from(renamed.unwrap_or(prefixed)) {
+        Ok(_) if lower => Named::Invalid(Why::Lower),
         Ok(key) if is_reserved(&key) && !rules.allow.iter().any(|name| name == key.as_str()) => {
             Named::Reserved(key)
         }
         Ok(key) => Named::Key(key),
-        Err(error) => Named::Invalid(error),
+        Err(error) => Named::Invalid(error.into()),
     }
+}
+
+/// Whether lower case is all that is wrong with a name.
+pub fn is_only_lower(name: &str) -> bool {
+    EnvKey::try_from(plain(name).to_ascii_uppercase()).is_ok()
+}
+
+/// The nearest name that would do.
+pub fn better(name: &str) -> Option<EnvKey> {
+    let better = plain(name).to_ascii_uppercase();
+    let better = better.replace(|char: char| !char.is_ascii_alphanumeric(), "_");
+    let digit = better.starts_with(|char: char| char.is_ascii_digit());
+    EnvKey::try_from(if digit { format!("_{better}") } else { better }).ok()
 }
 
 /// `*` stands for any bytes, `?` for one. On a mismatch only the last star is
@@ -78,7 +115,7 @@ mod tests {
     fn spaces_dashes_and_dots_become_underscores() {
         let rules = Rules::default();
         assert_eq!(named("A-B.C D", &rules), "A_B_C_D");
-        for name in ["", "2FA_CODE", "db password", "BAD!KEY", "ÜMLAUT", "A\n", &"A".repeat(129)] {
+        for name in ["", "2FA_CODE", "db password", "BAD!KEY", "ÜMLAUT", "A\nB", &"A".repeat(129)] {
             assert_eq!(named(name, &rules), "Invalid", "{name}");
         }
     }
@@ -88,6 +125,32 @@ mod tests {
         let rules = Rules { key_case: KeyCase::Upper, ..Rules::default() };
         assert_eq!(named("db password", &rules), "DB_PASSWORD");
         assert_eq!(named("ümlaut", &rules), "Invalid");
+    }
+
+    #[test]
+    fn lower_case_is_kept_when_asked_for() {
+        let rules = Rules { key_case: KeyCase::Keep, ..Rules::default() };
+        assert_eq!(named("TF_VAR_db-password", &rules), "TF_VAR_db_password");
+        assert_eq!(named("database__connection", &rules), "database__connection");
+        assert_eq!(named("\u{fc}mlaut", &rules), "Invalid");
+        // What the operator names is taken as it is.
+        let rules = Rules { rename: vec![("A".into(), "mixedCase".into())], ..Rules::default() };
+        assert_eq!(named("A", &rules), "mixedCase");
+        assert_eq!(named("mixedCase", &rules), "Invalid");
+    }
+
+    #[test]
+    fn blanks_around_a_name_are_no_part_of_it() {
+        assert_eq!(named(" DB_PASSWORD\u{a0}\u{200b}", &Rules::default()), "DB_PASSWORD");
+        assert_eq!(named("A B", &Rules::default()), "A_B");
+    }
+
+    #[test]
+    fn a_name_that_would_do_is_known() {
+        for (name, expected) in [("api-token", Some("API_TOKEN")), ("2fa!", Some("_2FA_")), ("", None)] {
+            assert_eq!(better(name).as_ref().map(EnvKey::as_str), expected, "{name}");
+        }
+        assert!(is_only_lower("api-token") && !is_only_lower("2fa"));
     }
 
     #[test]

@@ -2,12 +2,12 @@
 //! any order give the same pairs, warnings and failures.
 
 use crate::answer::Item;
-use crate::item::{Extent, Found, found};
+use crate::item::{Contents, Found, Unread, contents};
 use crate::naming::{self, Named};
 use crate::warnings::{Warnings, quoted};
-use crate::words::{Failure, OnDuplicate, Rules};
+use crate::words::{Failure, KeyCase, OnDuplicate, Rules};
 use colibri_control::ErrorName::{
-    CollectionUnreadable, KeyConflict, KeyMissing, LimitExceeded, ValueNotCarried,
+    CollectionUnreadable, KeyConflict, KeyMissing, LimitExceeded, ValueNotCarried, ValueUnreadable,
 };
 use colibri_ipc::{EnvKey, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, Secret};
 use colibri_order::Format;
@@ -26,55 +26,137 @@ pub struct Built {
     pub warnings: Vec<String>,
 }
 
-/// Builds the pairs of one file.
+/// Most places that one failure names.
+const MAX_NAMED: usize = 5;
+
+/// Builds the pairs of one file, which holds the keys `held` now; `None` if that is
+/// not known.
 ///
 /// # Errors
-/// `CollectionUnreadable`, `KeyConflict`, `KeyMissing`, `LimitExceeded` or
-/// `ValueNotCarried`, naming items and keys, never a value.
-pub fn build(mut items: Vec<Item>, rules: &Rules) -> Result<Built, Failure> {
+/// `CollectionUnreadable`, `KeyConflict`, `KeyMissing`, `LimitExceeded`,
+/// `ValueUnreadable` or `ValueNotCarried`, naming items and keys, never a value,
+/// with the warnings so far.
+pub fn build(items: Vec<Item>, rules: &Rules, held: Option<&[String]>) -> Result<Built, Failure> {
     let mut warnings = Warnings::default();
-    let mut chosen = BTreeMap::new();
-    let extent = if rules.fields { Extent::Fields } else { Extent::Plain };
+    match pairs(items, rules, held, &mut warnings) {
+        Ok(pairs) => Ok(Built { pairs, warnings: warnings.into_lines() }),
+        Err(failure) => Err(Failure { warnings: warnings.into_lines(), ..failure }),
+    }
+}
+
+fn pairs(
+    mut items: Vec<Item>,
+    rules: &Rules,
+    held: Option<&[String]>,
+    warnings: &mut Warnings,
+) -> Result<BTreeMap<EnvKey, Secret>, Failure> {
+    let (mut chosen, mut unread) = (BTreeMap::new(), Vec::new());
     items.retain(|item| item.deleted_date.is_none() && item.archived_date.is_none());
     items.sort_by(|a, b| a.id.cmp(&b.id));
     for item in items {
         readable(&item)?;
-        for one in found(item, extent, &mut warnings) {
-            if let Some(key) = key(&one, rules, &mut warnings) {
-                choose(&mut chosen, key, one, rules.on_duplicate, &mut warnings)?;
+        let Contents { found, unread: more } = contents(item, rules, warnings);
+        unread.extend(more);
+        for one in found {
+            if let Some(key) = key(&one, rules, warnings) {
+                one.doubts
+                    .iter()
+                    .for_each(|doubt| warnings.add(format!("{key}, {}: {}", one.label, doubt.text())));
+                choose(&mut chosen, key, one, rules.on_duplicate, warnings)?;
             }
         }
     }
+    told(unread, rules, held, warnings)?;
     expected(&chosen, rules)?;
     bounds(&chosen)?;
-    doubtful(&chosen, rules, &mut warnings);
-    let pairs = chosen.into_iter().map(|(key, found)| (key, found.value)).collect();
-    Ok(Built { pairs, warnings: warnings.into_lines() })
+    doubtful(&chosen, rules, warnings);
+    Ok(chosen.into_iter().map(|(key, found)| (key, found.value)).collect())
+}
+
+/// What cannot be read does not count as removed: it fails if the file has its
+/// key, or may have, or should have. Else it is skipped.
+fn told(
+    unread: Vec<Unread>,
+    rules: &Rules,
+    held: Option<&[String]>,
+    warnings: &mut Warnings,
+) -> Result<(), Failure> {
+    let mut lost = Vec::new();
+    for one in unread {
+        let line = format!("{}: {}", one.label, one.why.text());
+        let has = |keys: &[String], key: &EnvKey| keys.iter().any(|held| held == key.as_str());
+        match one.name.as_deref().map(|name| naming::key(name, rules)) {
+            None => lost.push(line),
+            Some(Named::Key(key)) if held.is_none_or(|held| has(held, &key)) || has(&rules.expect, &key) => {
+                lost.push(format!("{key}, {line}"));
+            }
+            Some(Named::Key(key)) => warnings.add(format!("{key}, {line}: skipped")),
+            Some(Named::Unwanted) => {}
+            Some(Named::Reserved(key)) => warnings.add(format!("{key}, {line}: skipped")),
+            Some(Named::Invalid(_)) => {
+                warnings.add(format!("{}, {line}: skipped", quoted(&one.name.unwrap_or_default())));
+            }
+        }
+    }
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let more = lost.len().saturating_sub(MAX_NAMED);
+    lost.truncate(MAX_NAMED);
+    let more = if more == 0 { String::new() } else { format!("; and {more} more") };
+    Err(Failure::new(ValueUnreadable, format!("cannot be read for certain: {}{more}", lost.join("; "))))
 }
 
 /// A login that lacks even its empty history is one whose password the account
-/// may not see: `bw` leaves both out.
+/// may not see: `bw` leaves both out. A name is never empty: what `bw` cannot decrypt
+/// it lists without one.
 fn readable(item: &Item) -> Result<(), Failure> {
+    let unreadable = |message: String| Err(Failure::new(CollectionUnreadable, message));
     let password = item.login.as_ref().and_then(|login| login.password.as_ref());
-    if item.r#type == 1 && password.is_none() && item.password_history.is_none() {
-        let message =
-            format!("the password of item {} is hidden from the machine account", quoted(&item.name));
-        return Err(Failure::new(CollectionUnreadable, message));
+    let private = item.ssh_key.as_ref().and_then(|key| key.private_key.as_ref());
+    if item.name.is_empty() {
+        unreadable(format!(
+            "the item with the id {} has no name: bw may not be able to decrypt it",
+            quoted(&item.id)
+        ))
+    } else if item.r#type == 1 && password.is_none() && item.password_history.is_none() {
+        unreadable(format!("the password of item {} is hidden from the machine account", quoted(&item.name)))
+    } else if item.r#type == 5 && private.is_none() {
+        unreadable(format!("the private key of item {} cannot be read", quoted(&item.name)))
+    } else {
+        Ok(())
     }
-    Ok(())
 }
 
 fn key(found: &Found, rules: &Rules, warnings: &mut Warnings) -> Option<EnvKey> {
     match naming::key(&found.name, rules) {
         Named::Key(key) => return Some(key),
         Named::Unwanted => {}
-        Named::Invalid(why) => warnings.add(format!("{}: {why}: skipped", found.label)),
+        Named::Invalid(why) => {
+            let name = quoted(&found.name);
+            warnings.add(format!(
+                "{}: {name} is no name of a variable ({why}): skipped{}",
+                found.label,
+                advice(&found.name, rules)
+            ));
+        }
         Named::Reserved(key) => warnings.add(format!(
             "{}: {key} would take over its reader and is not allowed for this tenant: skipped",
             found.label
         )),
     }
     None
+}
+
+/// Which name, or which setting, would do.
+fn advice(name: &str, rules: &Rules) -> String {
+    let Some(better) = naming::better(name) else { return String::new() };
+    let setting = if rules.key_case == KeyCase::Strict && naming::is_only_lower(name) {
+        ", or use --key-case upper or keep"
+    } else {
+        ""
+    };
+    format!("; rename it {better}{setting}")
 }
 
 fn choose(
@@ -147,7 +229,7 @@ fn doubtful(chosen: &BTreeMap<EnvKey, Found>, rules: &Rules, warnings: &mut Warn
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::KeyCase;
+    use crate::words::Notes;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -161,7 +243,15 @@ mod tests {
     }
 
     fn built(items: &[serde_json::Value], rules: &Rules) -> Result<Built, Failure> {
-        build(items.iter().map(|item| serde_json::from_value(item.clone()).unwrap()).collect(), rules)
+        building(items, rules, Some(&[]))
+    }
+
+    fn building(
+        items: &[serde_json::Value],
+        rules: &Rules,
+        held: Option<&[String]>,
+    ) -> Result<Built, Failure> {
+        build(items.iter().map(|item| serde_json::from_value(item.clone()).unwrap()).collect(), rules, held)
     }
 
     fn text(built: &Built) -> Vec<String> {
@@ -188,7 +278,7 @@ mod tests {
             trashed,
             login("3", "bad\u{1b}key", Some("CANARY")),
             login("4", "LD_PRELOAD", Some("CANARY")),
-            note("5", "A=1\nCANARY\nlower=CANARY"),
+            note("5", "A=1\n\nCANARY\nlower=CANARY"),
         ];
         let built = built(&items, &Rules::default()).unwrap();
         assert_eq!(text(&built), ["A=1"]);
@@ -196,7 +286,7 @@ mod tests {
         let said = built.warnings.join("\n");
         assert!(!said.contains("CANARY") && !said.contains('\u{1b}'));
         for part in
-            ["\"CARD\" (1) is a card", "bad\\u{1b}key", "LD_PRELOAD", "line 2 of item \"note\"", "line 3"]
+            ["\"CARD\" (1) is a card", "bad\\u{1b}key", "LD_PRELOAD", "line 3 of item \"note\"", "line 4"]
         {
             assert!(said.contains(part), "{part} in {said}");
         }
@@ -227,26 +317,72 @@ mod tests {
     #[test]
     fn fields_are_taken_only_when_asked_for() {
         let item = json!({"id": "1", "name": "A", "type": 1, "collectionIds": ["c"], "passwordHistory": [],
-            "fields": [{"name": "X", "value": "h", "type": 1}, {"name": "low", "value": "t"}, {"name": "N"}],
+            "notes": "K='x", "fields": [{"name": "X", "value": "h", "type": 1}, {"name": "low", "value": "t"}, {"name": "N"}],
             "login": {"password": "p", "username": "u", "totp": "seed",
                 "uris": [{"uri": "https://a"}, {"uri": "https://b"}]}});
-        assert_eq!(text(&built(std::slice::from_ref(&item), &Rules::default()).unwrap()), ["A=p"]);
+        let without = built(std::slice::from_ref(&item), &Rules::default()).unwrap();
+        assert_eq!(text(&without), ["A=p"]);
+        let left_out = "has custom fields, 3 in number, and notes: they are carried with --fields only";
+        assert_eq!(without.warnings, [format!("item \"A\" (1) {left_out}")]);
         let rules = Rules { fields: true, ..Rules::default() };
         let with = built(std::slice::from_ref(&item), &rules).unwrap();
-        let expected =
-            ["A=p", "A_TOTP=seed", "A_URI=https://a", "A_URI_2=https://b", "A_USERNAME=u", "A_X=h"];
+        let expected = [
+            "A=p",
+            "A_NOTES=K='x",
+            "A_TOTP=seed",
+            "A_URI=https://a",
+            "A_URI_2=https://b",
+            "A_USERNAME=u",
+            "A_X=h",
+        ];
         assert_eq!(text(&with), expected);
         assert_eq!(with.warnings.len(), 2);
+        assert!(
+            with.warnings.iter().all(|line| line.contains("field \"low\"") || line.contains("field \"N\""))
+        );
         // An item without a password has the same value as without `fields`.
         let mut open = item.clone();
         open["login"] = json!({"username": "u"});
         let open = built(&[open], &rules).unwrap();
         assert_eq!(
             (text(&open), open.warnings.len()),
-            (vec!["A=".into(), "A_USERNAME=u".into(), "A_X=h".into()], 3)
+            (vec!["A=".into(), "A_NOTES=K='x".into(), "A_USERNAME=u".into(), "A_X=h".into()], 3)
         );
         let conflict = built(&[item, login("2", "A_X", Some("x"))], &rules).unwrap_err();
         assert_eq!(conflict.name, KeyConflict);
+    }
+
+    #[test]
+    fn an_ssh_key_is_three_variables() {
+        let key = json!({"id": "1", "name": "DEPLOY", "type": 5, "collectionIds": ["c"],
+            "attachments": [{"id": "f", "fileName": "x.pem"}],
+            "sshKey": {"privateKey": "p\nq", "publicKey": "u", "keyFingerprint": "f"}});
+        let found = built(std::slice::from_ref(&key), &Rules::default()).unwrap();
+        assert_eq!(text(&found), ["DEPLOY=p\nq", "DEPLOY_FINGERPRINT=f", "DEPLOY_PUB=u"]);
+        let said = r#"item "DEPLOY" (1) has attachments, 1 in number: they are not carried"#;
+        assert_eq!(found.warnings, [said]);
+        let mut hidden = key;
+        hidden["sshKey"]["privateKey"].take();
+        assert_eq!(built(&[hidden], &Rules::default()).unwrap_err().name, CollectionUnreadable);
+    }
+
+    #[test]
+    fn names_are_trimmed_and_what_would_do_is_said() {
+        let found =
+            built(&[login("1", "A ", Some("x")), login("2", "api-token", Some("y"))], &Rules::default());
+        let found = found.unwrap();
+        assert_eq!(text(&found), ["A=x"]);
+        assert!(found.warnings[0].starts_with("item \"A \" (1): blanks"), "{found:?}");
+        assert!(
+            found.warnings[1].ends_with("rename it API_TOKEN, or use --key-case upper or keep"),
+            "{found:?}"
+        );
+        // One that differs in blanks alone is another item's.
+        let two = [login("1", "A ", Some("x")), login("2", "A", Some("y"))];
+        assert_eq!(built(&two, &Rules::default()).unwrap_err().name, KeyConflict);
+        let failure = built(&[login("12345678-9", "", None)], &Rules::default()).unwrap_err();
+        assert_eq!(failure.name, CollectionUnreadable);
+        assert!(failure.message.contains("12345678-9"), "{failure}");
     }
 
     #[test]
@@ -262,6 +398,117 @@ mod tests {
         let rules = Rules { expect: vec!["A".into(), "B".into()], ..Rules::default() };
         let failure = built(&[login("1", "A", Some("x"))], &rules).unwrap_err();
         assert_eq!((failure.name, failure.message.as_str()), (KeyMissing, "the vault has no value for B"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_what_was_removed() {
+        let items = [note("1", "A=1\nB='x' y\nC=2")];
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let build = |held: Option<&[String]>, rules: &Rules| building(&items, rules, held);
+        let rules = Rules::default();
+        // It was not in the file: the others are written.
+        let skipped = build(Some(&names(&["A"])), &rules).unwrap();
+        assert_eq!(text(&skipped), ["A=1", "C=2"]);
+        assert!(skipped.warnings[0].starts_with("B, line 2 of item \"note\" (1): something follows"));
+        let expecting = Rules { expect: names(&["B"]), ..Rules::default() };
+        for (held, rules) in
+            [(Some(names(&["A", "B"])), &rules), (None, &rules), (Some(names(&[])), &expecting)]
+        {
+            let failure = build(held.as_deref(), rules).unwrap_err();
+            assert_eq!(failure.name, ValueUnreadable, "{held:?}");
+            assert!(failure.message.contains("line 2 of item \"note\" (1): something follows"), "{failure}");
+        }
+        let unwanted = Rules { only: names(&["A"]), ..Rules::default() };
+        assert_eq!(text(&build(Some(&names(&["A", "B"])), &unwanted).unwrap()), ["A=1"]);
+        // Where its end cannot be told, neither can what follows it.
+        let open = [note("1", "A='x\nB=1"), login("2", "C", None)];
+        let failure = building(&open, &rules, Some(&[])).unwrap_err();
+        assert_eq!(failure.name, ValueUnreadable);
+        assert_eq!(failure.warnings, [r#"item "C" (2) has no password: its value is empty"#]);
+    }
+
+    /// Values that were made for this test, in every malformed form.
+    #[test]
+    fn no_piece_of_a_value_becomes_a_key_or_a_message() {
+        const LINES: [&str; 4] = [
+            "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC",
+            "QUJDREVGR0hJSktMTU5PUFFSU1RVVldY",
+            "VGhyb3dBd2F5S2V5/+abcdEFGH",
+            "WDNKS0VZVFJBUFBFRA==",
+        ];
+        let body = LINES.join("\n");
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----");
+        let no_begin = pem.split_once('\n').unwrap().1;
+        let no_end = pem.rsplit_once('\n').unwrap().0;
+        let capitals = "WDNKS0VZVFJBUFBF\nWDNKS0VZ====\nWDNKS0VZVFJBUA==\nWDNKS0VZVFJB=";
+        let mut forms = vec![body.clone(), capitals.into()];
+        for text in
+            [&pem, no_begin, no_end, &body, capitals, &pem.replace('\n', " \\\n"), &pem.replace('\n', "\n  ")]
+        {
+            let json = format!("{{\n  \"key\": \"{}\"\n}}", text.replace('\n', "\\n"));
+            forms.extend([
+                text.to_owned(),
+                format!("K={text}"),
+                format!("K = {text}\nB=1"),
+                format!("K=\n{text}"),
+                format!("K=\n\n{text}\nB=1"),
+                format!("K:\n{text}"),
+                format!("K: |\n{text}"),
+                format!("K='{text}"),
+                format!("K=\"{text}\nB=\"1\""),
+                format!("K='{text}' x\nB='1'"),
+                format!("K={text}'\nB='1'"),
+                format!("K=`{text}\nB=1"),
+                format!("K=\"\"\"\n{text}"),
+                format!("K=$'{text}"),
+                format!("K=$(cat <<EOF\n{text}\nEOF\n)"),
+                format!("cat > key <<EOF\n{text}\nEOF"),
+                format!("K=(\n{text}\n)"),
+                format!("K={}", json.replace('}', "")),
+                format!("K={}", json.replace("\":", "\" =")),
+                json,
+                format!("K=\u{201c}{text}\u{201d}"),
+                format!("B=1\n{text}\nC=2"),
+                format!("{text}\nC=2"),
+                format!("K={}", text.replace('\n', "\r")),
+                format!("K={}", text.replace('\n', "\n\n")),
+                text.replace('\n', "\n\n"),
+                format!("- K={text}"),
+                format!("[Peer]\n{text}"),
+            ]);
+        }
+        let rules = [KeyCase::Strict, KeyCase::Upper, KeyCase::Keep].map(|key_case| Rules {
+            key_case,
+            format: "env".into(),
+            ..Rules::default()
+        });
+        let rules: Vec<_> = rules
+            .iter()
+            .flat_map(|rules| [Notes::Sh, Notes::Dotenv].map(|notes| Rules { notes, ..rules.clone() }))
+            .collect();
+        for form in forms {
+            for rules in &rules {
+                for held in [None, Some(&["K".to_owned()][..]), Some(&[])] {
+                    let (keys, said) = match building(&[note("1", &form)], rules, held) {
+                        Ok(built) => (built.pairs.into_keys().map(String::from).collect(), built.warnings),
+                        Err(failure) => (Vec::new(), [vec![failure.message], failure.warnings].concat()),
+                    };
+                    assert!(
+                        keys.iter().all(|key| ["K", "B", "C"].contains(&key.as_str())),
+                        "{keys:?} of {form}"
+                    );
+                    let said = said.join("\n").to_ascii_uppercase();
+                    let pieces = LINES
+                        .iter()
+                        .chain(&["WDNKS0VZ"])
+                        .flat_map(|line| [&line[..6], &line[line.len() - 8..]]);
+                    for piece in pieces {
+                        let piece = piece.trim_end_matches('=').to_ascii_uppercase();
+                        assert!(!said.contains(&piece), "{piece} of {form} in {said}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

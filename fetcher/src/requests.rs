@@ -162,7 +162,10 @@ async fn provide(
     let mut turn = within(span.deadline, "other requests took all the time", session.lock()).await?;
     steps.mark("wait");
     let session = turn.as_mut().map_err(|failure| failure.clone())?;
-    let fetched = session.fetch(fetch, span, steps).await?;
+    let fetched = session.fetch(fetch, span, steps).await.map_err(|mut failure| {
+        *warnings = std::mem::take(&mut failure.warnings);
+        failure
+    })?;
     drop(turn);
     let (collection_id, age) = (fetched.collection_id, fetched.age);
     *warnings = fetched.built.warnings;

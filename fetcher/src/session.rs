@@ -238,25 +238,39 @@ impl Session {
         result
     }
 
+    /// A failure keeps what there was to be said before.
     async fn attempt(&mut self, fetch: &Fetch, span: Span, steps: &mut Steps) -> Result<Fetched, Failure> {
-        self.open(span, steps).await?;
         let mut warnings = Vec::new();
-        let age = self.ask_for_changes(span, steps, &mut warnings).await?;
-        let collection = self.collection(fetch, span.deadline, &mut warnings).await?;
+        match self.attempt_with(fetch, span, steps, &mut warnings).await {
+            Ok(fetched) => Ok(Fetched { built: Built { warnings, ..fetched.built }, ..fetched }),
+            Err(failure) => Err(Failure { warnings, ..failure }),
+        }
+    }
+
+    async fn attempt_with(
+        &mut self,
+        fetch: &Fetch,
+        span: Span,
+        steps: &mut Steps,
+        warnings: &mut Vec<String>,
+    ) -> Result<Fetched, Failure> {
+        self.open(span, steps).await?;
+        let age = self.ask_for_changes(span, steps, warnings).await?;
+        let collection = self.collection(fetch, span.deadline, warnings).await?;
         steps.mark("collections");
-        let items = self.items(&collection.id, span.deadline, &mut warnings).await?;
+        let items = self.items(&collection.id, span.deadline, warnings).await?;
         steps.mark("items");
-        let mut built = pairs::build(items, &fetch.rules)?;
+        let mut built = pairs::build(items, &fetch.rules, fetch.held.as_deref()).map_err(|mut failure| {
+            warnings.append(&mut failure.warnings);
+            failure
+        })?;
         warnings.append(&mut built.warnings);
         // What is old confirms nothing.
         let confirming = if age == Age::Stale { None } else { fetch.shrunken_to };
-        belief::shrunken(fetch.known_keys, confirming, built.pairs.len(), &mut warnings).map_err(
-            |failure| {
-                let shrunken_to = failure.shrunken_to.filter(|_| age == Age::Current);
-                Failure { shrunken_to, ..failure }
-            },
-        )?;
-        built.warnings = warnings;
+        belief::shrunken(fetch.known_keys, confirming, built.pairs.len(), warnings).map_err(|failure| {
+            let shrunken_to = failure.shrunken_to.filter(|_| age == Age::Current);
+            Failure { shrunken_to, ..failure }
+        })?;
         Ok(Fetched { collection_id: collection.id, age, built, bw_version: self.version.clone() })
     }
 

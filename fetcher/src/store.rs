@@ -21,8 +21,8 @@ const FILE: &str = "data.json";
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 /// How much of it is held at a time, in bytes.
 const PIECE: usize = 64 * 1024;
-/// The kinds of items that can become pairs: logins and secure notes.
-const KINDS: [u32; 2] = [1, 2];
+/// The kinds of items that can become pairs: logins, secure notes and SSH keys.
+const KINDS: [u32; 3] = [1, 2, 5];
 
 /// What is stored of one account's collections and items, without contents.
 #[derive(Debug)]

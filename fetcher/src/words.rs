@@ -109,6 +109,9 @@ pub struct Fetch {
     pub pinned: Option<String>,
     /// How many keys the tenant's file holds now; 0 for none.
     pub known_keys: u32,
+    /// Their names; `None` if they are not known for certain. What cannot be read
+    /// does not count as removed.
+    pub held: Option<Vec<String>>,
     /// How many keys an earlier request, some time ago, saw where there had been
     /// many more: so many are believed now.
     pub shrunken_to: Option<u32>,
@@ -125,6 +128,8 @@ pub struct Rules {
     pub key_case: KeyCase,
     /// Two items of the same name.
     pub on_duplicate: OnDuplicate,
+    /// How notes are read.
+    pub notes: Notes,
     /// Also take custom fields, user names, URIs and TOTP seeds.
     pub fields: bool,
     /// Reserved keys that are allowed.
@@ -151,6 +156,19 @@ pub enum KeyCase {
     Strict,
     /// It becomes upper case.
     Upper,
+    /// It is kept.
+    Keep,
+}
+
+/// Whose reading of escapes and variables in a note counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Notes {
+    /// That of sh; variables stay as they are.
+    #[default]
+    Sh,
+    /// That of the dotenv libraries.
+    Dotenv,
 }
 
 /// What to do with two items of one name.
@@ -243,11 +261,14 @@ pub struct Failure {
     pub message: String,
     /// With `AnswerShrunken`, how many keys there are now.
     pub shrunken_to: Option<u32>,
+    /// What was found before it failed; it travels with [`Done`].
+    #[serde(skip)]
+    pub warnings: Vec<String>,
 }
 
 impl Failure {
     /// A failure of that name.
     pub fn new(name: ErrorName, message: impl Into<String>) -> Self {
-        Self { name, message: message.into(), shrunken_to: None }
+        Self { name, message: message.into(), shrunken_to: None, warnings: Vec::new() }
     }
 }

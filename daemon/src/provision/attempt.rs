@@ -257,6 +257,8 @@ fn fetch(tenant: &Tenant, reason: Reason) -> Fetch {
         collection: tenant.collection().into(),
         pinned: tenant.collection_id.clone(),
         known_keys: u32::try_from(tenant.keys.len()).unwrap_or(u32::MAX),
+        // What may have been written without a record may hold other keys.
+        held: (!tenant.unsure).then(|| tenant.keys.clone()),
         shrunken_to: tenant.shrunken_since.filter(|since| waited(*since)).and(tenant.shrunken_to),
         rules: tenant.rules(),
         deadline_ms: 0,

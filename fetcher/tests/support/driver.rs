@@ -222,6 +222,7 @@ pub fn request(id: u64, collection: &str) -> Fetch {
         collection: collection.into(),
         pinned: None,
         known_keys: 0,
+        held: None,
         shrunken_to: None,
         rules: colibri_fetcher::words::Rules::default(),
         deadline_ms: 60_000,

@@ -73,7 +73,10 @@ pub fn bare(text: &str, head: &Head<'_>, dialect: Dialect, earlier: &Variables) 
 /// A shell's reading is what is doubted, unless its quotes run on.
 fn judged(bare: &mut Bare, text: &str, head: &Head<'_>) -> Result<(), Why> {
     let spaced = text.starts_with(BLANK) && !bare.value.is_empty();
+    // With a backslash in front the blank at the end is a part of the value.
+    let escaped = bare.value.ends_with('\\') && text[..bare.len].ends_with(BLANK);
     let agrees = match (head.exported, head.colon) {
+        _ if escaped => false,
         (_, true) => true,
         // Each further word is a name to export.
         (true, _) => !spaced && !bare.value.contains(BLANK) && shell_agrees(&bare.value),

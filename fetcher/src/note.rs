@@ -642,6 +642,7 @@ mod tests {
             ("K=$(id)`id`x ${X}", "$(id)`id`x ${X}"),
             ("K=\\; export K", "\\; export K"),
             ("K= ':'", ":"),
+            ("K=\\ ", "\\"),
             ("K=a&b=c", "a&b=c"),
             ("K=a;b", "a;b"),
             ("K=it's", "it's"),

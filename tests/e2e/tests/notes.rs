@@ -1,0 +1,139 @@
+//! Notes in the manner of real projects, through the real `bw` into files, and back
+//! out of the shells and systemd; and edits of the vault at random.
+
+use anyhow::{Context, Result, ensure};
+use colibri_control::{ErrorName, TenantView};
+use colibri_e2e::host::{Account, Host};
+use colibri_readers::Reader;
+use colibri_test_vault::{Fixture, Item};
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+const ENV_FILE: &str = "usr/local/etc/colibri/env";
+
+#[derive(Deserialize)]
+struct Corpus {
+    note: Vec<Note>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Note {
+    name: String,
+    text: String,
+    #[serde(default)]
+    key_case: Option<String>,
+    #[serde(default)]
+    notes: Option<String>,
+    #[serde(default)]
+    values: BTreeMap<String, String>,
+    refused: Option<u32>,
+    #[serde(default)]
+    warned: Vec<String>,
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path that is not UTF-8")
+}
+
+fn is_refused(tenant: &TenantView, line: u32) -> bool {
+    let place = format!("line {line} of item \"env\"");
+    let error = tenant.last_error.as_ref();
+    error.is_some_and(|error| error.name == ErrorName::ValueUnreadable && error.message.contains(&place))
+}
+
+/// What each reader has of the variables that are expected, and no more.
+fn read_back(dir: &Path, files: &[String], expected: &[&BTreeMap<String, String>]) -> Result<()> {
+    for reader in Reader::ENV {
+        for (found, (file, values)) in reader.read(dir, files)?.iter().zip(files.iter().zip(expected)) {
+            for (key, value) in *values {
+                let found = found.get(key).map(|found| String::from_utf8_lossy(found));
+                ensure!(found.as_deref() == Some(value), "{} of {file} by {}: {found:?}", key, reader.name());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn each_note_arrives_as_its_project_means_it_or_nothing_changes() -> Result<()> {
+    let corpus: Corpus = toml::from_str(include_str!("../corpus.toml"))?;
+    ensure!(corpus.note.len() >= 80);
+    let mut fixture = Fixture::machine();
+    for note in &corpus.note {
+        let id = fixture.add_collection(&note.name);
+        fixture.add(Item::note("env", &note.text).within(&id));
+    }
+    let (mut host, vault) = Host::with_vault(fixture)?;
+    host.set_account(&Account::of(&vault)?);
+    host.start()?;
+    let dir = host.path("read");
+    fs::create_dir(&dir)?;
+    let (mut files, mut expected) = (Vec::new(), Vec::new());
+    for note in &corpus.note {
+        let root = host.jail(&note.name)?;
+        let mut line = vec!["register-tenant", &note.name, text(&root)?];
+        line.extend(note.key_case.iter().flat_map(|case| ["--key-case", case]));
+        line.extend(note.notes.iter().flat_map(|notes| ["--notes", notes]));
+        host.colibri_ok(&line)?;
+        let provisioned = host.colibri(&["provision", &note.name])?;
+        let tenant = host.tenant(&note.name)?;
+        let history = host.colibri_ok(&["history", &note.name, "--json"])?;
+        if let Some(line) = note.refused {
+            ensure!(!provisioned.status.success() && is_refused(&tenant, line), "{}: {tenant:?}", note.name);
+            ensure!(!root.join(ENV_FILE).exists(), "{} was written", note.name);
+        } else {
+            ensure!(provisioned.status.success(), "{}: {:?}", note.name, tenant.last_error);
+            ensure!(tenant.keys.iter().eq(note.values.keys()), "{}: {:?}", note.name, tenant.keys);
+            fs::copy(root.join(ENV_FILE), dir.join(&note.name))?;
+            files.push(note.name.clone());
+            expected.push(&note.values);
+        }
+        for word in &note.warned {
+            ensure!(history.contains(word), "{}: no warning of {word}: {history}", note.name);
+        }
+    }
+    read_back(&dir, &files, &expected)?;
+    ensure!(vault.logins() == 1, "{} logins", vault.logins());
+    host.stop()
+}
+
+/// A key that was in the file is not removed because it cannot be read, and what
+/// was found besides is kept with the failure.
+#[test]
+fn what_cannot_be_read_leaves_the_old_file_and_its_warnings() -> Result<()> {
+    let mut fixture = Fixture::machine();
+    let id = fixture.add_collection("web");
+    let note = fixture.add(Item::note("env", "A=old\nB=old\n").within(&id));
+    fixture.add(Item::login("lower", "x").within(&id));
+    let (mut host, vault) = Host::with_vault(fixture)?;
+    host.set_account(&Account::of(&vault)?);
+    host.start()?;
+    let root = host.jail("web")?;
+    host.colibri_ok(&["register-tenant", "web", text(&root)?])?;
+    host.colibri_ok(&["provision", "web"])?;
+    let file = root.join(ENV_FILE);
+    let old = fs::read_to_string(&file)?;
+    for unread in
+        ["A=new\nB='new' x\n", "A=new\nB='new\n", "A=new\nB=-----BEGIN X-----\nMIIBQUJD\nQUJDREVG==\n"]
+    {
+        vault.edit(|fixture| fixture.item(&note).map(|item| item.set_value(unread)))?;
+        ensure!(!host.colibri(&["provision", "web"])?.status.success(), "{unread:?} was taken");
+        ensure!(fs::read_to_string(&file)? == old, "{unread:?} changed the file");
+        let tenant = host.tenant("web")?;
+        ensure!(tenant.last_error.as_ref().is_some_and(|error| error.name == ErrorName::ValueUnreadable));
+        ensure!(tenant.keys == ["A", "B"], "{:?}", tenant.keys);
+        let history = host.colibri_ok(&["history", "web", "--limit", "1", "--json"])?;
+        ensure!(history.contains("rename it LOWER"), "no warning was kept: {history}");
+        let everything = [history, host.log(), host.colibri_ok(&["show-tenant", "web", "--json"])?].concat();
+        ensure!(!everything.contains("QUJDREVG") && !everything.contains("MIIBQUJD"), "a piece of the value");
+    }
+    // What was removed is removed.
+    vault.edit(|fixture| fixture.item(&note).map(|item| item.set_value("A=new\n")))?;
+    host.colibri_ok(&["provision", "web"])?;
+    ensure!(host.tenant("web")?.keys == ["A"]);
+    host.stop()
+}

@@ -130,6 +130,18 @@ fn a_row_without_an_identity_learns_it_and_takes_no_empty_directory() {
 }
 
 #[test]
+fn without_an_identity_another_directory_would_be_taken() {
+    let mut host = provisioned();
+    move_away(&host);
+    fs::create_dir(host.path("jails/web/root")).unwrap();
+    fs::write(host.path("jails/web/root/file"), "").unwrap();
+    refuses(&host);
+    edit(&mut host, "UPDATE tenants SET identity = NULL");
+    assert_eq!(host.provision("web").outcome, Outcome::Written);
+    assert!(host.content("web").is_some());
+}
+
+#[test]
 fn after_a_boot_the_file_system_s_name_counts_and_not_its_number() {
     let mut host = provisioned();
     let boot = "identity = json_set(identity, '$.boot', 'before', '$.device', 1)";

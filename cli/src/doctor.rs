@@ -2,6 +2,7 @@
 //! mend what is not right. It reads no credential: whether the vault takes them
 //! it asks the daemon, and files that hold them are looked at from outside.
 
+mod agent;
 #[cfg_attr(target_os = "freebsd", path = "doctor/bwjail.rs")]
 #[cfg_attr(not(target_os = "freebsd"), path = "doctor/bubblewrap.rs")]
 mod cage;
@@ -102,7 +103,14 @@ fn examine(socket: &Path, provider: &Path) -> Vec<Finding> {
         let reached = vault::reach(&host.setup, &user, bw.as_deref(), &mut findings);
         findings.push(vault::credentials(daemon, host.setup.credentials, reached));
         findings.extend(place::all(&host.setup, &host.base, &user));
-        findings.extend(host.tenants.iter().filter_map(|tenant| place::tenant(daemon, tenant)));
+        for tenant in &host.tenants {
+            let root = place::tenant(daemon, tenant);
+            // Into a root that is not what it was, nobody is sent.
+            if root.as_ref().is_some_and(|finding| finding.verdict != Verdict::Failure) {
+                findings.extend(agent::finding(&host.setup, &host.base, tenant));
+            }
+            findings.extend(root);
+        }
     }
     findings
 }

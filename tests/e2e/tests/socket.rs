@@ -2,7 +2,7 @@
 //! that harms anybody else.
 
 use anyhow::{Context, Result, ensure};
-use colibri_control::{Client, Event, Request};
+use colibri_control::{Client, Event, Request, Secrets};
 use colibri_e2e::host::{Host, PATIENCE};
 use colibri_e2e::process::Process;
 use std::fs;
@@ -145,7 +145,7 @@ fn a_watcher_that_does_not_read_harms_nobody() -> Result<()> {
         let register =
             Request::RegisterTenant { tenant: tenant.clone(), root: root.clone(), settings: Box::default() };
         client.call(register)?;
-        client.call(Request::UnregisterTenant { tenant: tenant.clone() })?;
+        client.call(Request::UnregisterTenant { tenant: tenant.clone(), secrets: Secrets::default() })?;
         // Who reads misses nothing.
         for _ in 0..2 {
             ensure!(matches!(awake.next_event()?, Event::Tenant { .. }), "another event");

@@ -11,6 +11,10 @@ use tracing_subscriber::EnvFilter;
 /// Each request that waits for the vault holds two descriptors.
 const DESCRIPTORS: rlim_t = 65536;
 
+/// Largest core file. On Linux 0 does not bind the program that core_pattern
+/// pipes to, and 1 does.
+const CORE: rlim_t = if cfg!(target_os = "linux") { 1 } else { 0 };
+
 fn main() -> ExitCode {
     let settings = Settings::parse();
     log(settings.log_format);
@@ -39,7 +43,9 @@ fn run(settings: Settings) -> anyhow::Result<()> {
 fn harden() -> anyhow::Result<()> {
     umask(Mode::from_bits_truncate(0o077));
     shut_out();
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    if let Err(error) = setrlimit(Resource::RLIMIT_CORE, CORE, CORE) {
+        tracing::warn!("cannot limit core files to {CORE} bytes: {error}; set the hard limit to {CORE}");
+    }
     forbid_tracing()?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(DESCRIPTORS).max(soft), hard)?;

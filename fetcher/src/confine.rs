@@ -33,7 +33,8 @@ pub fn fetcher(dir: &Path, vault: u16) -> Result<(), Unconfined> {
     platform::fetcher(dir, vault)
 }
 
-/// Keeps other processes of the same user, as `bw` is, from looking into this one.
+/// Keeps other processes of the same user, as `bw` is, from looking into this one,
+/// and this one and all that it starts out of core files.
 ///
 /// # Errors
 /// When the system refuses: on FreeBSD when this process is being traced.

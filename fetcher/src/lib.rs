@@ -49,12 +49,11 @@ pub fn run() -> anyhow::Result<()> {
     if word == check::CHECK {
         return check::run();
     }
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    confine::hide().context("cannot hide this process's memory")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if word == cage::WARDEN {
         return runtime.block_on(warden::run());
     }
-    confine::hide().context("cannot hide this process's memory")?;
     let files = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files })?;
     runtime.block_on(requests::run())

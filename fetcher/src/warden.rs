@@ -6,7 +6,6 @@ use crate::attempts;
 use crate::confine;
 use crate::wire::Wire;
 use colibri_ipc::Secret;
-use rustix::process::{Resource, Rlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
@@ -70,7 +69,6 @@ pub enum FromWarden {
 /// # Errors
 /// When the fetcher cannot be understood or the system refuses.
 pub async fn run() -> anyhow::Result<()> {
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     let wire = Wire::new(std::io::stdin().as_fd().try_clone_to_owned()?)?;
     let mut inbox = wire.inbox::<ToWarden>(MAX_WORD);
     let Some((ToWarden::Confine(view), _)) = inbox.recv().await else {
@@ -147,5 +145,6 @@ async fn wait(bw: &mut Option<(u64, Child)>) -> FromWarden {
     *bw = None;
     let success = status.as_ref().is_ok_and(std::process::ExitStatus::success);
     let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+    tracing::debug!(run, how, "bw ended");
     FromWarden::Over { run, success, how }
 }

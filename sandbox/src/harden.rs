@@ -3,7 +3,7 @@
 use crate::Error;
 use colibri_ipc::Failure::SandboxUnavailable;
 use nix::sys::mman::{MlockAllFlags, mlockall};
-use nix::sys::resource::{Resource, rlim_t, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::alarm;
 
@@ -21,7 +21,7 @@ pub const FILE: rlim_t = 8 * 1024 * 1024;
 
 /// Each limit with what it is for.
 const LIMITS: &[(Resource, rlim_t, &str)] = &[
-    (Resource::RLIMIT_CORE, 0, "no secret in a core file"),
+    (Resource::RLIMIT_CORE, platform::CORE, "no secret in a core file"),
     (Resource::RLIMIT_NPROC, 0, "no child; binds every user but root"),
     (Resource::RLIMIT_NOFILE, DESCRIPTORS, "nothing is hoarded"),
     (platform::MAPPED, platform::MEMORY, "a hostile fetcher cannot exhaust the host"),
@@ -46,7 +46,9 @@ pub fn harden(seconds: u32) -> Result<(), Error> {
         let _ = mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE | platform::ON_FAULT);
     }
     for (resource, limit, _why) in LIMITS {
-        setrlimit(*resource, *limit, *limit)
+        // A limit that is lower already cannot be raised.
+        getrlimit(*resource)
+            .and_then(|(_, hard)| setrlimit(*resource, hard.min(*limit), hard.min(*limit)))
             .map_err(Error::system(SandboxUnavailable, "cannot lower a resource limit"))?;
     }
     Ok(())

@@ -5,7 +5,8 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, NetPort, Ruleset, RulesetAttr, RulesetCreated,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// What we know how to restrict; an older kernel restricts what it can.
@@ -73,5 +74,19 @@ fn restrict(
 }
 
 pub fn hide() -> Result<(), Unconfined> {
+    // What is started from here can be dumped again, so it gets limits that it
+    // inherits. A program that core_pattern pipes to gets a core at the limit 0,
+    // and none at 1; where a hard limit of 0 forbids that, one without memory.
+    let no_core = Rlimit { current: Some(1), maximum: Some(1) };
+    if let Err(error) = setrlimit(Resource::Core, no_core) {
+        tracing::warn!(%error, "cannot set the limit of core files to 1");
+    }
+    // In the cage there is no /proc, and the fetcher was here before.
+    match std::fs::write("/proc/self/coredump_filter", "0") {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            tracing::warn!(%error, "cannot keep memory out of core files");
+        }
+        _ => {}
+    }
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| Unconfined(error.to_string()))
 }

@@ -2,7 +2,7 @@
 //! daemon starts fetcher and warden in theirs. What is given up here is the rest.
 
 use super::{Unconfined, View};
-use rustix::process::set_no_new_privs;
+use rustix::process::{Resource, Rlimit, set_no_new_privs, setrlimit};
 use std::path::Path;
 
 pub fn bw(_view: &View, _relay: u16) -> Result<(), Unconfined> {
@@ -14,5 +14,7 @@ pub fn fetcher(_dir: &Path, _vault: u16) -> Result<(), Unconfined> {
 }
 
 pub fn hide() -> Result<(), Unconfined> {
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
+        .map_err(|error| Unconfined(error.to_string()))?;
     colibri_freebsd::hide().map_err(|error| Unconfined(error.to_string()))
 }

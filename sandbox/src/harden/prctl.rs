@@ -16,6 +16,8 @@ use nix::unistd::getppid;
 pub const MAPPED: Resource = Resource::RLIMIT_AS;
 /// Most memory that may be mapped, in bytes.
 pub const MEMORY: rlim_t = 64 * 1024 * 1024;
+/// Largest core file: a program that core_pattern pipes to gets one at 0, none at 1.
+pub const CORE: rlim_t = 1;
 /// Lock pages as they are touched, so that untouched ones stay out of memory.
 pub const ON_FAULT: MlockAllFlags = MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT);
 

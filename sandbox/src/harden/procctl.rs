@@ -11,6 +11,8 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 pub const MAPPED: Resource = Resource::RLIMIT_VMEM;
 /// Most memory that may be mapped, in bytes; jemalloc maps more than it uses.
 pub const MEMORY: rlim_t = 256 * 1024 * 1024;
+/// Largest core file: none.
+pub const CORE: rlim_t = 0;
 /// FreeBSD has no such flag.
 pub const ON_FAULT: MlockAllFlags = MlockAllFlags::empty();
 

@@ -240,24 +240,39 @@ impl Scene {
         let is_serve =
             |process: &Process| process.runs("bw.js") || process.args.iter().any(|arg| arg == "serve");
         let is_fetcher = |process: &Process| process.runs("colibri-fetcher");
-        for process in
-            [self.find(is_serve)?, self.find(is_fetcher)?, Process::find(self.host.pid()?).context("gone")?]
-        {
-            let limits = fs::read_to_string(format!("/proc/{}/limits", process.pid))?;
-            let core =
-                limits.lines().find(|line| line.starts_with("Max core file size")).context("no limit")?;
-            ensure!(
-                core.split_ascii_whitespace().filter(|word| *word == "0").count() == 2,
-                "{process:?}: {core}"
-            );
+        let daemon = Process::find(self.host.pid()?).context("gone")?;
+        let session = self.host.children()?;
+        for name in ["bwrap", "colibri-fetcher", "bw.js"] {
+            ensure!(session.iter().any(|process| process.runs(name)), "no {name} in {session:?}");
         }
-        for process in [self.find(is_serve)?, self.find(is_fetcher)?] {
-            kill(Pid::from_raw(process.pid.try_into()?), Signal::SIGABRT)?;
+        ensure!(session.iter().any(|process| process.args.iter().any(|arg| arg == "warden")), "no warden");
+        for process in session.iter().chain([&daemon]) {
+            no_core(process)?;
+        }
+        let serve = self.find(is_serve)?;
+        let kept = fs::read_to_string(format!("/proc/{}/coredump_filter", serve.pid))?;
+        ensure!(u32::from_str_radix(kept.trim(), 16) == Ok(0), "memory is kept in core files: {kept}");
+        for process in [serve, self.find(is_fetcher)?] {
+            kill(Pid::from_raw(process.pid.try_into()?), Signal::SIGSEGV)?;
             self.host.wait_for("its end", || (!process.lives()).then_some(()))?;
             self.provision("good", "unchanged")?;
         }
+        // The kernel says of each end whether it left a core, to a pipe too.
+        let log = self.host.log();
+        ensure!(log.contains("signal: 11 (SIGSEGV)"), "nobody saw how bw ended");
+        ensure!(!log.contains("core dumped"), "a core was dumped");
         Ok(())
     }
+}
+
+/// Its core files are limited to one byte: a program that core_pattern pipes to
+/// gets all of the memory at 0, and nothing at 1.
+fn no_core(process: &Process) -> Result<()> {
+    let limits = fs::read_to_string(format!("/proc/{}/limits", process.pid))?;
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).context("no limit")?;
+    let ones = core.split_ascii_whitespace().filter(|word| *word == "1").count();
+    ensure!(ones == 2, "{process:?}: {core}");
+    Ok(())
 }
 
 /// Looks at every process of the host until told to stop.

@@ -43,6 +43,16 @@ fn a_waiting_writer_is_confined_and_this_test_is_not() {
     assert!(!system::confined(std::process::id()));
 }
 
+/// At 0 a program that core_pattern pipes to gets a core, and at 1 it does not.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_waiting_writer_leaves_no_core() {
+    let writer = Waiting::new(&Jail::new());
+    let limits = fs::read_to_string(format!("/proc/{}/limits", writer.pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().filter(|word| *word == "1").count(), 2, "{core}");
+}
+
 #[test]
 fn a_waiting_writer_has_no_environment_and_one_directory() {
     if !root("looking at an undumpable process") {

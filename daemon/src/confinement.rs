@@ -8,6 +8,7 @@ mod platform;
 
 use crate::settings::{Config, FetcherUser};
 use colibri_control::{ConfinementView, LackView, ProcessKind};
+use colibri_fetcher::words::{Confinement, Part};
 
 /// Of every kind of process, in a fixed order.
 pub fn all(config: &Config) -> Vec<ConfinementView> {
@@ -20,6 +21,25 @@ pub fn all(config: &Config) -> Vec<ConfinementView> {
                 "a promise: colibrid was started with --insecure-no-sandbox, so it goes on unconfined",
                 "start colibrid without --insecure-no-sandbox",
             ));
+        }
+    }
+    all
+}
+
+/// The same, with what a session's processes say that their kernel does not
+/// enforce: one that is hostile may say anything.
+pub fn now(config: &Config, said: &[Confinement]) -> Vec<ConfinementView> {
+    let mut all = all(config);
+    for one in said {
+        let (process, whose) = match one.process {
+            Part::Fetcher => (ProcessKind::Fetcher, ""),
+            Part::Resolver => (ProcessKind::Fetcher, " (its resolver)"),
+            Part::Bw => (ProcessKind::Bw, ""),
+        };
+        let view = all.iter_mut().filter(|view| view.process == process);
+        for view in view {
+            let what = |what: &String| lack(format!("of its kernel{whose}: {what}"), "run a newer kernel");
+            view.lacks.extend(one.lacking.iter().map(what));
         }
     }
     all
@@ -60,6 +80,14 @@ mod tests {
         let named = |all: &[ConfinementView]| all.iter().map(|view| view.process).collect::<Vec<_>>();
         assert_eq!(named(&all(&config)), ProcessKind::ALL);
         assert!(all(&config).iter().all(|view| !view.holds.is_empty()));
+        let port = vec!["the port of connections".to_owned()];
+        let said = Confinement { process: Part::Resolver, by: Vec::new(), lacking: port };
+        let told = now(&config, std::slice::from_ref(&said));
+        let lacks = |kind| {
+            let view = told.iter().find(|view| view.process == kind).unwrap();
+            view.lacks.iter().filter(|lack| lack.what.ends_with("the port of connections")).count()
+        };
+        assert_eq!((lacks(ProcessKind::Fetcher), lacks(ProcessKind::Bw)), (1, 0));
         let lacks = |config: &Config| all(config).iter().map(|view| view.lacks.len()).sum::<usize>();
         let before = lacks(&config);
         config.settings.insecure_no_sandbox = true;

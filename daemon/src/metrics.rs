@@ -283,6 +283,7 @@ mod tests {
         let session = SessionStatus {
             state: SessionView::Idle,
             fetcher: None,
+            confined: Vec::new(),
             bw_version: Some("2026.8.0\"\n".into()),
             error: None,
         };

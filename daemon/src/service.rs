@@ -385,7 +385,7 @@ impl Service {
             unbounded: self.agents.unbounded(),
             not_mounted: count(&Tenant::is_not_mounted),
             removals_due: count(&|tenant| tenant.removal_due),
-            confinement: confinement::all(&self.config),
+            confinement: confinement::now(&self.config, &session.confined),
             setup: SetupView { credentials: self.has_credentials, ..self.config.view() },
         })))
     }

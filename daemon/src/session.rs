@@ -12,8 +12,8 @@ use crate::store::Store;
 use crate::{child, frame, leftover};
 use colibri_control::{ErrorName, Event, Fault, SessionView};
 use colibri_fetcher::words::{
-    Age, Bounds, Credentials, Done, Failure, Fetch, FromFetcher, MAX_WORD, Rules, SessionState, ToFetcher,
-    Vault,
+    Age, Bounds, Confinement, Credentials, Done, Failure, Fetch, FromFetcher, MAX_WORD, Rules, SessionState,
+    ToFetcher, Vault,
 };
 use colibri_ipc::Secret;
 use std::collections::HashMap;
@@ -39,6 +39,8 @@ pub const MAX_CLOSED: u32 = 5;
 /// States that a fetcher may tell of without an answer: a session has seven, and
 /// starts again twice at most.
 const MAX_STATES: u32 = 100;
+/// Most that a fetcher may say of what confines its processes, of each kind.
+const MAX_CONFINED: usize = 8;
 /// How long the words of a fetcher that has ended may still be under way.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -56,10 +58,18 @@ pub struct SessionStatus {
     pub state: SessionView,
     /// The fetcher's process.
     pub fetcher: Option<u32>,
+    /// What confines its processes, as they say.
+    pub confined: Vec<Confinement>,
     /// The `bw` version, once known.
     pub bw_version: Option<String>,
     /// The last failure, if nothing has succeeded since.
     pub error: Option<Fault>,
+}
+
+impl Default for SessionStatus {
+    fn default() -> Self {
+        Self { state: SessionView::None, fetcher: None, confined: Vec::new(), bw_version: None, error: None }
+    }
 }
 
 /// A request that was handed over.
@@ -97,7 +107,7 @@ impl Session {
         events: Events,
     ) -> Self {
         let (commands, received) = mpsc::channel(QUEUE);
-        let status = SessionStatus { state: SessionView::None, fetcher: None, bw_version: None, error: None };
+        let status = SessionStatus::default();
         let (shown, status) = watch::channel(status);
         tokio::spawn(Keeper::new(config, credentials, store, events, shown).run(received));
         Self { commands, status }
@@ -390,6 +400,10 @@ impl Keeper {
             return;
         };
         match word {
+            Some(FromFetcher::Confined(confined)) => {
+                let confined = confined.into_iter().take(MAX_CONFINED).map(bounded).collect();
+                self.shown.send_modify(|status| status.confined = confined);
+            }
             Some(FromFetcher::State(SessionState::Closed)) => self.retire(),
             Some(FromFetcher::State(state)) => {
                 fetcher.state = state;
@@ -516,7 +530,12 @@ impl Keeper {
     }
 
     fn show(&self, state: SessionView, fetcher: Option<u32>) {
-        self.shown.send_modify(|status| (status.state, status.fetcher) = (state, fetcher));
+        self.shown.send_modify(|status| {
+            (status.state, status.fetcher) = (state, fetcher);
+            if fetcher.is_none() {
+                status.confined.clear();
+            }
+        });
         self.events.announce(Event::Session(state));
     }
 
@@ -524,6 +543,12 @@ impl Keeper {
         let fault = failure.map(|failure| Fault::new(failure.name, plain(&failure.message)));
         self.shown.send_modify(|status| status.error = fault);
     }
+}
+
+/// The words of a fetcher that may be hostile, as few and as plain as ours.
+fn bounded(said: Confinement) -> Confinement {
+    let plain = |all: Vec<String>| all.iter().take(MAX_CONFINED).map(|one| plain(one)).collect();
+    Confinement { process: said.process, by: plain(said.by), lacking: plain(said.lacking) }
 }
 
 async fn listen(mut from: OwnedReadHalf, generation: u64, heard: mpsc::Sender<Heard>) {

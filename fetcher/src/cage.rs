@@ -1,9 +1,11 @@
 //! Where `bw` runs: a process container with the warden in it, made once for
 //! a session, with one way out, the relay.
 
+use crate::confine::Confinement;
 use crate::memory;
 use crate::program::Program;
 use crate::relay::{self, Trouble};
+use crate::resolver::Resolver;
 use crate::server::Server;
 use crate::warden::{FromWarden, MAX_WORD, ToWarden, View};
 use crate::wire::{Inbox, Wire};
@@ -44,6 +46,8 @@ pub struct Cage {
     wire: Wire,
     inbox: Inbox<FromWarden>,
     trouble: Trouble,
+    resolver: Resolver,
+    confinement: Option<Confinement>,
     argv: Vec<PathBuf>,
     env: Vec<(&'static str, String)>,
     top: Option<u32>,
@@ -83,6 +87,7 @@ impl Cage {
         server: &Server,
         program: &Program,
         dir: &Path,
+        resolver: Resolver,
         warden: Option<OwnedFd>,
     ) -> Result<(Self, Keeper), Failure> {
         let mut readable = program.readable.clone();
@@ -104,17 +109,20 @@ impl Cage {
         wire.send(&ToWarden::Confine(view), &[]).await.map_err(|error| unavailable(&error))?;
         let late = |_| Failure::new(FetcherFailed, "bw's cage was not ready in time");
         let listener = match timeout(PATIENCE, inbox.recv()).await.map_err(late)? {
-            Some((FromWarden::Ready, mut fds)) => fds.pop(),
+            Some((FromWarden::Ready(confinement), mut fds)) => fds.pop().map(|fd| (fd, confinement)),
             Some((FromWarden::Unconfined(why), _)) => return Err(Failure::new(SandboxUnavailable, why)),
             _ => None,
         };
-        let listener = listener.ok_or_else(|| {
+        let (listener, confinement) = listener.ok_or_else(|| {
             Failure::new(SandboxUnavailable, "bw's cage could not be set up; its own words are in the log")
         })?;
-        let trouble = relay::open(listener.into(), server.clone()).map_err(|error| unmade(&error))?;
+        let trouble =
+            relay::open(listener.into(), server.clone(), resolver.clone()).map_err(|error| unmade(&error))?;
         let env = environment(vault, program, dir);
         let (argv, top) = (program.argv.clone(), keeper.pid());
-        Ok((Self { wire, inbox, trouble, argv, env, top, run: 0, lost: false }, keeper))
+        let (run, lost) = (0, false);
+        let cage = Self { wire, inbox, trouble, resolver, confinement, argv, env, top, run, lost };
+        Ok((cage, keeper))
     }
 
     /// Runs one command to its end; `secrets` are in its environment.
@@ -170,7 +178,12 @@ impl Cage {
 
     /// Whether it is good for nothing any more.
     pub fn is_lost(&self) -> bool {
-        self.lost
+        self.lost || self.resolver.is_lost()
+    }
+
+    /// What confines `bw`; nothing where that was not asked for.
+    pub fn confinement(&self) -> Option<&Confinement> {
+        self.confinement.as_ref()
     }
 
     async fn tell(&mut self, word: &ToWarden, fds: &[BorrowedFd<'_>]) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 //! vault's port.
 
 use crate::warden::View;
+pub use crate::words::{Confinement, Part};
 use std::path::Path;
 
 #[cfg_attr(target_os = "linux", path = "confine/landlock.rs")]
@@ -13,24 +14,33 @@ compile_error!("no confinement here, so no fetcher here");
 /// No confinement is to be had.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Unconfined(String);
+pub struct Unconfined(pub String);
 
 /// Confines this process, and what it starts, for `bw`: it may connect to the
 /// relay's port only.
 ///
 /// # Errors
 /// When the system offers nothing to do it with.
-pub fn bw(view: &View, relay: u16) -> Result<(), Unconfined> {
+pub fn bw(view: &View, relay: u16) -> Result<Confinement, Unconfined> {
     platform::bw(view, relay)
 }
 
 /// Confines this process for the fetcher: it may read, empty and
-/// remove `dir`, resolve names, and connect to the vault's port. It starts nothing any more.
+/// remove `dir`, and connect to the vault's port. It starts nothing any more.
 ///
 /// # Errors
 /// When the system offers nothing to do it with.
-pub fn fetcher(dir: &Path, vault: u16) -> Result<(), Unconfined> {
+pub fn fetcher(dir: &Path, vault: u16) -> Result<Confinement, Unconfined> {
     platform::fetcher(dir, vault)
+}
+
+/// Confines this process for the resolver: it may ask name servers, and what of
+/// the system answers for them.
+///
+/// # Errors
+/// When the system offers nothing to do it with.
+pub fn resolver() -> Result<Confinement, Unconfined> {
+    platform::resolver()
 }
 
 /// Keeps other processes of the same user, as `bw` is, from looking into this one,

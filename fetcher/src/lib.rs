@@ -21,6 +21,7 @@ mod pairs;
 mod program;
 mod relay;
 mod requests;
+mod resolver;
 mod serve;
 mod server;
 mod session;
@@ -39,8 +40,8 @@ mod workdir;
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Runs the fetcher; with the argument `warden` what is in its cage, and with
-/// `check` what looks at `bw`.
+/// Runs the fetcher; with the argument `warden` what is in its cage, with
+/// `resolver` what looks names up, and with `check` what looks at `bw`.
 ///
 /// # Errors
 /// One line that says what could not be done.
@@ -50,6 +51,9 @@ pub fn run() -> anyhow::Result<()> {
         return check::run();
     }
     confine::hide().context("cannot hide this process's memory")?;
+    if word == resolver::RESOLVER {
+        return resolver::run();
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if word == cage::WARDEN {
         return runtime.block_on(warden::run());

@@ -1,6 +1,7 @@
 //! The only way out of `bw`'s cage: CONNECT to the configured vault, nothing
 //! else. TLS passes through untouched.
 
+use crate::resolver::Resolver;
 use crate::server::Server;
 use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -36,7 +37,7 @@ type Refused = Arc<Mutex<BTreeSet<String>>>;
 ///
 /// # Errors
 /// The system's, when the listener cannot be used.
-pub fn open(listener: TcpListener, server: Server) -> Result<Trouble> {
+pub fn open(listener: TcpListener, server: Server, resolver: Resolver) -> Result<Trouble> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let trouble = Trouble::default();
@@ -46,9 +47,10 @@ pub fn open(listener: TcpListener, server: Server) -> Result<Trouble> {
         let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         while let Ok(permit) = room.clone().acquire_owned().await {
             let Ok((stream, _)) = listener.accept().await else { continue };
-            let (server, seen, refused) = (server.clone(), seen.clone(), refused.clone());
+            let (server, resolver) = (server.clone(), resolver.clone());
+            let (seen, refused) = (seen.clone(), refused.clone());
             tokio::spawn(async move {
-                if let Err(error) = relay(stream, &server, &seen, &refused).await {
+                if let Err(error) = relay(stream, &server, resolver, &seen, &refused).await {
                     tracing::debug!(%error, "relay");
                 }
                 drop(permit);
@@ -77,7 +79,13 @@ pub fn take(trouble: &Trouble) -> Option<String> {
     trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-async fn relay(mut bw: TcpStream, server: &Server, trouble: &Trouble, refused: &Refused) -> Result<()> {
+async fn relay(
+    mut bw: TcpStream,
+    server: &Server,
+    resolver: Resolver,
+    trouble: &Trouble,
+    refused: &Refused,
+) -> Result<()> {
     let head = tokio::time::timeout(DIAL, head(&mut bw)).await??;
     let Some((host, port)) = target(&head).filter(|(host, port)| server.allows(host, *port)) else {
         let asked: String = head.lines().next().unwrap_or_default().chars().take(200).collect();
@@ -86,7 +94,7 @@ async fn relay(mut bw: TcpStream, server: &Server, trouble: &Trouble, refused: &
             .write_all(b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
             .await;
     };
-    match dial(host, port).await {
+    match dial(host, port, resolver).await {
         Ok(mut vault) => {
             bw.set_nodelay(true)?;
             *trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -116,10 +124,10 @@ async fn pass(bw: &mut TcpStream, vault: &mut TcpStream) -> Result<()> {
 
 /// As Node does by itself: of a name's addresses of two kinds, those that do not
 /// answer soon are not waited for.
-async fn dial(host: &str, port: u16) -> Result<TcpStream> {
+async fn dial(host: &str, port: u16, resolver: Resolver) -> Result<TcpStream> {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let vault = format!("http://{host}:{port}").parse::<Uri>().map_err(Error::other)?;
-    let mut connector = HttpConnector::new();
+    let mut connector = HttpConnector::new_with_resolver(resolver);
     connector.set_connect_timeout(Some(DIAL));
     connector.set_nodelay(true);
     poll_fn(|task| connector.poll_ready(task)).await.map_err(|error| first(&error))?;
@@ -167,19 +175,23 @@ mod tests {
         String::from_utf8_lossy(&answer[..got]).lines().next().unwrap_or_default().to_owned()
     }
 
+    fn localhost() -> Resolver {
+        crate::resolver::for_tests(&["localhost", "no-such-name.invalid"])
+    }
+
     #[tokio::test]
     async fn an_address_of_either_kind_is_dialled() {
         for local in ["127.0.0.1:0", "[::1]:0"] {
             let Ok(vault) = TcpListener::bind(local) else { continue };
             let port = vault.local_addr().unwrap().port();
             let host = vault.local_addr().unwrap().ip().to_string();
-            assert_eq!(dial(&host, port).await.unwrap().peer_addr().unwrap().port(), port);
+            assert_eq!(dial(&host, port, localhost()).await.unwrap().peer_addr().unwrap().port(), port);
             // It may be both kinds, of which one refuses.
-            assert!(local.starts_with('[') || dial("localhost", port).await.is_ok());
+            assert!(local.starts_with('[') || dial("localhost", port, localhost()).await.is_ok());
             drop(vault);
-            assert!(dial(&host, port).await.unwrap_err().to_string().contains("refused"));
+            assert!(dial(&host, port, localhost()).await.unwrap_err().to_string().contains("refused"));
         }
-        let unknown = dial("no-such-name.invalid", 1).await.unwrap_err().to_string();
+        let unknown = dial("no-such-name.invalid", 1, localhost()).await.unwrap_err().to_string();
         assert!(unknown.contains("lookup"), "{unknown}");
     }
 
@@ -193,7 +205,7 @@ mod tests {
         let server = Server::parse(Some(&format!("https://localhost:{port}"))).unwrap();
         let relay = TcpListener::bind("127.0.0.1:0").unwrap();
         let door = relay.local_addr().unwrap().port();
-        open(relay, server).unwrap();
+        open(relay, server, localhost()).unwrap();
         for _ in 0..2 * MAX_CONNECTIONS {
             assert!(ask(door, &format!("CONNECT localhost:{port} HTTP/1.1\r\n\r\n")).await.contains(" 200 "));
         }
@@ -208,7 +220,7 @@ mod tests {
         let server = Server::parse(Some(&format!("https://localhost:{port}"))).unwrap();
         let relay = TcpListener::bind("127.0.0.1:0").unwrap();
         let door = relay.local_addr().unwrap().port();
-        let trouble = open(relay, server).unwrap();
+        let trouble = open(relay, server, localhost()).unwrap();
         assert!(ask(door, &format!("CONNECT localhost:{port} HTTP/1.1\r\n\r\n")).await.contains(" 200 "));
         for asked in [
             format!("CONNECT 127.0.0.1:{port}"),

@@ -2,8 +2,9 @@
 //! its own deadline; then the end of the session.
 
 use crate::cage::{Cage, Keeper};
-use crate::confine;
+use crate::confine::{self, Confinement};
 use crate::program::Program;
+use crate::resolver::Resolver;
 use crate::server::Server;
 use crate::session::{Session, Span, within};
 use crate::steps::Steps;
@@ -49,7 +50,10 @@ pub async fn run() -> anyhow::Result<()> {
     let dir = Arc::new(dir);
     let states = forward_states(wire.clone());
     let (session, keeper) = match prepare(*vault, warden, dir.clone(), states).await {
-        Ok((session, keeper)) => (Ok(session), Some(keeper)),
+        Ok((session, keeper, confined)) => {
+            wire.send(&FromFetcher::Confined(confined), &[]).await?;
+            (Ok(session), Some(keeper))
+        }
         Err(failure) => {
             tracing::error!(%failure, "no session");
             (Err(failure), None)
@@ -72,7 +76,7 @@ async fn prepare(
     warden: Vec<OwnedFd>,
     dir: Arc<WorkDir>,
     states: mpsc::UnboundedSender<SessionState>,
-) -> Result<(Session, Keeper), Failure> {
+) -> Result<(Session, Keeper, Vec<Confinement>), Failure> {
     let server = Server::parse(vault.server.as_deref())?;
     let program = Program::find(&vault.bw)?;
     if let Some(file) = &vault.ca_file {
@@ -81,14 +85,19 @@ async fn prepare(
         })?;
     }
     let warden = warden.into_iter().next();
-    let (cage, keeper) = Cage::open(&vault, &server, &program, dir.path(), warden).await?;
-    match confine::fetcher(dir.path(), server.port()) {
-        Err(error) if vault.insecure_no_sandbox => tracing::warn!(%error, "the fetcher is not confined"),
+    let (resolver, resolving) = Resolver::start(&server, vault.insecure_no_sandbox).await?;
+    let (cage, keeper) = Cage::open(&vault, &server, &program, dir.path(), resolver, warden).await?;
+    let own = match confine::fetcher(dir.path(), server.port()) {
+        Ok(confinement) => Some(confinement),
+        Err(error) if vault.insecure_no_sandbox => {
+            tracing::warn!(%error, "the fetcher is not confined");
+            None
+        }
         Err(error) => return Err(Failure::new(SandboxUnavailable, error.to_string())),
-        Ok(()) => {}
-    }
+    };
+    let confined = own.into_iter().chain(resolving).chain(cage.confinement().cloned()).collect();
     let told = vault.server.is_some().then_some(server);
-    Ok((Session::new(cage, dir, told, vault, program.version, states), keeper))
+    Ok((Session::new(cage, dir, told, vault, program.version, states), keeper, confined))
 }
 
 async fn serve(

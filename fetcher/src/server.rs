@@ -50,6 +50,13 @@ impl Server {
         self.port
     }
 
+    /// The names that this may need addresses of.
+    pub fn hosts(&self) -> Vec<String> {
+        let also = CLOUDS.iter().flat_map(|cloud| CLOUD_HOSTS.map(|name| format!("{name}.{cloud}")));
+        let also = also.filter(|name| *name != self.host && self.allows(name, self.port));
+        std::iter::once(self.host.clone()).chain(also).collect()
+    }
+
     /// Whether `bw` may talk to this host and port.
     pub fn allows(&self, host: &str, port: u16) -> bool {
         let host = host.to_ascii_lowercase();
@@ -89,6 +96,10 @@ mod tests {
     fn the_cloud_has_more_than_one_name() {
         let cloud = Server::parse(None).unwrap();
         assert!(cloud.allows("identity.bitwarden.com", 443) && cloud.allows("api.bitwarden.com", 443));
+        let hosts = cloud.hosts();
+        assert_eq!((hosts.len(), hosts[0].as_str()), (5, "vault.bitwarden.com"));
+        assert!(hosts.iter().all(|host| cloud.allows(host, 443)));
+        assert_eq!(Server::parse(Some("https://a.example")).unwrap().hosts(), ["a.example"]);
         assert!(!cloud.allows("api.bitwarden.eu", 443) && !cloud.allows("evil.bitwarden.com", 443));
         let known_as = |url: &str| Server::parse(Some(url)).unwrap().known_as().map(str::to_owned);
         assert_eq!(known_as("https://bitwarden.com/"), None);

@@ -3,7 +3,7 @@
 //! ends when the fetcher does, and the cage with it.
 
 use crate::attempts;
-use crate::confine;
+use crate::confine::{self, Confinement};
 use crate::wire::Wire;
 use colibri_ipc::Secret;
 use serde::{Deserialize, Serialize};
@@ -49,8 +49,9 @@ pub struct View {
 /// From the warden.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromWarden {
-    /// Confined; the relay's listening socket comes with this word.
-    Ready,
+    /// Confined, unless it may go without; the relay's listening socket comes
+    /// with this word.
+    Ready(Option<Confinement>),
     /// No confinement is to be had.
     Unconfined(String),
     /// A run is over, or could not begin.
@@ -76,16 +77,18 @@ pub async fn run() -> anyhow::Result<()> {
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let port = listener.local_addr()?.port();
-    if let Err(error) = confine::bw(&view, port) {
-        if !view.insecure {
-            return Ok(wire.send(&FromWarden::Unconfined(error.to_string()), &[]).await?);
+    let confinement = match confine::bw(&view, port) {
+        Ok(confinement) => Some(confinement),
+        Err(error) if view.insecure => {
+            tracing::warn!(%error, "bw is not confined");
+            None
         }
-        tracing::warn!(%error, "bw is not confined");
-    }
+        Err(error) => return Ok(wire.send(&FromWarden::Unconfined(error.to_string()), &[]).await?),
+    };
     if let Err(error) = attempts::record(&view, port) {
         tracing::warn!(%error, "what bw tries and may not cannot be recorded here");
     }
-    wire.send(&FromWarden::Ready, &[listener.as_fd()]).await?;
+    wire.send(&FromWarden::Ready(confinement), &[listener.as_fd()]).await?;
     drop(listener);
     let mut bw = None;
     loop {

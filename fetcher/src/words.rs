@@ -182,9 +182,36 @@ pub enum OnDuplicate {
     Reject,
 }
 
+/// A process of the vault session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// The fetcher, which holds the credentials.
+    Fetcher,
+    /// What looks up the vault's name for it.
+    Resolver,
+    /// `bw`, and the warden that starts it.
+    Bw,
+}
+
+/// What confines one of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// Which.
+    pub process: Part,
+    /// The system's mechanisms that hold.
+    pub by: Vec<String>,
+    /// What this system does not enforce of it.
+    pub lacking: Vec<String>,
+}
+
 /// From the fetcher.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromFetcher {
+    /// What confines the session's processes, as they say of themselves: one
+    /// that was hostile from its start can say anything, so this is for an operator
+    /// whose kernel is old, and nothing is decided by it.
+    Confined(Vec<Confinement>),
     /// The session's state changed.
     State(SessionState),
     /// The request's pairs are ready to flow: start its writer.

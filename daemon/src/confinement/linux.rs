@@ -13,7 +13,10 @@ pub fn of(process: ProcessKind, config: &Config) -> ConfinementView {
             process,
             &["Landlock on one directory", "a seccomp allow-list", "no new privileges", "resource limits"],
         ),
-        ProcessKind::Fetcher => with_user(view(process, &["Landlock", "no new privileges"]), config),
+        ProcessKind::Fetcher => with_user(
+            view(process, &["Landlock", "TCP sockets and no process, by seccomp", "no new privileges"]),
+            config,
+        ),
         ProcessKind::Bw => caged(
             with_user(
                 view(process, &["namespaces without a network", "Landlock", "the relay to the vault"]),

@@ -33,13 +33,14 @@ pub async fn keep(service: Service, metrics: Metrics, file: PathBuf) {
 
 async fn write(service: &Service, metrics: &Metrics, file: &Path) -> anyhow::Result<()> {
     let (tenants, agents) = service.store.with(|db| Ok((db.tenants()?, db.agents()?))).await?;
+    let session = service.session.status();
     let moment = Moment {
         started: service.started,
         sandbox: !service.config.settings.insecure_no_sandbox,
-        confinement: crate::confinement::all(&service.config),
+        confinement: crate::confinement::now(&service.config, &session.confined),
         tenants,
         agents: agents.into_iter().map(|agent| agent.view.state).collect(),
-        session: service.session.status(),
+        session,
         under_way: service.provisioner.busy().await.len(),
     };
     let (text, file) = (metrics.text(&moment)?, file.to_owned());

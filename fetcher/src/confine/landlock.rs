@@ -1,9 +1,12 @@
-//! Linux: Landlock.
+//! Linux: Landlock, and for what it does not decide, seccomp.
 
-use super::{Unconfined, View};
+mod seccomp;
+
+use self::seccomp::For;
+use super::{Confinement, Part, Unconfined, View};
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, NetPort, Ruleset, RulesetAttr, RulesetCreated,
-    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use std::io::ErrorKind;
@@ -11,7 +14,14 @@ use std::path::Path;
 
 /// What we know how to restrict; an older kernel restricts what it can.
 const KNOWN: ABI = ABI::V6;
-/// What the C library reads to resolve names and check certificates.
+/// What an older kernel leaves open: the first ABI that closes it, and what it is.
+const SINCE: [(ABI, &str); 4] = [
+    (ABI::V3, "truncating files (Linux 6.2)"),
+    (ABI::V4, "the port of connections (Linux 6.7)"),
+    (ABI::V5, "requests to devices (Linux 6.10)"),
+    (ABI::V6, "abstract Unix sockets (Linux 6.12)"),
+];
+/// What the C library reads to resolve names.
 const RESOLVER: [&str; 9] = [
     "/etc/resolv.conf",
     "/etc/hosts",
@@ -23,12 +33,14 @@ const RESOLVER: [&str; 9] = [
     "/usr/lib",
     "/lib",
 ];
+/// Where name servers answer what is too long for a datagram.
+const DNS: u16 = 53;
 
 /// What Node opens.
 const DEVICES: [&str; 3] = ["/dev/null", "/dev/random", "/dev/urandom"];
 
-pub fn bw(view: &View, relay: u16) -> Result<(), Unconfined> {
-    restrict(Scope::from_all(KNOWN), |rules| {
+pub fn bw(view: &View, relay: u16) -> Result<Confinement, Unconfined> {
+    restrict(Part::Bw, Scope::from_all(KNOWN), |rules| {
         rules
             .add_rules(path_beneath_rules([&view.dir], AccessFs::from_all(KNOWN)))?
             .add_rules(path_beneath_rules(DEVICES, AccessFs::from_file(KNOWN)))?
@@ -40,37 +52,64 @@ pub fn bw(view: &View, relay: u16) -> Result<(), Unconfined> {
     })
 }
 
-pub fn fetcher(dir: &Path, vault: u16) -> Result<(), Unconfined> {
+pub fn fetcher(dir: &Path, vault: u16) -> Result<Confinement, Unconfined> {
     let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
     let empty = read | AccessFs::RemoveDir | AccessFs::RemoveFile;
     // Signals are not scoped: the cage is outside, and has to be killed.
-    restrict(Scope::AbstractUnixSocket.into(), |rules| {
+    let confinement = restrict(Part::Fetcher, Scope::AbstractUnixSocket.into(), |rules| {
         rules
             .add_rules(path_beneath_rules([dir], empty))?
             .add_rules(path_beneath_rules(dir.parent(), AccessFs::RemoveDir))?
-            .add_rules(path_beneath_rules(RESOLVER, read))?
             // How much memory bw holds; what needs ptrace stays closed.
             .add_rules(path_beneath_rules(["/proc"], AccessFs::ReadFile))?
             .add_rule(NetPort::new(vault, AccessNet::ConnectTcp))
-    })
+    })?;
+    filter(confinement, For::Fetcher)
+}
+
+pub fn resolver() -> Result<Confinement, Unconfined> {
+    let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
+    let confinement = restrict(Part::Resolver, Scope::from_all(KNOWN), |rules| {
+        rules
+            .add_rules(path_beneath_rules(RESOLVER, read))?
+            .add_rule(NetPort::new(DNS, AccessNet::ConnectTcp))
+    })?;
+    filter(confinement, For::Resolver)
+}
+
+fn filter(mut confinement: Confinement, whom: For) -> Result<Confinement, Unconfined> {
+    seccomp::confine(whom).map_err(|error| Unconfined(error.to_string()))?;
+    confinement.by.push("seccomp".into());
+    Ok(confinement)
 }
 
 /// Nothing is allowed but what `rules` adds; no new privileges.
 fn restrict(
+    part: Part,
     scope: BitFlags<Scope>,
     rules: impl FnOnce(RulesetCreated) -> Result<RulesetCreated, RulesetError>,
-) -> Result<(), Unconfined> {
+) -> Result<Confinement, Unconfined> {
     let all = Ruleset::default()
         .handle_access(AccessFs::from_all(KNOWN))
         .and_then(|set| set.handle_access(AccessNet::from_all(KNOWN)))
         .and_then(|set| set.scope(scope))
         .and_then(Ruleset::create);
     let status = all.and_then(rules).and_then(RulesetCreated::restrict_self);
-    match status.map(|status| status.ruleset) {
-        Ok(RulesetStatus::NotEnforced) => Err(Unconfined("this kernel has no Landlock".into())),
-        Ok(_) => Ok(()),
-        Err(error) => Err(Unconfined(error.to_string())),
+    let status = status.map_err(|error| Unconfined(error.to_string()))?;
+    let lacking = match (status.ruleset, status.landlock) {
+        (RulesetStatus::NotEnforced, _) => return Err(Unconfined("this kernel has no Landlock".into())),
+        (_, LandlockStatus::Available { effective_abi, .. }) => lacking(effective_abi),
+        (_, LandlockStatus::NotEnabled | LandlockStatus::NotImplemented) => lacking(ABI::Unsupported),
+    };
+    if !lacking.is_empty() {
+        tracing::warn!(process = ?part, lacking = lacking.join(", "), "this kernel does not enforce all");
     }
+    Ok(Confinement { process: part, by: vec!["Landlock".into()], lacking })
+}
+
+/// What a kernel of that ABI does not enforce.
+fn lacking(abi: ABI) -> Vec<String> {
+    SINCE.iter().filter(|(first, _)| abi < *first).map(|(_, what)| (*what).to_owned()).collect()
 }
 
 pub fn hide() -> Result<(), Unconfined> {
@@ -89,4 +128,18 @@ pub fn hide() -> Result<(), Unconfined> {
         _ => {}
     }
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| Unconfined(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_older_kernel_leaves_open_is_named() {
+        assert_eq!(lacking(KNOWN), [""; 0]);
+        assert_eq!(lacking(ABI::V7), [""; 0]);
+        assert_eq!(lacking(ABI::V5), ["abstract Unix sockets (Linux 6.12)"]);
+        assert!(lacking(ABI::V3).contains(&"the port of connections (Linux 6.7)".to_owned()));
+        assert_eq!(lacking(ABI::V1).len(), SINCE.len());
+    }
 }

@@ -3,7 +3,8 @@
 
 use colibri_control::ErrorName;
 use colibri_fetcher::words::{
-    Credentials, Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, SessionState, ToFetcher, Vault,
+    Confinement, Credentials, Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, SessionState, ToFetcher,
+    Vault,
 };
 use colibri_ipc::{MAX_FRAME, Secret, ToWriter, decode, encode};
 use colibri_test_host::process;
@@ -108,6 +109,7 @@ pub struct Fetcher<'a> {
     pub socket: UnixStream,
     pub states: Vec<SessionState>,
     pub ready: Vec<u64>,
+    pub confined: Vec<Confinement>,
 }
 
 impl<'a> Fetcher<'a> {
@@ -118,19 +120,27 @@ impl<'a> Fetcher<'a> {
 
     /// The same with the socket of a warden that is there already.
     pub fn start_with(place: &'a Place, vault: Vault, warden: Option<UnixStream>) -> Self {
+        Self::start_by(place, vault, warden, program(colibri_test_host::program("colibri-fetcher").unwrap()))
+    }
+
+    /// The same by another command.
+    pub fn start_by(
+        place: &'a Place,
+        vault: Vault,
+        warden: Option<UnixStream>,
+        mut command: Command,
+    ) -> Self {
         let (socket, stdin) = UnixStream::pair().unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let log = File::options().append(true).create(true).open(place.0.path().join("log")).unwrap();
-        let child = Command::new(colibri_test_host::program("colibri-fetcher").unwrap())
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap())
-            .env("COLIBRI_LOG", "trace")
+        let child = command
             .stdin(OwnedFd::from(stdin))
             .stdout(std::process::Stdio::null())
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut fetcher = Self { place, child, socket, states: Vec::new(), ready: Vec::new() };
+        let mut fetcher =
+            Self { place, child, socket, states: Vec::new(), ready: Vec::new(), confined: Vec::new() };
         fetcher.say(&ToFetcher::Open(Box::new(vault)), warden);
         fetcher
     }
@@ -176,6 +186,7 @@ impl<'a> Fetcher<'a> {
         loop {
             match self.hear().unwrap_or_else(|| panic!("closed\n{}", self.place.log())) {
                 FromFetcher::State(state) => self.states.push(state),
+                FromFetcher::Confined(confined) => self.confined = confined,
                 FromFetcher::Ready { id } => self.ready.push(id),
                 FromFetcher::Done(done) => {
                     assert!(done.outcome.is_err() || self.ready.contains(&done.id), "done before ready");
@@ -213,6 +224,13 @@ impl Drop for Fetcher<'_> {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A command with as little of this environment as it needs.
+pub fn program(name: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(name);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("COLIBRI_LOG", "trace");
+    command
 }
 
 /// A request as a test would make it.

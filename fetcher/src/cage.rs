@@ -10,12 +10,14 @@ use crate::server::Server;
 use crate::warden::{FromWarden, MAX_WORD, ToWarden, View};
 use crate::wire::{Inbox, Wire};
 use crate::words::{BW_JAIL, Failure, Vault};
-use colibri_control::ErrorName::{BwCrashed, FetcherFailed, SandboxUnavailable, VaultTimeout};
+use colibri_control::ErrorName::{BwCrashed, BwUnusable, FetcherFailed, SandboxUnavailable, VaultTimeout};
 use colibri_ipc::Secret;
 use rustix::process::Pid;
+use std::fs::File;
 use std::io::{Error, ErrorKind, PipeReader};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -26,6 +28,10 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroizing;
+
+mod excess;
+
+use self::excess::Excess;
 
 #[cfg_attr(target_os = "linux", path = "cage/bwrap.rs")]
 #[cfg_attr(target_os = "freebsd", path = "cage/group.rs")]
@@ -48,6 +54,8 @@ pub struct Cage {
     trouble: Trouble,
     resolver: Resolver,
     confinement: Option<Confinement>,
+    inside: OwnedFd,
+    excess: Excess,
     argv: Vec<PathBuf>,
     env: Vec<(&'static str, String)>,
     top: Option<u32>,
@@ -109,19 +117,30 @@ impl Cage {
         wire.send(&ToWarden::Confine(view), &[]).await.map_err(|error| unavailable(&error))?;
         let late = |_| Failure::new(FetcherFailed, "bw's cage was not ready in time");
         let listener = match timeout(PATIENCE, inbox.recv()).await.map_err(late)? {
-            Some((FromWarden::Ready(confinement), mut fds)) => fds.pop().map(|fd| (fd, confinement)),
+            Some((FromWarden::Ready(confinement), fds)) => {
+                let mut fds = fds.into_iter();
+                fds.next().map(|listener| (listener, fds.next(), confinement))
+            }
             Some((FromWarden::Unconfined(why), _)) => return Err(Failure::new(SandboxUnavailable, why)),
             _ => None,
         };
-        let (listener, confinement) = listener.ok_or_else(|| {
+        let (listener, inside, confinement) = listener.ok_or_else(|| {
             Failure::new(SandboxUnavailable, "bw's cage could not be set up; its own words are in the log")
         })?;
         let trouble =
             relay::open(listener.into(), server.clone(), resolver.clone()).map_err(|error| unmade(&error))?;
         let env = environment(vault, program, dir);
         let (argv, top) = (program.argv.clone(), keeper.pid());
-        let (run, lost) = (0, false);
-        let cage = Self { wire, inbox, trouble, resolver, confinement, argv, env, top, run, lost };
+        let inside = match inside {
+            Some(inside) => inside,
+            None => File::open(dir).map_err(|error| unmade(&error))?.into(),
+        };
+        let (run, lost, excess) = (0, false, Excess::default());
+        if let Some(top) = top {
+            excess.watch(top, own(&inside, dir).map_err(|error| unmade(&error))?);
+        }
+        let cage =
+            Self { wire, inbox, trouble, resolver, confinement, inside, excess, argv, env, top, run, lost };
         Ok((cage, keeper))
     }
 
@@ -168,6 +187,27 @@ impl Cage {
         Ok((near, output))
     }
 
+    /// `bw`'s private directory, as `bw` sees it.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.inside.as_fd()
+    }
+
+    /// Empties it: the next login starts as a new device.
+    ///
+    /// # Errors
+    /// `BwUnusable`; `BwCrashed` without a cage.
+    pub async fn clear(&mut self, deadline: Instant) -> Result<(), Failure> {
+        self.run += 1;
+        self.tell(&ToWarden::Clear { run: self.run }, &[]).await?;
+        let unfit = |why| Failure::new(BwUnusable, format!("cannot empty bw's private directory: {why}"));
+        match timeout_at(deadline, self.over()).await {
+            Ok(Ok((true, _))) => Ok(()),
+            Ok(Ok((false, how))) => Err(unfit(how)),
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(unfit("it takes too long".into())),
+        }
+    }
+
     /// Kills what runs.
     ///
     /// # Errors
@@ -179,6 +219,11 @@ impl Cage {
     /// Whether it is good for nothing any more.
     pub fn is_lost(&self) -> bool {
         self.lost || self.resolver.is_lost()
+    }
+
+    /// The failure; or that `bw` was ended for what it took, if it was.
+    pub fn explain(&self, failure: Failure) -> Failure {
+        self.excess.explain(failure)
     }
 
     /// What confines `bw`; nothing where that was not asked for.
@@ -228,11 +273,17 @@ impl Cage {
         let mut bytes = Zeroizing::new(Vec::new());
         let reader = receiver(reader).map_err(|error| lost(&error))?;
         reader.take(MAX_OUTPUT).read_to_end(&mut bytes).await.map_err(|error| lost(&error))?;
+        let (success, how) = self.over().await?;
+        let text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
+        Ok(Output { text, success, how })
+    }
+
+    /// The end of the last run: whether it ended well, and how.
+    async fn over(&mut self) -> Result<(bool, String), Failure> {
         loop {
             match self.inbox.recv().await {
                 Some((FromWarden::Over { run, success, how }, _)) if run == self.run => {
-                    let text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
-                    return Ok(Output { text, success, how });
+                    return Ok((success, how));
                 }
                 Some(_) => {}
                 None => {
@@ -299,6 +350,13 @@ fn spawn(vault: &Vault, view: &View, stdin: UnixStream) -> std::io::Result<Keepe
     command.process_group(0).kill_on_drop(true);
     command.stdin(OwnedFd::from(stdin)).stdout(Stdio::null());
     command.spawn().map(Keeper::Own)
+}
+
+/// The directory, if it is a file system that only the cage has.
+fn own(inside: &OwnedFd, dir: &Path) -> std::io::Result<Option<OwnedFd>> {
+    let ours = std::fs::metadata(dir)?.dev();
+    let inside = inside.try_clone()?;
+    Ok((rustix::fs::fstat(&inside)?.st_dev != ours).then_some(inside))
 }
 
 /// Returns when the warden has closed its end, which is when it has ended.

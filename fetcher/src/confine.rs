@@ -3,6 +3,7 @@
 
 use crate::warden::View;
 pub use crate::words::{Confinement, Part};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 #[cfg_attr(target_os = "linux", path = "confine/landlock.rs")]
@@ -25,13 +26,22 @@ pub fn bw(view: &View, relay: u16) -> Result<Confinement, Unconfined> {
     platform::bw(view, relay)
 }
 
+/// `bw`'s private directory, for the fetcher, where nobody outside the cage sees
+/// it. On FreeBSD it is seen, and a directory's descriptor leads out of a jail.
+///
+/// # Errors
+/// The system's.
+pub fn hand_out(dir: &Path) -> std::io::Result<Option<OwnedFd>> {
+    platform::hand_out(dir)
+}
+
 /// Confines this process for the fetcher: it may read, empty and
-/// remove `dir`, and connect to the vault's port. It starts nothing any more.
+/// remove `dir`, read `inside`, which is what `bw` sees there, and connect to the vault's port. It starts nothing any more.
 ///
 /// # Errors
 /// When the system offers nothing to do it with.
-pub fn fetcher(dir: &Path, vault: u16) -> Result<Confinement, Unconfined> {
-    platform::fetcher(dir, vault)
+pub fn fetcher(dir: &Path, inside: BorrowedFd<'_>, vault: u16) -> Result<Confinement, Unconfined> {
+    platform::fetcher(dir, inside, vault)
 }
 
 /// Confines this process for the resolver: it may ask name servers, and what of

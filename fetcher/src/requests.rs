@@ -18,6 +18,7 @@ use colibri_ipc::{EnvKey, Pair, Secret, ToWriter, encode};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -47,9 +48,8 @@ pub async fn run() -> anyhow::Result<()> {
         true => WorkDir::open(&vault.app_data_base)?,
         false => WorkDir::take(&vault.app_data_base)?,
     };
-    let dir = Arc::new(dir);
     let states = forward_states(wire.clone());
-    let (session, keeper) = match prepare(*vault, warden, dir.clone(), states).await {
+    let (session, keeper) = match prepare(*vault, warden, dir.path(), states).await {
         Ok((session, keeper, confined)) => {
             wire.send(&FromFetcher::Confined(confined), &[]).await?;
             (Ok(session), Some(keeper))
@@ -74,7 +74,7 @@ pub async fn run() -> anyhow::Result<()> {
 async fn prepare(
     vault: Vault,
     warden: Vec<OwnedFd>,
-    dir: Arc<WorkDir>,
+    dir: &Path,
     states: mpsc::UnboundedSender<SessionState>,
 ) -> Result<(Session, Keeper, Vec<Confinement>), Failure> {
     let server = Server::parse(vault.server.as_deref())?;
@@ -86,8 +86,8 @@ async fn prepare(
     }
     let warden = warden.into_iter().next();
     let (resolver, resolving) = Resolver::start(&server, vault.insecure_no_sandbox).await?;
-    let (cage, keeper) = Cage::open(&vault, &server, &program, dir.path(), resolver, warden).await?;
-    let own = match confine::fetcher(dir.path(), server.port()) {
+    let (cage, keeper) = Cage::open(&vault, &server, &program, dir, resolver, warden).await?;
+    let own = match confine::fetcher(dir, cage.dir(), server.port()) {
         Ok(confinement) => Some(confinement),
         Err(error) if vault.insecure_no_sandbox => {
             tracing::warn!(%error, "the fetcher is not confined");
@@ -97,7 +97,7 @@ async fn prepare(
     };
     let confined = own.into_iter().chain(resolving).chain(cage.confinement().cloned()).collect();
     let told = vault.server.is_some().then_some(server);
-    Ok((Session::new(cage, dir, told, vault, program.version, states), keeper, confined))
+    Ok((Session::new(cage, told, vault, program.version, states), keeper, confined))
 }
 
 async fn serve(

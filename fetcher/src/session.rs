@@ -13,17 +13,15 @@ use crate::steps::Steps;
 use crate::store::{Names, Store};
 use crate::version;
 use crate::words::{Age, Failure, Fetch, SessionState, Vault};
-use crate::workdir::WorkDir;
 use colibri_control::ErrorName::{
-    BadCredentials, BwCrashed, BwUnusable, ClientTooOld, CollectionNotFound, RateLimited, ServerMismatch,
-    VaultError, VaultLocked, VaultTimeout, VaultUnreachable,
+    BadCredentials, BwCrashed, ClientTooOld, CollectionNotFound, RateLimited, ServerMismatch, VaultError,
+    VaultLocked, VaultTimeout, VaultUnreachable,
 };
 use colibri_ipc::Secret;
 use hyper::Method;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -48,7 +46,6 @@ const FORCED: &str = "/sync?force=true";
 #[derive(Debug)]
 pub struct Session {
     cage: Cage,
-    dir: Arc<WorkDir>,
     server: Option<Server>,
     vault: Vault,
     version: String,
@@ -115,7 +112,6 @@ impl Session {
     /// A session that has not begun. `server` is `None` for `bw`'s default.
     pub fn new(
         cage: Cage,
-        dir: Arc<WorkDir>,
         server: Option<Server>,
         vault: Vault,
         version: Option<String>,
@@ -123,7 +119,6 @@ impl Session {
     ) -> Self {
         Self {
             cage,
-            dir,
             server,
             vault,
             version: version.unwrap_or_default(),
@@ -152,6 +147,11 @@ impl Session {
     /// # Errors
     /// By name, within the deadline.
     pub async fn fetch(&mut self, fetch: &Fetch, span: Span, steps: &mut Steps) -> Result<Fetched, Failure> {
+        let result = self.served(fetch, span, steps).await;
+        result.map_err(|failure| self.cage.explain(failure))
+    }
+
+    async fn served(&mut self, fetch: &Fetch, span: Span, steps: &mut Steps) -> Result<Fetched, Failure> {
         let refused = self.refused.as_ref();
         if let Some(refused) = refused.filter(|it| span.arrived <= it.at || Instant::now() < it.until) {
             return Err(refused.failure.clone());
@@ -349,9 +349,7 @@ impl Session {
     }
 
     async fn log_in(&mut self, deadline: Instant) -> Result<(), Failure> {
-        self.dir.clear().map_err(|error| {
-            Failure::new(BwUnusable, format!("cannot empty bw's private directory: {error}"))
-        })?;
+        self.cage.clear(deadline).await?;
         if self.version.is_empty() {
             let output = self.cage.run(&["--version"], Vec::new(), deadline).await?;
             // In a new directory it has more to say first.
@@ -581,7 +579,7 @@ impl Session {
             }
             // A form that is not known is not waited for each time.
             let most = if self.readable { MAX_READS } else { 1 };
-            match Store::read(self.dir.path()) {
+            match Store::read(self.cage.dir()) {
                 Ok(store) => (self.store, self.readable) = (Stored::Read(store), true),
                 Err(error) if is_torn(&error) && turn < most => sleep(PAUSE).await,
                 Err(error) => {

@@ -4,7 +4,7 @@
 
 use crate::answer::{Anything, Collection, Item, nullable};
 use crate::doubts::{Difference, MAX_FOUND};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, openat};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{Error, ErrorKind, Read, Result, Take};
-use std::path::Path;
+use std::os::fd::AsFd;
 use zeroize::Zeroizing;
 
 /// In `bw`'s directory.
@@ -55,13 +55,13 @@ pub type Names = BTreeMap<String, (String, String)>;
 type States<'a> = BTreeMap<&'a str, Option<String>>;
 
 impl Store {
-    /// Reads what `bw` keeps in `dir`, and does not trust it to be a plain file.
+    /// Reads what `bw` keeps in its directory, and does not trust it to be a plain file.
     ///
     /// # Errors
     /// The system's, and for what is not of the form that is known.
-    pub fn read(dir: &Path) -> Result<Self> {
+    pub fn read(dir: impl AsFd) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = File::from(open(dir.join(FILE), flags, Mode::empty())?);
+        let file = File::from(openat(dir, FILE, flags, Mode::empty())?);
         let found = file.metadata()?;
         if !found.is_file() || found.len() > MAX_FILE {
             return Err(Error::other(format!("{FILE} is not a file of at most {MAX_FILE} bytes")));
@@ -215,7 +215,7 @@ mod tests {
     fn stored(content: &str) -> Result<Store> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(FILE), content).unwrap();
-        Store::read(dir.path())
+        Store::read(File::open(dir.path()).unwrap())
     }
 
     fn item(collection: &str, date: &str) -> serde_json::Value {
@@ -324,14 +324,17 @@ mod tests {
 
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(FILE);
-        assert_eq!(Store::read(dir.path()).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+        assert_eq!(
+            Store::read(File::open(dir.path()).unwrap()).unwrap_err().kind(),
+            std::io::ErrorKind::NotFound
+        );
         symlink("/dev/zero", &file).unwrap();
-        assert!(Store::read(dir.path()).is_err());
+        assert!(Store::read(File::open(dir.path()).unwrap()).is_err());
         std::fs::remove_file(&file).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, &file, Mode::RUSR).unwrap();
-        assert!(Store::read(dir.path()).is_err(), "and it does not wait for a writer");
+        assert!(Store::read(File::open(dir.path()).unwrap()).is_err(), "and it does not wait for a writer");
         std::fs::remove_file(&file).unwrap();
         File::create(&file).unwrap().set_len(MAX_FILE + 1).unwrap();
-        assert!(Store::read(dir.path()).is_err());
+        assert!(Store::read(File::open(dir.path()).unwrap()).is_err());
     }
 }

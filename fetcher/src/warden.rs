@@ -5,16 +5,20 @@
 use crate::attempts;
 use crate::confine::{self, Confinement};
 use crate::wire::Wire;
+use crate::workdir;
 use colibri_ipc::Secret;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::Stdio;
 use tokio::process::{Child, Command};
 
 /// Longest word to or from the warden, in bytes.
 pub const MAX_WORD: usize = 64 * 1024;
+/// Most that `bw` may store, in bytes, where its directory is a file system of its
+/// own; it holds a vault's items twice while it writes them.
+pub const DISK: u64 = 256 << 20;
 
 /// From the fetcher.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,6 +37,12 @@ pub enum ToWarden {
     },
     /// Kill what runs.
     Kill,
+    /// Kill what runs, and empty the private directory: the next login starts as
+    /// a new device.
+    Clear {
+        /// Names the clearing in the answer.
+        run: u64,
+    },
 }
 
 /// What `bw` may see of the file system.
@@ -50,7 +60,7 @@ pub struct View {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromWarden {
     /// Confined, unless it may go without; the relay's listening socket comes
-    /// with this word.
+    /// with this word, and where only the cage sees it, the private directory.
     Ready(Option<Confinement>),
     /// No confinement is to be had.
     Unconfined(String),
@@ -77,7 +87,8 @@ pub async fn run() -> anyhow::Result<()> {
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let port = listener.local_addr()?.port();
-    let confinement = match confine::bw(&view, port) {
+    let dir = confine::hand_out(&view.dir)?;
+    let mut confinement = match confine::bw(&view, port) {
         Ok(confinement) => Some(confinement),
         Err(error) if view.insecure => {
             tracing::warn!(%error, "bw is not confined");
@@ -87,9 +98,15 @@ pub async fn run() -> anyhow::Result<()> {
     };
     if let Err(error) = attempts::record(&view, port) {
         tracing::warn!(%error, "what bw tries and may not cannot be recorded here");
+        // It is the recorder that refuses them.
+        if let Some(confinement) = &mut confinement {
+            confinement
+                .lacking
+                .push("processes of bw: their number is bounded, their memory one by one".into());
+        }
     }
-    wire.send(&FromWarden::Ready(confinement), &[listener.as_fd()]).await?;
-    drop(listener);
+    wire.send(&FromWarden::Ready(confinement), &handed(&listener, &dir)).await?;
+    drop((listener, dir));
     let mut bw = None;
     loop {
         tokio::select! {
@@ -105,6 +122,13 @@ pub async fn run() -> anyhow::Result<()> {
                     }
                 }
                 Some((ToWarden::Kill, _)) => kill(&mut bw).await,
+                Some((ToWarden::Clear { run }, _)) => {
+                    kill(&mut bw).await;
+                    let cleared = workdir::clear(&view.dir);
+                    let success = cleared.is_ok();
+                    let how = cleared.map_or_else(|error| error.to_string(), |()| String::new());
+                    wire.send(&FromWarden::Over { run, success, how }, &[]).await?;
+                }
                 Some((ToWarden::Confine(_), _)) | None => break,
             },
             over = wait(&mut bw) => wire.send(&over, &[]).await?,
@@ -131,6 +155,10 @@ fn spawn(
     command.stdin(fds.next().map_or_else(Stdio::null, Stdio::from));
     command.stdout(output.try_clone()?).stderr(output);
     command.spawn()
+}
+
+fn handed<'a>(listener: &'a TcpListener, dir: &'a Option<OwnedFd>) -> Vec<BorrowedFd<'a>> {
+    std::iter::once(listener.as_fd()).chain(dir.as_ref().map(AsFd::as_fd)).collect()
 }
 
 async fn kill(bw: &mut Option<(u64, Child)>) {

@@ -48,31 +48,31 @@ impl WorkDir {
     pub fn path(&self) -> &Path {
         &self.path
     }
-
-    /// Removes everything in it: the next login starts as a new device.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn clear(&self) -> Result<()> {
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                fs::remove_dir_all(entry.path())?;
-            } else {
-                fs::remove_file(entry.path())?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Drop for WorkDir {
     fn drop(&mut self) {
-        let gone = if self.given { self.clear() } else { fs::remove_dir_all(&self.path) };
+        let gone = if self.given { clear(&self.path) } else { fs::remove_dir_all(&self.path) };
         if let Err(error) = gone {
             tracing::error!(%error, path = %self.path.display(), "cannot remove the private directory");
         }
     }
+}
+
+/// Removes everything in a directory.
+///
+/// # Errors
+/// The system's.
+pub fn clear(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn sweep(base: &Path) -> Result<()> {

@@ -1,17 +1,21 @@
-//! A fetcher that is taken over, after it was confined: what it tries to get out
-//! by. The same code is run without confinement, where it succeeds.
+//! A fetcher that is taken over after it was confined, and what it tries to get
+//! out by; and a `bw` that takes what it can get. The same code is run without
+//! confinement, where it succeeds.
 #![cfg(target_os = "linux")]
 
 #[cfg(test)]
 #[path = "support/driver.rs"]
 mod driver;
 
-use colibri_fetcher::words::Part;
-use driver::{Fetcher, Place, fleet, program, request};
+use colibri_control::ErrorName::BwCrashed;
+use colibri_fetcher::words::{Part, Vault};
+use driver::{Fetcher, Place, fleet, name, program, request};
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::ErrorKind;
 use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -107,7 +111,7 @@ fn a_fetcher_that_is_taken_over_has_tcp_to_the_vault_and_nothing_else() {
     }
     assert_eq!(bait.visited(), 0);
     let parts: Vec<_> = fetcher.confined.iter().map(|it| (it.process, it.by.len())).collect();
-    assert_eq!(parts, [(Part::Fetcher, 2), (Part::Resolver, 2), (Part::Bw, 1)]);
+    assert_eq!(parts, [(Part::Fetcher, 2), (Part::Resolver, 2), (Part::Bw, 2)]);
     assert!(fetcher.close().success());
 
     let control = bait.control();
@@ -140,4 +144,74 @@ fn what_the_kernel_does_not_enforce_is_said() {
     let said = log.lines().filter(|line| line.contains("does not enforce all")).count();
     assert_eq!(said, 1, "{log}");
     assert!(fetcher.close().success());
+}
+
+/// A `bw` that takes so much of something that only a bound ends it. It says how
+/// far it came by what it looks for, which is recorded.
+fn greedy(place: &Place, takes: &str) -> PathBuf {
+    let bw = place.path().join("greedy.js");
+    let script = format!(
+        "#!/usr/bin/env node
+        const fs = require('fs');
+        const own = process.env.BITWARDENCLI_APPDATA_DIR;
+        const tell = (what) => {{ console.log(what); fs.existsSync('/told/' + what); process.exit(3); }};
+        {takes}"
+    );
+    fs::write(&bw, script).unwrap();
+    fs::set_permissions(&bw, fs::Permissions::from_mode(0o755)).unwrap();
+    bw
+}
+
+/// What it came to without a cage.
+fn ungoverned(place: &Place, bw: &Path) -> String {
+    let own = place.path().join("own");
+    fs::create_dir(&own).unwrap();
+    let output = Command::new("node").arg(bw).env("BITWARDENCLI_APPDATA_DIR", &own).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_bw_that_takes_what_it_can_get_is_bounded() {
+    const DISK: &str = "let n = 0;
+        try { for (; n < 300; n++) fs.appendFileSync(`${own}/${n % 4}`, Buffer.alloc(1 << 20)); }
+        catch (error) { tell(`${n > 200}-${error.code}`); }
+        tell('unbounded');";
+    const FILE: &str = "process.on('SIGXFSZ', () => {});
+        try { fs.truncateSync(fs.openSync(`${own}/x`, 'w') && `${own}/x`, 2 ** 40); }
+        catch (error) { tell(error.code); }
+        tell('unbounded');";
+    const MEMORY: &str = "const held = [];
+        try { for (; held.length < 48;) held.push(Buffer.alloc(64 << 20)); }
+        catch { tell(held.length > 16); }
+        tell('unbounded');";
+    const PROCESSES: &str = "let started = 0;
+        for (let n = 0; n < 20; n++) {
+            try { if (require('child_process').spawn(process.execPath, ['-e', '']).pid) started++; }
+            catch {}
+        }
+        tell(started ? 'unbounded' : 'none');";
+    for (takes, told) in [(DISK, "true-ENOSPC"), (FILE, "EFBIG"), (MEMORY, "true"), (PROCESSES, "none")] {
+        let place = Place::new();
+        let vault = fleet(&place);
+        let bw = greedy(&place, takes);
+        let mut fetcher = Fetcher::start(&place, Vault { bw: bw.clone(), ..place.vault(&vault) });
+        let (done, pairs) = fetcher.fetch(request(1, "jail-0000"));
+        assert_eq!((name(&done.outcome), pairs), (BwCrashed, None), "{takes}: {done:?}");
+        let log = place.log();
+        assert!(log.contains(&format!("tried=look for /told/{told}\n")), "{takes}\n{log}");
+        assert!(fetcher.close().success());
+        assert_eq!(ungoverned(&place, &bw), "unbounded", "{takes}");
+    }
+}
+
+#[test]
+fn a_bw_that_makes_files_without_end_is_ended_and_named() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    let bw = greedy(&place, "for (let n = 0; ; n++) fs.writeFileSync(`${own}/${n}`, '');");
+    let mut fetcher = Fetcher::start(&place, Vault { bw, ..place.vault(&vault) });
+    let failure = fetcher.fetch(request(1, "jail-0000")).0.outcome.unwrap_err();
+    assert_eq!(failure.name, BwCrashed);
+    assert!(failure.message.contains("files, of 10000 at most"), "{failure:?}");
+    assert!(fetcher.ended().success(), "by itself: the next session has a new cage");
 }

@@ -49,7 +49,7 @@ enum Asks {
     Signal(usize),
     /// A descriptor of a process.
     Process,
-    /// Threads are made with it, and namespaces.
+    /// Threads are made with it, which pass, and processes and namespaces.
     Clone,
     /// Nothing that bw has a use for.
     Never,
@@ -227,6 +227,8 @@ pub const WATCHED: &[Watched] = &watched![
 /// Those that newer architectures do without.
 #[cfg(target_arch = "x86_64")]
 pub const OLD: &[Watched] = &watched![
+    SYS_fork => Asks::Never,
+    SYS_vfork => Asks::Never,
     SYS_open => Asks::Open(HERE, Flags::Argument(1)),
     SYS_stat => Asks::Look(HERE),
     SYS_lstat => Asks::Look(HERE),

@@ -62,9 +62,12 @@ fn rules(number: c_long) -> Result<Vec<SeccompRule>, Error> {
             }
             alternatives
         }
-        libc::SYS_clone => {
-            NAMESPACES.into_iter().map(|flag| Ok(vec![has(0, flag, flag)?])).collect::<Result<_, Error>>()?
-        }
+        // Threads are let be made; a process of its own would escape what is
+        // bounded for each process, such as memory.
+        libc::SYS_clone => std::iter::once((libc::CLONE_THREAD, 0))
+            .chain(NAMESPACES.map(|flag| (flag, flag)))
+            .map(|(mask, value)| Ok(vec![has(0, mask, value)?]))
+            .collect::<Result<_, Error>>()?,
         // Without an address it goes where the socket is connected to.
         libc::SYS_sendto => {
             vec![vec![SeccompCondition::new(4, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)?]]

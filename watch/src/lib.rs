@@ -2,8 +2,9 @@
 //! Landlock refuse it without a word; here its system calls are heard of before
 //! they happen, by a thread of the process that starts it.
 //!
-//! What reaches the network other than by the relay is refused here, too. Files
-//! are only recorded: the kernel's own view of them decides.
+//! What reaches the network other than by the relay is refused here, too, and
+//! here alone that it starts processes. Files are only recorded: the kernel's own
+//! view of them decides.
 #![cfg(target_os = "linux")]
 
 mod call;

@@ -125,6 +125,7 @@ fn what_is_started_is_watched_and_the_starter_is_not() {
             assert_eq!(number(hidden_connect(behind)), Some(libc::EFAULT));
             assert_eq!(number(signal_all(libc::SYS_tgkill)), Some(libc::ESRCH));
             let spawned = std::thread::Builder::new().spawn(|| {});
+            assert_eq!(number(Command::new("/bin/true").status()), Some(libc::EPERM), "no process");
             assert!(spawned.is_ok_and(|thread| thread.join().is_ok()), "threads, without clone3");
         });
         thread.join().unwrap();
@@ -147,6 +148,7 @@ fn what_is_started_is_watched_and_the_starter_is_not() {
             "call unshare",
             "call connect with what cannot be read",
             "send signal 0 to process 2147483647",
+            "call clone",
         ]
     );
 }

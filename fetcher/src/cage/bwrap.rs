@@ -1,8 +1,9 @@
 //! Linux: bubblewrap. A namespace of each kind, in it only loopback, program
-//! files to read, and the private directory. It dies with the fetcher.
+//! files to read, and a private directory in memory. It dies with the fetcher.
 
 use super::View;
 use crate::program;
+use crate::warden::DISK;
 use crate::words::Vault;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsStr;
@@ -20,7 +21,10 @@ pub fn command(vault: &Vault, view: &View, warden: &Path) -> Result<Command> {
             tracing::warn!("no bubblewrap here: bw runs without a cage");
             Ok(Command::new(warden))
         }
-        None => Err(Error::new(ErrorKind::NotFound, "no bubblewrap (bwrap) that works is installed")),
+        None => Err(Error::new(
+            ErrorKind::NotFound,
+            "no bubblewrap (bwrap) that works is installed, of 0.7 or newer",
+        )),
     }
 }
 
@@ -29,9 +33,9 @@ pub fn end(top: Pid) -> Result<()> {
     kill_process_group(top, Signal::KILL).map_err(Error::from)
 }
 
-/// Whether it can make namespaces here.
+/// Whether it can make namespaces here, and file systems of a size.
 fn usable(bwrap: &Path) -> bool {
-    let probe = ["--unshare-all", "--ro-bind", "/", "/", "true"];
+    let probe = ["--unshare-all", "--ro-bind", "/", "/", "--size", "4096", "--tmpfs", "/tmp", "true"];
     Command::new(bwrap).args(probe).stdin(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
@@ -42,7 +46,8 @@ fn caged(bwrap: &Path, view: &View, warden: &Path) -> Command {
     for path in view.readable.iter().map(PathBuf::as_path).chain([warden]) {
         command.arg("--ro-bind").args([path, path]);
     }
-    command.arg("--bind").args([&view.dir, &view.dir]);
+    // A file system of its own, which ends with the cage, and has an end itself.
+    command.args(["--perms", "0700", "--size", &DISK.to_string(), "--tmpfs"]).arg(&view.dir);
     command.args(["--remount-ro", "/", "--chdir"]).arg(&view.dir).arg("--").arg(warden);
     command
 }

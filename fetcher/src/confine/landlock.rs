@@ -5,11 +5,13 @@ mod seccomp;
 use self::seccomp::For;
 use super::{Confinement, Part, Unconfined, View};
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, Ruleset, RulesetAttr,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, PathBeneath, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use std::fs::File;
 use std::io::ErrorKind;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// What we know how to restrict; an older kernel restricts what it can.
@@ -39,8 +41,19 @@ const DNS: u16 = 53;
 /// What Node opens.
 const DEVICES: [&str; 3] = ["/dev/null", "/dev/random", "/dev/urandom"];
 
+/// What `bw` and the warden may use up, each process or all together; `bw` can
+/// start no process but threads, and make no memory that is not counted.
+const BOUNDS: [(Resource, u64, &str); 3] = [
+    (Resource::Nproc, 64, "threads and processes of this user in the cage; bw has a dozen"),
+    (Resource::Data, 2 << 30, "memory of a process; bw holds 0.2 to 0.6 GiB"),
+    (Resource::Fsize, crate::warden::DISK, "a file"),
+];
+
 pub fn bw(view: &View, relay: u16) -> Result<Confinement, Unconfined> {
-    restrict(Part::Bw, Scope::from_all(KNOWN), |rules| {
+    if !view.insecure {
+        bound().map_err(|error| Unconfined(error.to_string()))?;
+    }
+    let confinement = restrict(Part::Bw, Scope::from_all(KNOWN), |rules| {
         rules
             .add_rules(path_beneath_rules([&view.dir], AccessFs::from_all(KNOWN)))?
             .add_rules(path_beneath_rules(DEVICES, AccessFs::from_file(KNOWN)))?
@@ -49,10 +62,23 @@ pub fn bw(view: &View, relay: u16) -> Result<Confinement, Unconfined> {
             // What bw is refused goes into the kernel's audit log, from Linux
             // 6.15 on; by default only what this program is refused would.
             .log_new_exec(true)
-    })
+    })?;
+    filter(confinement, For::Bw)
 }
 
-pub fn fetcher(dir: &Path, vault: u16) -> Result<Confinement, Unconfined> {
+pub fn hand_out(dir: &Path) -> std::io::Result<Option<OwnedFd>> {
+    File::open(dir).map(|dir| Some(dir.into()))
+}
+
+fn bound() -> rustix::io::Result<()> {
+    for (resource, most, _why) in BOUNDS {
+        let most = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
+        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+    }
+    Ok(())
+}
+
+pub fn fetcher(dir: &Path, inside: BorrowedFd<'_>, vault: u16) -> Result<Confinement, Unconfined> {
     let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
     let empty = read | AccessFs::RemoveDir | AccessFs::RemoveFile;
     // Signals are not scoped: the cage is outside, and has to be killed.
@@ -60,8 +86,9 @@ pub fn fetcher(dir: &Path, vault: u16) -> Result<Confinement, Unconfined> {
         rules
             .add_rules(path_beneath_rules([dir], empty))?
             .add_rules(path_beneath_rules(dir.parent(), AccessFs::RemoveDir))?
+            .add_rule(PathBeneath::new(inside, read))?
             // How much memory bw holds; what needs ptrace stays closed.
-            .add_rules(path_beneath_rules(["/proc"], AccessFs::ReadFile))?
+            .add_rules(path_beneath_rules(["/proc"], read))?
             .add_rule(NetPort::new(vault, AccessNet::ConnectTcp))
     })?;
     filter(confinement, For::Fetcher)

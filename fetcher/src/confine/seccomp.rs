@@ -17,6 +17,8 @@ pub enum For {
     Fetcher,
     /// What name servers and the system's resolvers are asked with.
     Resolver,
+    /// Everything but memory that no limit counts.
+    Bw,
 }
 
 /// Where in a socket's kind no flags are: the kernel's `SOCK_TYPE_MASK`.
@@ -66,6 +68,10 @@ const FORK: &[c_long] = &[libc::SYS_fork, libc::SYS_vfork];
 #[cfg(not(target_arch = "x86_64"))]
 const FORK: &[c_long] = &[];
 
+/// What makes memory that `RLIMIT_DATA` does not count.
+const UNCOUNTED: &[c_long] =
+    &[libc::SYS_memfd_create, libc::SYS_memfd_secret, libc::SYS_shmget, libc::SYS_mq_open];
+
 /// Confines all threads of this process, and those to come.
 ///
 /// # Errors
@@ -75,11 +81,29 @@ pub fn confine(whom: For) -> Result<(), Error> {
 }
 
 fn program(whom: For) -> Result<BpfProgram, Error> {
-    let mut rules: BTreeMap<_, _> = NEVER.iter().chain(FORK).map(|number| (*number, Vec::new())).collect();
+    let rules = if whom == For::Bw { uncounted()? } else { calls(whom)? };
+    let arch = std::env::consts::ARCH.try_into()?;
+    let refused = SeccompAction::Errno(libc::EACCES.cast_unsigned());
+    let filter: BpfProgram = SeccompFilter::new(rules, SeccompAction::Allow, refused, arch)?.try_into()?;
+    Ok(unknown().into_iter().chain(filter).collect())
+}
+
+/// What is refused, by the call's number; without alternatives always.
+type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
+
+fn uncounted() -> Result<Rules, Error> {
+    let mut rules: Rules = UNCOUNTED.iter().map(|number| (*number, Vec::new())).collect();
+    let shared = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+    rules.insert(libc::SYS_mmap, vec![rule(&[(3, flag(shared), shared)])?]);
+    Ok(rules)
+}
+
+fn calls(whom: For) -> Result<Rules, Error> {
+    let mut rules: Rules = NEVER.iter().chain(FORK).map(|number| (*number, Vec::new())).collect();
     rules.insert(libc::SYS_clone, vec![rule(&[(0, flag(libc::CLONE_THREAD), 0)])?]);
     rules.insert(libc::SYS_socket, sockets(whom)?);
     rules.insert(libc::SYS_socketpair, pairs()?);
-    // Not a bound socket but connect without a connect, which Landlock decides.
+    // Connects without a connect, which Landlock would decide.
     for (number, argument) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)] {
         let fast = (argument, flag(libc::MSG_FASTOPEN), libc::MSG_FASTOPEN);
         rules.insert(number, vec![rule(&[fast])?]);
@@ -90,10 +114,7 @@ fn program(whom: For) -> Result<BpfProgram, Error> {
     if whom == For::Fetcher {
         rules.insert(libc::SYS_bind, Vec::new());
     }
-    let arch = std::env::consts::ARCH.try_into()?;
-    let refused = SeccompAction::Errno(libc::EACCES.cast_unsigned());
-    let filter: BpfProgram = SeccompFilter::new(rules, SeccompAction::Allow, refused, arch)?.try_into()?;
-    Ok(unknown().into_iter().chain(filter).collect())
+    Ok(rules)
 }
 
 /// What is refused, each alternative by itself.
@@ -171,10 +192,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_filters_can_be_made() {
-        for whom in [For::Fetcher, For::Resolver] {
+    fn each_filter_can_be_made() {
+        for whom in [For::Fetcher, For::Resolver, For::Bw] {
             let program = program(whom).unwrap();
-            assert!(program.len() > 100 && program.len() < 4096, "{}", program.len());
+            assert!(program.len() > 10 && program.len() < 4096, "{}", program.len());
         }
     }
 }

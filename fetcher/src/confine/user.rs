@@ -3,14 +3,19 @@
 
 use super::{Confinement, Part, Unconfined, View};
 use rustix::process::{Resource, Rlimit, set_no_new_privs, setrlimit};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 pub fn bw(_view: &View, _relay: u16) -> Result<Confinement, Unconfined> {
     restrict(Part::Bw)
 }
 
-pub fn fetcher(_dir: &Path, _vault: u16) -> Result<Confinement, Unconfined> {
+pub fn fetcher(_dir: &Path, _inside: BorrowedFd<'_>, _vault: u16) -> Result<Confinement, Unconfined> {
     restrict(Part::Fetcher)
+}
+
+pub fn hand_out(_dir: &Path) -> std::io::Result<Option<OwnedFd>> {
+    Ok(None)
 }
 
 pub fn resolver() -> Result<Confinement, Unconfined> {

@@ -1,6 +1,6 @@
 //! Linux: /proc, which needs no right over the process.
 
-use std::fs::read_to_string;
+use std::fs::{read_dir, read_to_string};
 
 #[expect(clippy::unused_async, reason = "another system has to wait for a program")]
 pub async fn of(top: u32) -> Option<u64> {
@@ -20,10 +20,13 @@ fn resident(pid: u32) -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// What its first thread started, which in the cage is everything.
+/// What any of its threads started.
 fn children(pid: u32) -> Vec<u32> {
-    let line = read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    line.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    let threads = read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lines = threads.map(|thread| read_to_string(thread.path().join("children")).unwrap_or_default());
+    lines
+        .flat_map(|line| line.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
 }
 
 /// There are no jails here.

@@ -81,7 +81,7 @@ impl Bait {
             format!("open {here}"),
             format!("open /proc/{}/cmdline", std::process::id()),
             "look for /usr/bin/env".into(),
-            "run /bin/sh".into(),
+            "call clone".into(),
             format!("send signal 9 to process {victim}"),
             format!("write to {here}/target"),
             format!("write to {here}/secret"),

@@ -97,7 +97,7 @@ names! {
     /// The format cannot carry a value.
     ValueNotCarried, Never, "change the value in the vault or choose another format for this tenant; the old file stays";
     /// A bound was exceeded.
-    LimitExceeded, Never, "make the collection or the value smaller; docs list the limits";
+    LimitExceeded, Slowly, "make the collection or the value smaller; docs list the limits; it is tried again by itself";
     /// `bw` or Node is missing or cannot be run.
     BwUnusable, Never, "install bw and Node where the fetcher's user can run them; see `colibri doctor`";
     /// `bw` ended unexpectedly.

@@ -2,6 +2,7 @@
 //! of it.
 
 mod attempt;
+mod missed;
 
 pub use attempt::plain;
 mod queue;

@@ -56,6 +56,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_over_its_bound_is_tried_again_and_less_and_less_often() {
+        let mut random = rand::rng();
+        let mut delay = |failures| delay(ErrorName::LimitExceeded, failures, &mut random).unwrap();
+        assert!(delay(1) > SLOW);
+        assert!((0..200).map(|_| delay(12)).max().unwrap() > SLOW * 5);
+    }
+
+    #[test]
     fn a_refresh_stays_near_its_interval() {
         assert_eq!(refresh(0, &mut rand::rng()), None);
         let next = refresh(100, &mut rand::rng()).unwrap();

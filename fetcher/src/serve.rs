@@ -4,8 +4,8 @@
 use crate::answer::{self, Answer};
 use crate::classify;
 use crate::words::Failure;
-use colibri_control::ErrorName::{BwCrashed, VaultError, VaultTimeout, VaultUnreachable};
-use http_body_util::{BodyExt, Full, Limited};
+use colibri_control::ErrorName::{BwCrashed, LimitExceeded, VaultError, VaultTimeout, VaultUnreachable};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{CONTENT_TYPE, HOST};
@@ -19,7 +19,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroizing;
 
 /// Longest answer, in bytes.
-const MAX_ANSWER: usize = 16 * 1024 * 1024;
+pub const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// What is longer is read to its end and forgotten, so that the next request can
+/// be asked; up to this, in bytes.
+const MAX_SKIPPED: usize = 256 * 1024 * 1024;
 /// How much of an answer that is no JSON is looked at, in bytes.
 const MAX_WORDS: usize = 4096;
 /// Between the end of the connection and that of the process.
@@ -33,6 +36,7 @@ pub struct Serve {
     sender: SendRequest<Full<Bytes>>,
     output: Option<JoinHandle<String>>,
     requests: u32,
+    spent: bool,
     /// The memory of the cage when it was first looked at, in KiB.
     pub first_memory: Option<u64>,
 }
@@ -51,7 +55,12 @@ impl Serve {
                 tracing::debug!(%error, "the connection to bw serve ended");
             }
         });
-        Ok(Self { sender, output: Some(output), requests: 0, first_memory: None })
+        Ok(Self { sender, output: Some(output), requests: 0, spent: false, first_memory: None })
+    }
+
+    /// Whether it cannot be asked again, though it runs.
+    pub fn is_spent(&self) -> bool {
+        self.spent
     }
 
     /// How many requests it was sent.
@@ -62,8 +71,8 @@ impl Serve {
     /// Asks and returns the answer as it came.
     ///
     /// # Errors
-    /// `VaultTimeout`, `VaultError`, or by what `bw serve` said when it
-    /// ended.
+    /// `VaultTimeout`, `LimitExceeded` for an answer over its bound, which costs
+    /// `bw serve` nothing, or by what that said when it ended.
     pub async fn bytes(
         &mut self,
         method: Method,
@@ -111,14 +120,25 @@ impl Serve {
             .map_err(|error| crashed(&error))?;
         self.sender.ready().await.map_err(|error| crashed(&error))?;
         let response = self.sender.send_request(request).await.map_err(|error| crashed(&error))?;
-        let mut body = Limited::new(response.into_body(), MAX_ANSWER);
+        let mut body = response.into_body();
         let mut bytes = Zeroizing::new(Vec::new());
+        let mut length = 0_usize;
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| match error.downcast::<hyper::Error>() {
-                Ok(error) => crashed(&*error),
-                Err(_) => Failure::new(VaultError, format!("bw's answer is over {MAX_ANSWER} bytes")),
-            })?;
-            bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+            let frame = frame.map_err(|error| crashed(&error))?;
+            let Some(data) = frame.data_ref() else { continue };
+            length = length.saturating_add(data.len());
+            if length <= MAX_ANSWER {
+                bytes.extend_from_slice(data);
+            } else {
+                bytes = Zeroizing::default();
+            }
+            if length > MAX_SKIPPED {
+                self.spent = true;
+                break;
+            }
+        }
+        if length > MAX_ANSWER {
+            return Err(Failure::new(LimitExceeded, format!("bw's answer is over {MAX_ANSWER} bytes")));
         }
         Ok(bytes)
     }
@@ -159,7 +179,56 @@ fn plain(path: &str) -> &str {
 mod tests {
     use super::*;
     use crate::answer::{Item, List};
+    use colibri_control::ErrorName;
     use colibri_control::ErrorName::VaultLocked;
+    use std::io::{Read, Write};
+
+    /// Answers each request with so many bytes, until nobody asks.
+    fn bw(lengths: Vec<usize>) -> UnixStream {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        std::thread::spawn(move || {
+            for length in lengths {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    if far.read(&mut byte).unwrap() == 0 {
+                        return;
+                    }
+                    head.push(byte[0]);
+                }
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+                // Whoever asked may have hung up in the middle.
+                if far.write_all(answer.as_bytes()).and_then(|()| far.write_all(&vec![b'x'; length])).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        near
+    }
+
+    async fn ask(serve: &mut Serve) -> Result<usize, ErrorName> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let answer = serve.bytes(Method::GET, "/list", Zeroizing::default(), deadline).await;
+        answer.map(|bytes| bytes.len()).map_err(|failure| failure.name)
+    }
+
+    #[tokio::test]
+    async fn an_answer_over_its_bound_costs_the_next_request_nothing() {
+        let socket = bw(vec![7, MAX_ANSWER, MAX_ANSWER + 1, MAX_SKIPPED, 8]);
+        let mut serve = Serve::open((socket, tokio::spawn(async { String::new() }))).await.unwrap();
+        let expected = [Ok(7), Ok(MAX_ANSWER), Err(LimitExceeded), Err(LimitExceeded), Ok(8)];
+        for expected in expected {
+            assert_eq!((ask(&mut serve).await, serve.is_spent()), (expected, false));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_would_go_on_for_ever_is_not_read_to_its_end() {
+        let socket = bw(vec![MAX_SKIPPED + 1, 8]);
+        let mut serve = Serve::open((socket, tokio::spawn(async { String::new() }))).await.unwrap();
+        assert_eq!((ask(&mut serve).await, serve.is_spent()), (Err(LimitExceeded), true));
+    }
 
     #[test]
     fn a_value_does_not_name_a_failure() {

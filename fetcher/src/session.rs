@@ -14,13 +14,13 @@ use crate::store::{Names, Store};
 use crate::version;
 use crate::words::{Age, Failure, Fetch, SessionState, Vault};
 use colibri_control::ErrorName::{
-    BadCredentials, BwCrashed, ClientTooOld, CollectionNotFound, RateLimited, ServerMismatch, VaultError,
-    VaultLocked, VaultTimeout, VaultUnreachable,
+    BadCredentials, BwCrashed, ClientTooOld, CollectionNotFound, LimitExceeded, RateLimited, ServerMismatch,
+    VaultError, VaultLocked, VaultTimeout, VaultUnreachable,
 };
 use colibri_ipc::Secret;
 use hyper::Method;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::ErrorKind;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
@@ -37,7 +37,8 @@ const MAX_READS: u32 = 5;
 /// Longest time for an unlock, which takes a second. `bw` hangs in it for ever
 /// when the vault failed in the middle of the login.
 const UNLOCK: Duration = Duration::from_secs(30);
-/// After the vault limited or refused a login, none is tried for this long.
+/// After the vault limited or refused a login, none is tried for this long; nor
+/// is a list asked for that was over its bound.
 const PENALTY: Duration = Duration::from_secs(60);
 /// Fetches all of the vault, and costs a login at the server.
 const FORCED: &str = "/sync?force=true";
@@ -62,6 +63,8 @@ pub struct Session {
     store: Stored,
     readable: bool,
     collections: Option<Vec<Collection>>,
+    /// The ids of those whose items were over the bound, and when.
+    too_large: HashMap<String, Instant>,
     /// The ids of those that the last forced sync brought.
     confirmed: BTreeSet<String>,
     names: Names,
@@ -133,6 +136,7 @@ impl Session {
             store: Stored::Unread,
             readable: true,
             collections: None,
+            too_large: HashMap::new(),
             confirmed: BTreeSet::new(),
             names: Names::new(),
             doubts: Doubts::default(),
@@ -203,6 +207,10 @@ impl Session {
                 self.fall_back(SessionState::LoggedOut).await
             }
             (VaultTimeout | BwCrashed | VaultLocked | VaultError, _) if self.serve.is_some() => {
+                self.fall_back(SessionState::LoggedIn).await
+            }
+            // The tenant's own trouble, but this one does not take another request.
+            (LimitExceeded, _) if self.serve.as_ref().is_some_and(Serve::is_spent) => {
                 self.fall_back(SessionState::LoggedIn).await
             }
             _ => Ok(()),
@@ -524,7 +532,15 @@ impl Session {
     ) -> Result<Vec<Item>, Failure> {
         let path = format!("/list/object/items?collectionid={}", escaped(collection));
         let compare = |store: &Store, listed: &[Item]| store.items(collection, listed);
-        let mut items = self.list(collection, &path, compare, deadline, warnings).await?;
+        // It costs the others a moment each time, so not as often as somebody asks.
+        if self.too_large.get(collection).is_some_and(|at| at.elapsed() < PENALTY) {
+            return Err(Failure::new(LimitExceeded, "bw's answer was over its bound within the last minute"));
+        }
+        let listed = self.list(collection, &path, compare, deadline, warnings).await;
+        if listed.as_ref().is_err_and(|failure| failure.name == LimitExceeded) {
+            self.too_large.insert(collection.to_owned(), Instant::now());
+        }
+        let mut items = listed?;
         items.retain(|item| item.collection_ids.iter().any(|id| id == collection));
         Ok(items)
     }

@@ -10,7 +10,7 @@ mod late;
 use colibri_control::ErrorName::{self, BadCredentials, CollectionNotFound, VaultTimeout, VaultUnreachable};
 use colibri_fetcher::words::{Bounds, Fetch, SessionState};
 use colibri_ipc::Secret;
-use colibri_test_vault::{Content, Fault, Fixture, Route, Times, Transport, Vault};
+use colibri_test_vault::{Content, Fault, Fixture, Item, Route, Times, Transport, Vault};
 use driver::{Fetcher, Place, fleet, name, request};
 
 #[test]
@@ -201,6 +201,38 @@ fn a_bw_serve_that_is_worn_out_is_replaced_without_a_login() {
         assert_eq!(vault.logins(), 1, "{bounds:?}");
         assert!(fetcher.close().success());
     }
+}
+
+#[test]
+fn a_collection_over_the_bound_is_its_tenants_trouble_alone() {
+    let place = Place::new();
+    let mut fixture = Fixture::fleet(1, 2);
+    let large = fixture.add_collection("large");
+    // Each byte is six where bw spells it out.
+    for note in 0..6 {
+        fixture.add(Item::note(&format!("note {note}"), &"\u{1}".repeat(512 * 1024)).within(&large));
+    }
+    let vault = Vault::start(fixture, place.path()).unwrap();
+    let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+    assert!(fetcher.fetch(request(1, "jail-0000")).1.is_some());
+    let serving = |place: &Place| {
+        place.processes().into_iter().find(|(_, command)| command.contains(" serve ")).unwrap().0
+    };
+    let serve = serving(&place);
+    for id in 1..4 {
+        let (done, pairs) = fetcher.fetch(request(2 * id, "large"));
+        assert_eq!((name(&done.outcome), pairs), (ErrorName::LimitExceeded, None), "{done:?}");
+        let asked = done.steps.iter().filter(|(step, _)| step == "items").count();
+        assert_eq!(asked, 0, "{done:?}");
+        let (done, pairs) = fetcher.fetch(request(2 * id + 1, "jail-0000"));
+        assert_eq!(pairs.unwrap().len(), 2, "{done:?}");
+        let steps: Vec<_> = done.steps.iter().map(|(step, _)| step.as_str()).collect();
+        assert_eq!(steps, ["wait", "wake", "sync", "collections", "items", "send"], "as at any other time");
+    }
+    assert_eq!((serving(&place), vault.logins()), (serve, 1));
+    // It costs the others a moment, so it is not asked for by each request.
+    assert_eq!(place.log().matches("bw's answer is over").count(), 1, "{}", place.log());
+    assert!(fetcher.close().success());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The queue: one task that keeps each tenant's work in a row, runs different
 //! tenants' work side by side, and knows when each is due again.
 
+use super::missed::Missed;
 use super::{Compared, Ended, Tools, Work, perform};
 use crate::clock;
 use colibri_control::{Reason, TenantId};
@@ -49,8 +50,7 @@ pub(super) struct Queue {
     due_of: HashMap<TenantId, Instant>,
     /// Tenants whose file could not be removed: that is what they are due for.
     removing: HashSet<TenantId>,
-    /// Tenants that missed their secrets because of the vault.
-    missed: HashSet<TenantId>,
+    missed: Missed,
 }
 
 /// What follows from a task.
@@ -88,7 +88,7 @@ impl Queue {
             due: BTreeSet::new(),
             due_of: HashMap::new(),
             removing: HashSet::new(),
-            missed: HashSet::new(),
+            missed: Missed::default(),
         }
     }
 
@@ -116,7 +116,7 @@ impl Queue {
     pub(super) fn schedule(&mut self, id: TenantId, at: Option<u64>) {
         self.removing.remove(&id);
         if at.is_none() {
-            self.missed.remove(&id);
+            self.missed.forget(&id);
         }
         let at = at.map(|at| Instant::now() + Duration::from_millis(at.saturating_sub(clock::now())));
         self.schedule_at(id, at);
@@ -171,11 +171,8 @@ impl Queue {
 
     fn ended(&mut self, id: TenantId, after: After) {
         match after.again {
-            Again::Works => {
-                self.missed.remove(&id);
-                self.catch_up();
-            }
-            Again::Missed => drop(self.missed.insert(id.clone())),
+            Again::Works => self.catch_up(&id),
+            Again::Missed => self.missed.failed(id.clone()),
             Again::Silent => {}
         }
         match self.running.get_mut(&id).and_then(VecDeque::pop_front) {
@@ -202,8 +199,8 @@ impl Queue {
 
     /// The vault is back: those who missed it need not wait out their backoff, or
     /// for somebody who says that it is.
-    fn catch_up(&mut self) {
-        for id in std::mem::take(&mut self.missed) {
+    fn catch_up(&mut self, id: &TenantId) {
+        for id in self.missed.succeeded(id) {
             let soon = Instant::now() + rand::random_range(Duration::ZERO..SPREAD);
             if self.due_of.get(&id).is_none_or(|at| *at > soon) {
                 self.schedule_at(id, Some(soon));

@@ -10,11 +10,11 @@ mod driver;
 #[path = "support/bait.rs"]
 mod bait;
 
-use bait::Bait;
+use bait::{Bait, found};
 use colibri_control::ErrorName::{BwCrashed, SandboxUnavailable};
 use colibri_fetcher::words::Vault;
 use driver::{Fetcher, Place, fleet, name, request};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
@@ -73,24 +73,6 @@ fn a_hostile_bw_reaches_nothing() {
         "write to its program",
     ] {
         assert_eq!(control["attempts"][attempt], "succeeded", "{attempt}");
-    }
-}
-
-/// What the malware wrote into the directory that only it has; then it may end.
-fn found(place: &Place) -> Value {
-    let base = place.base();
-    loop {
-        for (pid, _) in place.processes() {
-            let inside = format!("/proc/{pid}/root{}", base.display());
-            for own in fs::read_dir(inside).into_iter().flatten().flatten() {
-                let found = fs::read(own.path().join("found.json")).unwrap_or_default();
-                if let Ok(found) = serde_json::from_slice(&found) {
-                    fs::write(own.path().join("read"), "").unwrap();
-                    return found;
-                }
-            }
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }
 

@@ -6,19 +6,14 @@
 #[cfg(test)]
 #[path = "support/driver.rs"]
 mod driver;
+#[cfg(test)]
+#[path = "support/prey.rs"]
+mod prey;
 
 use colibri_control::ErrorName::BwCrashed;
 use colibri_fetcher::words::{Part, Vault};
 use driver::{Fetcher, Place, fleet, name, program, request};
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
-use std::net::{TcpListener, UdpSocket};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use prey::{Prey, attempts, greedy, ungoverned};
 
 const EACCES: i32 = 13;
 /// What has to be reached without confinement; the rest is not always there.
@@ -34,72 +29,13 @@ const REACHED: [&str; 9] = [
     "netlink",
 ];
 
-/// Whom it is after.
-struct Bait {
-    code: PathBuf,
-    tcp: TcpListener,
-    udp: UdpSocket,
-    unix: [UnixListener; 2],
-    datagram: UnixDatagram,
-}
-
-impl Bait {
-    fn put(dir: &Path) -> Self {
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let (port, own) = (tcp.local_addr().unwrap().port(), udp.local_addr().unwrap().port());
-        let name = format!("colibri-hostile-{port}");
-        let hidden = SocketAddr::from_abstract_name(&name).unwrap();
-        let (path, datagram) = (dir.join("unix"), dir.join("datagram"));
-        let unix = [UnixListener::bind(&path).unwrap(), UnixListener::bind_addr(&hidden).unwrap()];
-        let code = dir.join("hostile.so");
-        let source = colibri_test_host::tree().join("fetcher/tests/support/hostile.c");
-        let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&code).arg(source);
-        cc.arg(format!("-DTCP_PORT={port}")).arg(format!("-DUDP_PORT={own}"));
-        cc.arg(format!("-DABSTRACT_NAME={name:?}"));
-        cc.arg(format!("-DUNIX_PATH={path:?}")).arg(format!("-DDATAGRAM_PATH={datagram:?}"));
-        assert!(cc.arg("-ldl").status().expect("no C compiler").success());
-        tcp.set_nonblocking(true).unwrap();
-        udp.set_nonblocking(true).unwrap();
-        unix.iter().for_each(|it| it.set_nonblocking(true).unwrap());
-        let datagram = UnixDatagram::bind(datagram).unwrap();
-        datagram.set_nonblocking(true).unwrap();
-        Self { code, tcp, udp, unix, datagram }
-    }
-
-    /// How many of them somebody came to.
-    fn visited(&self) -> usize {
-        let came = |kind: std::io::Result<()>| match kind {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            came => came.map(|()| 1).unwrap(),
-        };
-        came(self.tcp.accept().map(drop))
-            + came(self.udp.recv(&mut [0]).map(drop))
-            + came(self.datagram.recv(&mut [0]).map(drop))
-            + self.unix.iter().map(|it| came(it.accept().map(drop))).sum::<usize>()
-    }
-
-    /// The same without confinement.
-    fn control(&self) -> BTreeMap<String, i32> {
-        let output = Command::new("true").env("LD_PRELOAD", &self.code).env("HOSTILE_NOW", "1").output();
-        attempts(&String::from_utf8(output.unwrap().stderr).unwrap())
-    }
-}
-
-/// Each attempt with its error number.
-fn attempts(text: &str) -> BTreeMap<String, i32> {
-    let lines = text.lines().filter_map(|line| line.strip_prefix("ATTEMPT ")?.rsplit_once(' '));
-    lines.map(|(name, number)| (name.to_owned(), number.parse().unwrap())).collect()
-}
-
 #[test]
 fn a_fetcher_that_is_taken_over_has_tcp_to_the_vault_and_nothing_else() {
     let place = Place::new();
     let vault = fleet(&place);
-    let bait = Bait::put(place.path());
+    let prey = Prey::put(place.path());
     let mut hostile = program(colibri_test_host::program("colibri-fetcher").unwrap());
-    hostile.env("LD_PRELOAD", &bait.code);
+    hostile.env("LD_PRELOAD", prey.code());
     let mut fetcher = Fetcher::start_by(&place, place.vault(&vault), None, hostile);
     let (done, pairs) = fetcher.fetch(request(1, "jail-0000"));
     assert!(pairs.is_some(), "{done:?}");
@@ -109,12 +45,12 @@ fn a_fetcher_that_is_taken_over_has_tcp_to_the_vault_and_nothing_else() {
         let expected = if name.starts_with("allowed: ") || name == "end" { 0 } else { EACCES };
         assert_eq!(*number, expected, "{name}: {tried:?}");
     }
-    assert_eq!(bait.visited(), 0);
+    assert_eq!(prey.visited(), 0);
     let parts: Vec<_> = fetcher.confined.iter().map(|it| (it.process, it.by.len())).collect();
     assert_eq!(parts, [(Part::Fetcher, 2), (Part::Resolver, 2), (Part::Bw, 2)]);
     assert!(fetcher.close().success());
 
-    let control = bait.control();
+    let control = prey.control();
     assert_eq!(control.keys().collect::<Vec<_>>(), tried.keys().collect::<Vec<_>>());
     for name in REACHED {
         assert_eq!(control[name], 0, "{name}: {control:?}");
@@ -123,7 +59,7 @@ fn a_fetcher_that_is_taken_over_has_tcp_to_the_vault_and_nothing_else() {
     let refused = control.iter().filter(|(name, number)| **number == EACCES && *name != "ping");
     let refused = refused.collect::<Vec<_>>();
     assert!(refused.is_empty(), "refused without confinement, too: {refused:?}");
-    assert_eq!(bait.visited(), 5);
+    assert_eq!(prey.visited(), 5);
 }
 
 /// A kernel of before Linux 6.7 has no rule for ports, and says so by its version.
@@ -144,30 +80,6 @@ fn what_the_kernel_does_not_enforce_is_said() {
     let said = log.lines().filter(|line| line.contains("does not enforce all")).count();
     assert_eq!(said, 1, "{log}");
     assert!(fetcher.close().success());
-}
-
-/// A `bw` that takes so much of something that only a bound ends it. It says how
-/// far it came by what it looks for, which is recorded.
-fn greedy(place: &Place, takes: &str) -> PathBuf {
-    let bw = place.path().join("greedy.js");
-    let script = format!(
-        "#!/usr/bin/env node
-        const fs = require('fs');
-        const own = process.env.BITWARDENCLI_APPDATA_DIR;
-        const tell = (what) => {{ console.log(what); fs.existsSync('/told/' + what); process.exit(3); }};
-        {takes}"
-    );
-    fs::write(&bw, script).unwrap();
-    fs::set_permissions(&bw, fs::Permissions::from_mode(0o755)).unwrap();
-    bw
-}
-
-/// What it came to without a cage.
-fn ungoverned(place: &Place, bw: &Path) -> String {
-    let own = place.path().join("own");
-    fs::create_dir(&own).unwrap();
-    let output = Command::new("node").arg(bw).env("BITWARDENCLI_APPDATA_DIR", &own).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 #[test]

@@ -308,10 +308,12 @@ fn is_core(name: &OsStr) -> bool {
 }
 
 /// Every file at most `depth` below `top`, with what is in it; directories in
-/// `skip` left out, and files that are older than `since`.
+/// `skip` left out, what is mounted there (a /proc of somebody else's blocks who
+/// reads its kmsg), and files that are older than `since`.
 fn files(top: &Path, skip: &[PathBuf], since: SystemTime, depth: usize) -> Vec<(PathBuf, Vec<u8>)> {
     const LARGEST: u64 = 8 << 20;
     let (mut found, mut left) = (Vec::new(), vec![top.to_owned()]);
+    let device = fs::metadata(top).map(|meta| meta.dev()).unwrap_or_default();
     while let Some(dir) = left.pop() {
         if dir.components().count() > top.components().count() + depth {
             continue;
@@ -319,7 +321,7 @@ fn files(top: &Path, skip: &[PathBuf], since: SystemTime, depth: usize) -> Vec<(
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let path = entry.path();
             let Ok(meta) = entry.metadata() else { continue };
-            if meta.is_dir() && !skip.contains(&path) {
+            if meta.is_dir() && meta.dev() == device && !skip.contains(&path) {
                 left.push(path);
             } else if meta.is_file() && meta.size() <= LARGEST && meta.modified().is_ok_and(|at| at >= since)
             {

@@ -58,12 +58,14 @@ pub fn prepare(config: &Config) -> anyhow::Result<()> {
 /// # Errors
 /// What the system refused.
 pub fn clear(config: &Config, dir: &Path) -> anyhow::Result<()> {
-    for mounted in [&config.private_dir(), &config.session_dir()] {
-        if mounted.starts_with(dir) {
-            tmpfs::unmount(mounted).with_context(|| format!("cannot unmount {}", mounted.display()))?;
+    // The inner one first: its user may empty it, and only we remove it.
+    for own in [&config.private_dir(), &config.session_dir()] {
+        if own.starts_with(dir) {
+            tmpfs::unmount(own).with_context(|| format!("cannot unmount {}", own.display()))?;
+            leftover::clear(config, own)?;
         }
     }
-    leftover::clear(config, dir)
+    Ok(())
 }
 
 fn make(config: &Config) -> anyhow::Result<()> {
@@ -76,4 +78,47 @@ fn make(config: &Config) -> anyhow::Result<()> {
         tracing::warn!("what bw keeps is on disk: no memory file system at {}: {error}", dir.display());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cage::Cage;
+    use crate::settings::Settings;
+    use clap::Parser;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_a_killed_session_left_is_gone_whether_bw_has_a_jail_or_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().to_str().unwrap();
+        let run = dir.path().join("run");
+        let words = ["colibrid", "--jail-root-base", base, "--fetcher-user", "nobody", "--run-dir"];
+        let settings = Settings::parse_from(words.into_iter().chain([run.to_str().unwrap()]));
+        fs::create_dir(&run).unwrap();
+        // The fetcher's user has to get there.
+        for path in [dir.path(), &run] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        for cage in [None, Some(Cage::bw("/nowhere".into(), &settings))] {
+            let config = Config { cage, ..Config::new(settings.clone()).unwrap() };
+            prepare(&config).unwrap();
+            if config.cage.is_some() {
+                make(&config).unwrap();
+            }
+            fs::create_dir(config.private_dir().join("deep")).unwrap();
+            fs::write(config.private_dir().join("deep/data.json"), "secret").unwrap();
+            if let FetcherUser::Other(owner) = config.fetcher_user {
+                for path in ["deep/data.json", "deep"] {
+                    let path = config.private_dir().join(path);
+                    std::os::unix::fs::chown(path, Some(owner.uid), Some(owner.gid)).unwrap();
+                }
+            }
+            prepare(&config).unwrap();
+            assert_eq!(fs::read_dir(config.session_dir()).unwrap().count(), 0);
+            clear(&config, &config.session_dir()).unwrap();
+            assert!(!config.session_dir().exists() && !run.join("left").exists());
+        }
+    }
 }

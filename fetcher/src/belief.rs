@@ -2,6 +2,7 @@
 //! less than before is really all there is.
 
 use crate::answer::Collection;
+use crate::bare::is_invisible;
 use crate::warnings::quoted;
 use crate::words::{Failure, Fetch};
 use colibri_control::ErrorName::{AnswerShrunken, CollectionAmbiguous, CollectionNotFound};
@@ -24,7 +25,7 @@ pub fn choose(all: &[Collection], fetch: &Fetch) -> Result<Chosen, Failure> {
     let pinned = named.iter().find(|collection| Some(&collection.id) == fetch.pinned.as_ref());
     match (pinned, named.as_slice()) {
         (Some(pinned), _) => Ok(Chosen::Known((*pinned).clone())),
-        (None, []) => Err(missing(fetch)),
+        (None, []) => Err(missing(all, fetch)),
         (None, [one]) if fetch.pinned.is_some() => Ok(Chosen::Other((*one).clone())),
         (None, [one]) => Ok(Chosen::Known((*one).clone())),
         (None, several) => {
@@ -44,9 +45,42 @@ pub fn other(collection: &Collection) -> String {
     format!("collection {} is not the one it was before", quoted(&collection.name))
 }
 
-/// No collection of the name.
-pub fn missing(fetch: &Fetch) -> Failure {
-    Failure::new(CollectionNotFound, format!("the vault shows no collection {}", quoted(&fetch.collection)))
+/// No collection of the name; perhaps the one that was found first has another
+/// now, or one has a name that looks the same.
+pub fn missing(all: &[Collection], fetch: &Fetch) -> Failure {
+    let renamed = all.iter().find(|collection| Some(&collection.id) == fetch.pinned.as_ref());
+    let alike = || all.iter().find(|collection| skeleton(&collection.name) == skeleton(&fetch.collection));
+    let perhaps = if let Some(Collection { name, .. }) = renamed {
+        format!(
+            "; the one that it was is named {} now: rename it back, or follow it with `colibri update-tenant \
+             NAME --collection …`",
+            quoted(name)
+        )
+    } else if let Some(Collection { name, .. }) = alike() {
+        format!(
+            "; {} looks alike, and differs in letter case, blanks or the form of its letters",
+            quoted(name)
+        )
+    } else {
+        String::new()
+    };
+    let message = format!("the vault shows no collection {}{perhaps}", quoted(&fetch.collection));
+    Failure::new(CollectionNotFound, message)
+}
+
+/// What names that look alike have in common: no blanks, no letter case, and no
+/// letters with marks, which Unicode can spell in two ways.
+fn skeleton(name: &str) -> String {
+    let mut kept = String::new();
+    for char in name.chars() {
+        match char {
+            '\u{300}'..='\u{36f}' => drop(kept.pop()),
+            _ if char.is_whitespace() || is_invisible(char) => {}
+            _ if char.is_alphabetic() && !char.is_ascii() => {}
+            _ => kept.extend(char.to_lowercase()),
+        }
+    }
+    kept
 }
 
 /// Less than half of what there was, or nothing, is not believed at once.
@@ -109,10 +143,28 @@ mod tests {
         assert_eq!(chosen(&[("1", "web"), ("2", "web")], Some("2")), known("2"));
         let other = Ok(Chosen::Other(collection("1", "web")));
         assert_eq!(chosen(&[("1", "web"), ("2", "other")], Some("2")), other);
-        assert_eq!(chosen(&[("2", "other")], Some("2")).unwrap_err().name, CollectionNotFound);
+        let renamed = chosen(&[("2", "other")], Some("2")).unwrap_err();
+        assert_eq!(renamed.name, CollectionNotFound);
+        assert!(renamed.message.contains("is named \"other\" now"), "{renamed}");
         let failure = chosen(&[("1", "web"), ("2", "web")], Some("3")).unwrap_err();
         assert_eq!(failure.name, CollectionAmbiguous);
         assert!(failure.message.contains("\"1\", \"2\""));
+    }
+
+    #[test]
+    fn a_name_that_looks_alike_is_shown() {
+        let all = [collection("1", "Web "), collection("2", "u\u{308}ber"), collection("3", "\u{e4}pfel")];
+        for (name, shown) in [
+            ("web", Some("\"Web \" looks alike")),
+            ("\u{fc}ber", Some("\\u{308}ber\" looks alike")),
+            ("a\u{308}pfel", Some("pfel\" looks alike")),
+            ("db", None),
+        ] {
+            let missing = missing(&all, &Fetch { collection: name.into(), ..fetch(None) });
+            assert_eq!(missing.name, CollectionNotFound);
+            assert_eq!(missing.message.contains("looks alike"), shown.is_some(), "{missing}");
+            assert!(missing.message.contains(shown.unwrap_or_default()), "{missing}");
+        }
     }
 
     #[test]

@@ -494,7 +494,7 @@ impl Session {
             self.confirmed = listed.iter().map(|one| one.id.clone()).collect();
             self.collections = Some(listed);
         }
-        Err(belief::missing(fetch))
+        Err(belief::missing(self.collections.as_deref().unwrap_or_default(), fetch))
     }
 
     /// Whether a forced sync for another tenant has just shown it, and not the

@@ -72,6 +72,10 @@ names! {
     VaultUnreachable, Later, "check that the vault is up and that its name, port and certificate are right; it is tried again by itself";
     /// The vault's certificate is not trusted.
     TlsUntrusted, Later, "put the vault's CA certificate in NODE_EXTRA_CA_CERTS; it is tried again by itself";
+    /// The vault's certificate is not valid at this time.
+    TlsOutOfDate, Later, "compare this host's clock with the real time, and renew the vault's certificate if it has expired; it is tried again by itself";
+    /// The vault's certificate is another server's.
+    TlsWrongName, Later, "set BW_SERVER to a name that is in the vault's certificate; it is tried again by itself";
     /// The vault, or `bw`, did not answer in time.
     VaultTimeout, Later, "check the vault's load and the network; it is tried again by itself";
     /// The vault answered with an error or with something that is no answer.

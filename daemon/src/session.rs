@@ -670,6 +670,8 @@ pub const fn concerns_session(name: ErrorName) -> bool {
             | ErrorName::ClientTooOld
             | ErrorName::VaultUnreachable
             | ErrorName::TlsUntrusted
+            | ErrorName::TlsOutOfDate
+            | ErrorName::TlsWrongName
             | ErrorName::VaultTimeout
             | ErrorName::VaultError
             | ErrorName::VaultLocked

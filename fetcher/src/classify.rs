@@ -3,8 +3,8 @@
 
 use crate::words::Failure;
 use colibri_control::ErrorName::{
-    self, BadCredentials, BwCrashed, BwUnusable, ClientTooOld, RateLimited, ServerMismatch, TlsUntrusted,
-    VaultError, VaultLocked, VaultTimeout, VaultUnreachable,
+    self, BadCredentials, BwCrashed, BwUnusable, ClientTooOld, RateLimited, ServerMismatch, TlsOutOfDate,
+    TlsUntrusted, TlsWrongName, VaultError, VaultLocked, VaultTimeout, VaultUnreachable,
 };
 
 /// What we say of a vault that wants to be unlocked first.
@@ -42,9 +42,9 @@ const TABLE: &[(&str, ErrorName, &str)] = &[
     ("self signed certificate", TlsUntrusted, "the vault's certificate is signed by nobody we trust"),
     ("unable to get local issuer", TlsUntrusted, "the vault's certificate is signed by nobody we trust"),
     ("unable to verify the first", TlsUntrusted, "the vault's certificate is signed by nobody we trust"),
-    ("certificate has expired", TlsUntrusted, "the vault's certificate has expired"),
-    ("not yet valid", TlsUntrusted, "the vault's certificate is not valid yet"),
-    ("does not match certificate", TlsUntrusted, "the vault's certificate is for another name"),
+    ("certificate has expired", TlsOutOfDate, "the vault's certificate has expired, by this host's clock"),
+    ("not yet valid", TlsOutOfDate, "the vault's certificate is not valid yet, by this host's clock"),
+    ("does not match certificate", TlsWrongName, "the vault's certificate is for another name"),
     ("certificate", TlsUntrusted, "the vault's certificate is not accepted"),
     ("ssl routines", TlsUntrusted, "the vault does not speak TLS that bw accepts"),
     ("insecure url not allowed", ErrorName::BadRequest, "the server's URL does not begin with https://"),
@@ -99,6 +99,9 @@ mod tests {
             ),
             ("request to https://x/ failed, reason: getaddrinfo ENOTFOUND x", VaultUnreachable),
             ("request to https://x/ failed, reason: self-signed certificate", TlsUntrusted),
+            ("request to https://x/ failed, reason: certificate has expired", TlsOutOfDate),
+            ("request to https://x/ failed, reason: certificate is not yet valid", TlsOutOfDate),
+            ("reason: Hostname/IP does not match certificate's altnames: Host: x.", TlsWrongName),
             ("Error: Insecure URL not allowed. All URLs must use HTTPS.", ErrorName::BadRequest),
             ("Error: Cannot find module './344.js'", BwUnusable),
             (r#"Syncing failed: {"response":null,"statusCode":401}"#, VaultLocked),

@@ -73,7 +73,11 @@ fn answered(url: &str, told: &Told) -> Finding {
             Finding::failure("vault", format!("{url} answers {}, as no vault does", told.status), mend)
         };
     };
-    let name = if ["CERT", "TLS", "SSL", "SIGNATURE", "ISSUER"].iter().any(|word| code.contains(word)) {
+    let name = if code.contains("EXPIRED") || code.contains("NOT_YET_VALID") {
+        ErrorName::TlsOutOfDate
+    } else if code.contains("ALTNAME") {
+        ErrorName::TlsWrongName
+    } else if ["CERT", "TLS", "SSL", "SIGNATURE", "ISSUER"].iter().any(|word| code.contains(word)) {
         ErrorName::TlsUntrusted
     } else if code.contains("Timeout") || code == "ETIMEDOUT" {
         ErrorName::VaultTimeout

@@ -5,7 +5,10 @@ use anyhow::{Context, Result, ensure};
 use colibri_control::{ErrorName, TenantView};
 use colibri_e2e::host::{Account, Host};
 use colibri_readers::Reader;
-use colibri_test_vault::{Fixture, Item};
+use colibri_test_vault::{Content, Fixture, Item};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -135,5 +138,104 @@ fn what_cannot_be_read_leaves_the_old_file_and_its_warnings() -> Result<()> {
     vault.edit(|fixture| fixture.item(&note).map(|item| item.set_value("A=new\n")))?;
     host.colibri_ok(&["provision", "web"])?;
     ensure!(host.tenant("web")?.keys == ["A"]);
+    host.stop()
+}
+
+/// What the collection holds: logins, and notes of one line.
+fn held(fixture: &Fixture, collection: &str) -> BTreeMap<String, String> {
+    let items = fixture.organizations.iter().flat_map(|organization| &organization.items);
+    let shown = items
+        .filter(|item| !item.trashed && !item.archived && item.collections.iter().any(|id| id == collection));
+    let pair = |item: &Item| match &item.content {
+        Content::Login(login) => Some((item.name.clone(), login.password.clone().unwrap_or_default())),
+        Content::Note(text) => {
+            let (name, value) = text.trim_end_matches('\n').split_once('=')?;
+            Some((name.to_owned(), value.trim_matches('\'').to_owned()))
+        }
+        _ => None,
+    };
+    shown.filter_map(pair).collect()
+}
+
+/// One edit of an item that is not of the first dozen: so much always stays.
+fn edit(from: &mut StdRng, fixture: &mut Fixture, number: usize, [web, other]: [&str; 2]) -> &'static str {
+    let value = format!(
+        "v{number} {}",
+        ["it's", "$(id)", "\"x\"", "\u{e9}\\"].choose(from).copied().unwrap_or_default()
+    );
+    let ids: Vec<_> = fixture
+        .organizations
+        .iter()
+        .flat_map(|all| &all.items)
+        .skip(12)
+        .map(|item| item.id.clone())
+        .collect();
+    let Some(id) = ids.choose(from).filter(|_| ids.len() > 8 || from.random_ratio(1, 2)).cloned() else {
+        let item = if from.random_ratio(1, 3) {
+            Item::note(&format!("note {number}"), &format!("N{number}='v{number}'\n"))
+        } else {
+            Item::login(&format!("K{number}"), &value)
+        };
+        fixture.add(item.within(web));
+        return "add";
+    };
+    let what = from.random_range(0..8);
+    if what == 0 {
+        fixture.remove_item(&id);
+        return "remove";
+    }
+    let Some(item) = fixture.item(&id) else { return "nothing" };
+    let is_note = matches!(item.content, Content::Note(_));
+    match what {
+        1 => item.trashed = !item.trashed,
+        2 => item.archived = !item.archived,
+        3 => item.collections = vec![other.to_owned()],
+        4 => item.collections = vec![web.to_owned(), other.to_owned()],
+        5 if !is_note => item.name = format!("R{number}"),
+        6 => item.favorite = !item.favorite,
+        _ if is_note => item.set_value(&format!("N{number}='w{number}'\n")),
+        _ => item.set_value(&value),
+    }
+    "change"
+}
+
+/// After each edit of the vault the file is what the vault holds. `COLIBRI_EDITS=1000`
+/// makes as many, `COLIBRI_SEED=N` others.
+#[test]
+fn the_file_follows_the_vault_through_random_edits() -> Result<()> {
+    let number = |name, default| std::env::var(name).map_or(Ok(default), |text| text.parse::<u64>());
+    let (edits, mut from) =
+        (number("COLIBRI_EDITS", 25)?, StdRng::seed_from_u64(number("COLIBRI_SEED", 15)?));
+    let mut fixture = Fixture::machine();
+    let (web, other) = (fixture.add_collection("web"), fixture.add_collection("other"));
+    for stays in 0..12 {
+        fixture.add(Item::login(&format!("STAYS_{stays}"), "x").within(&web));
+    }
+    let (mut host, vault) = Host::with_vault(fixture)?;
+    host.set_account(&Account::of(&vault)?);
+    host.set("COLIBRI_SESSION_IDLE", "60");
+    host.start()?;
+    vault.limit_logins(None);
+    let root = host.jail("web")?;
+    host.colibri_ok(&["register-tenant", "web", text(&root)?])?;
+    let file = root.join(ENV_FILE);
+    for turn in 0..usize::try_from(edits)? {
+        let (what, expected) = vault.edit(|fixture| {
+            let what = edit(&mut from, fixture, turn, [&web, &other]);
+            (what, held(fixture, &web))
+        })?;
+        host.colibri_ok(&["provision", "web"])?;
+        let dir = file.parent().context("no directory")?;
+        let found = Reader::Dash.read(dir, &["env".to_owned()])?.remove(0);
+        for (key, value) in &expected {
+            let found = found.get(key).map(|found| String::from_utf8_lossy(found));
+            ensure!(
+                found.as_deref() == Some(value),
+                "edit {turn}, {what}: {key} is {found:?}, not {value:?}"
+            );
+        }
+        let keys = host.tenant("web")?.keys;
+        ensure!(keys.iter().eq(expected.keys()), "edit {turn}, {what}: {keys:?}");
+    }
     host.stop()
 }

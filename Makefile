@@ -82,9 +82,10 @@ package-check: deb
 	$(CARGO) build --release --locked -p colibri-test-vault
 	@scripts/package-check
 
-# The whole exploits of root in a jail, in a virtual machine.
+# The whole exploits of root in a jail, and a crash of bw, in a virtual machine.
 vm-check: build
 	@scripts/setup run vm
+	$(CARGO) build --release --locked -p colibri-test-bw
 	@scripts/vm-check
 
 # The pages in docs/ as a book, target/book; their links alone.

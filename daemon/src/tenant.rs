@@ -6,6 +6,7 @@ use colibri_control::{
     CollectionName, ErrorName, Fault, KeyCase, Notes, OnChange, OnDuplicate, Settings, Status, TenantId,
     TenantView,
 };
+use colibri_envfile::is_barred;
 use colibri_fetcher::words;
 use colibri_ipc::EnvKey;
 use colibri_order::{FileName, Format, Medium, Order, Owner, RelPath, Verb};
@@ -118,7 +119,7 @@ impl Target {
             owner,
             format: Format::parse(settings.format.as_str()).ok_or_else(|| bad("format is not known"))?,
             medium: if settings.require_tmpfs { Medium::Memory } else { Medium::Any },
-            allow: settings.allow.iter().map(|name| key("allow", name)).collect::<Result<_, _>>()?,
+            allow: settings.allow.iter().map(|name| allowed(name)).collect::<Result<_, _>>()?,
         })
     }
 
@@ -215,6 +216,15 @@ fn renamings(settings: &Settings) -> Result<(), Fault> {
 pub fn signal(name: &str) -> Result<Signal, Fault> {
     let name = name.strip_prefix("SIG").unwrap_or(name);
     format!("SIG{name}").parse().map_err(|_| bad("on-change names no signal"))
+}
+
+fn allowed(name: &str) -> Result<EnvKey, Fault> {
+    match key("allow", name)? {
+        barred if is_barred(&barred) => {
+            Err(bad(&format!("allow: {barred} is never written: a shell that reads the file evaluates it")))
+        }
+        allowed => Ok(allowed),
+    }
 }
 
 fn key(setting: &str, name: &str) -> Result<EnvKey, Fault> {
@@ -354,6 +364,7 @@ mod tests {
             (r#"{"rename":[["a","C"]],"key-case":"upper"}"#, "rename: \"a\": no name comes out so; say A"),
             (r#"{"rename":[["A","C"]],"prefix":"P_"}"#, "rename: \"A\": no name comes out without"),
             (r#"{"rename":[["A","B"],["A","C"]]}"#, "rename: \"A\": it is there twice"),
+            (r#"{"allow":["PATH","RANDOM"]}"#, "allow: RANDOM"),
             (r#"{"expect":[""]}"#, "expect"),
             (r#"{"prefix":"a-"}"#, "prefix"),
             (r#"{"deadline":0}"#, "deadline"),

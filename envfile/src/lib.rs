@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::ops::Range;
 
 pub use difference::{differences, pairs};
-pub use reserved::is_reserved;
+pub use reserved::{is_barred, is_reserved};
 
 /// The comment line of the formats that have comments. It has no time stamp, so
 /// that equal secrets make equal files.

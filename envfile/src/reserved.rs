@@ -1,47 +1,116 @@
-//! The names of variables that would take over the process that reads them.
+//! The names of variables that would take over the process that reads them, in
+//! any letter case: `path` is zsh's, and some readers know no case. What stands in
+//! the tables in lower case is meant so.
 
 use colibri_ipc::EnvKey;
 
-/// Names that decide what a shell, a loader or an interpreter runs, and, in the
-/// last line, those that FreeBSD's rc.subr sets before it reads the file and
-/// evaluates after. A star stands for any ending.
-const RESERVED: &str = "
-    PATH IFS ENV BASH_ENV BASH_FUNC_* SHELLOPTS BASHOPTS PS0 PS1 PS2 PS3 PS4 PROMPT_COMMAND CDPATH GLOBIGNORE
-    FPATH ZDOTDIR HOME SHELL EDITOR VISUAL PAGER BROWSER OPTIND OPTARG LD_* DYLD_* GCONV_PATH GETCONF_DIR
-    HOSTALIASES LOCALDOMAIN LOCPATH NLSPATH RES_OPTIONS TMPDIR TZDIR MALLOC_CONF GIT_* PYTHON* NODE_OPTIONS
-    NODE_PATH NODE_EXTRA_CA_CERTS RUBYOPT RUBYLIB PERL5OPT PERL5LIB PERL5DB PERLLIB PHPRC PHP_INI_SCAN_DIR
-    LUA_PATH* LUA_CPATH* LUA_INIT* JAVA_TOOL_OPTIONS JDK_JAVA_OPTIONS _JAVA_OPTIONS CLASSPATH OPENSSL_CONF
-    OPENSSL_MODULES OPENSSL_ENGINES SSL_CERT_FILE SSL_CERT_DIR COLIBRI_ENV_FILE
-    IDCMD PS ID SERVICE JID JAIL_CMD CPUSET SYSCTL* PROTECT VERIEXEC RC_PID";
+const BARRED: &str = include_str!("reserved/barred.txt");
+const RESERVED: &str = include_str!("reserved/reserved.txt");
 
-/// Whether a variable of this name can make its reader run something else.
-/// Such a key is written only for a tenant that allows it by name.
-/// Letter case does not matter: `path` is zsh's, and some readers know no case.
+/// Whether a variable of this name can make its reader run something else, so
+/// that it is written only for a tenant that allows it by name.
 pub fn is_reserved(key: &EnvKey) -> bool {
-    let key = key.as_str().to_ascii_uppercase();
-    RESERVED.split_ascii_whitespace().any(|name| match name.strip_suffix('*') {
-        Some(beginning) => key.starts_with(beginning),
-        None => key == name,
-    })
+    is_barred(key) || holds(RESERVED, key)
+}
+
+/// Whether it is never written: the shell that reads the file evaluates the value
+/// of such a name itself, or ends.
+pub fn is_barred(key: &EnvKey) -> bool {
+    holds(BARRED, key)
+}
+
+fn holds(table: &'static str, key: &EnvKey) -> bool {
+    let upper = key.as_str().to_ascii_uppercase();
+    names(table).any(|name| fits(name, &upper) || fits(name, key.as_str()))
+}
+
+fn names(table: &'static str) -> impl Iterator<Item = &'static str> {
+    table.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_ascii_whitespace)
+}
+
+fn fits(name: &str, key: &str) -> bool {
+    match (name.strip_prefix('*'), name.strip_suffix('*')) {
+        (Some(ending), _) => key.ends_with(ending),
+        (_, Some(beginning)) => key.starts_with(beginning),
+        _ => key == name,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn reserved(name: &str) -> bool {
-        is_reserved(&EnvKey::try_from(name.to_owned()).unwrap())
+    fn key(name: &str) -> EnvKey {
+        EnvKey::try_from(name.to_owned()).unwrap()
     }
 
     #[test]
     fn names_that_take_over_their_reader_are_reserved() {
-        for name in
-            ["PATH", "LD_PRELOAD", "PYTHONPATH", "IDCMD", "SYSCTL_W", "NODE_OPTIONS", "path", "Ld_preload"]
-        {
-            assert!(reserved(name), "{name}");
+        for name in [
+            "PATH",
+            "LD_PRELOAD",
+            "PYTHONPATH",
+            "IDCMD",
+            "SYSCTL_W",
+            "NODE_OPTIONS",
+            "TAR_OPTIONS",
+            "MAKEFLAGS",
+            "GNUMAKEFLAGS",
+            "CATALINA_OPTS",
+            "HTTP_PROXY",
+            "GOPROXY",
+            "MANPAGER",
+            "SSH_ASKPASS",
+            "GLIBC_TUNABLES",
+            "CORECLR_PROFILER",
+            "DOTNET_STARTUP_HOOKS",
+            "NPM_CONFIG_SCRIPT_SHELL",
+            "LESSOPEN",
+            "PERL5OPT",
+            "path",
+            "Ld_preload",
+            "http_proxy",
+        ] {
+            assert!(is_reserved(&key(name)), "{name}");
         }
-        for name in ["PATHS", "DATABASE_URL", "ID_TOKEN", "LDAP_PASSWORD", "API_KEY"] {
-            assert!(!reserved(name), "{name}");
+        for name in [
+            "PATHS",
+            "DATABASE_URL",
+            "ID_TOKEN",
+            "LDAP_PASSWORD",
+            "API_KEY",
+            "OPTIONS",
+            "NODE_ENV",
+            "RAILS_MASTER_KEY",
+            "VAULT_TOKEN",
+            "GOOGLE_API_KEY",
+            "DB_USERNAME",
+            "RANDOM_SEED",
+            "UIDS",
+            "SERVICE_KEY",
+            "PHP_TOKEN",
+        ] {
+            assert!(!is_reserved(&key(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_shell_evaluates_can_never_be_allowed() {
+        for name in ["RANDOM", "OPTIND", "BASH_ENV", "UID", "KSHUID", "IDCMD", "SYSCTL_N", "random", "status"]
+        {
+            assert!(is_barred(&key(name)) && is_reserved(&key(name)), "{name}");
+        }
+        for name in ["PATH", "HTTP_PROXY", "USERNAME", "STATUS"] {
+            assert!(!is_barred(&key(name)), "{name}");
+        }
+    }
+
+    /// A star within a name would never fit.
+    #[test]
+    fn the_tables_have_names_and_stars_at_one_end() {
+        for name in names(BARRED).chain(names(RESERVED)) {
+            let bare = name.strip_prefix('*').or(name.strip_suffix('*')).unwrap_or(name);
+            assert!(EnvKey::try_from(bare.to_owned()).is_ok(), "{name}");
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::bare::is_invisible;
 use crate::words::{KeyCase, Rules};
-use colibri_envfile::is_reserved;
+use colibri_envfile::{is_barred, is_reserved};
 use colibri_ipc::{EnvKey, KeyError};
 
 /// What becomes of a name.
@@ -17,6 +17,8 @@ pub enum Named {
     Invalid(Why),
     /// It would take over its reader, and the tenant does not allow it.
     Reserved(EnvKey),
+    /// It would take over its reader, and nobody can allow it.
+    Barred(EnvKey),
 }
 
 /// Why a name is no key.
@@ -55,6 +57,7 @@ pub fn key(name: &str, rules: &Rules) -> Named {
     let lower = strict && prefixed.contains(|char: char| char.is_ascii_lowercase());
     match EnvKey::try_from(renamed.unwrap_or(prefixed)) {
         Ok(_) if lower => Named::Invalid(Why::Lower),
+        Ok(key) if is_barred(&key) => Named::Barred(key),
         Ok(key) if is_reserved(&key) && !rules.allow.iter().any(|name| name == key.as_str()) => {
             Named::Reserved(key)
         }
@@ -175,6 +178,11 @@ mod tests {
         rules.allow = vec!["PATH".into()];
         assert_eq!(named("A", &rules), "PATH");
         assert_eq!(named("LD_PRELOAD", &rules), "Reserved");
+        rules.allow = vec!["RANDOM".into()];
+        assert_eq!(named("RANDOM", &rules), "Barred");
+        // In the vault it may stand in lower case.
+        rules.key_case = KeyCase::Upper;
+        assert_eq!(named("http_proxy", &rules), "Reserved");
     }
 
     #[test]

@@ -92,7 +92,9 @@ fn told(
             }
             Some(Named::Key(key)) => warnings.add(format!("{key}, {line}: skipped")),
             Some(Named::Unwanted) => {}
-            Some(Named::Reserved(key)) => warnings.add(format!("{key}, {line}: skipped")),
+            Some(Named::Reserved(key) | Named::Barred(key)) => {
+                warnings.add(format!("{key}, {line}: skipped"))
+            }
             Some(Named::Invalid(_)) => {
                 warnings.add(format!("{}, {line}: skipped", quoted(&one.name.unwrap_or_default())));
             }
@@ -144,6 +146,12 @@ fn key(found: &Found, rules: &Rules, warnings: &mut Warnings) -> Option<EnvKey> 
             "{}: {key} would take over its reader and is not allowed for this tenant: skipped",
             found.label
         )),
+        Named::Barred(key) => {
+            warnings.add(format!(
+                "{}: a shell evaluates {key} itself, so it is never written: skipped",
+                found.label
+            ));
+        }
     }
     None
 }

@@ -1,7 +1,7 @@
 //! The writer's loop: frames from the fetcher, each checked, into the bytes of
 //! a file. It knows no path and no descriptor but the stream it reads.
 
-use colibri_envfile::{Document, is_reserved};
+use colibri_envfile::{Document, is_barred, is_reserved};
 use colibri_ipc::Failure::{LimitExceeded, ProtocolViolation, ReservedKey, ValueNotCarried};
 use colibri_ipc::{
     EnvKey, FrameError, FromFetcher, MAX_FRAME, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, decode, recv_into,
@@ -36,7 +36,7 @@ pub fn receive(from: &mut impl Read, format: Format, allow: &[EnvKey]) -> Result
         if document.keys() == MAX_PAIRS || total > MAX_TOTAL {
             return Err(Error::new(LimitExceeded, "more than 1,024 pairs or 1 MiB in all"));
         }
-        if is_reserved(&key) && !allow.contains(&key) {
+        if is_barred(&key) || (is_reserved(&key) && !allow.contains(&key)) {
             return Err(Error::new(ReservedKey, format!("{key} would take over its reader")));
         }
         document.push(key, value).map_err(|refused| Error::new(ValueNotCarried, refused.to_string()))?;

@@ -4,7 +4,7 @@
 use crate::doctor::{Finding, Verdict};
 use colibri_control::{
     AgentNetwork, AgentState, AgentView, Answer, Diff, Event, HookView, KeyCase, Notes, OnChange,
-    OnDuplicate, Outcome, Provision, Settings, Status, StatusView, TenantView,
+    OnDuplicate, Outcome, Provision, Settings, Status, StatusView, TenantView, plain,
 };
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use std::fmt::Write;
@@ -44,6 +44,7 @@ fn soft_failure(hook: &HookView) {
 }
 
 fn warn(text: &str) {
+    let text = plain(text);
     let colour = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     if colour {
         eprintln!("\u{1b}[33mwarning:\u{1b}[0m {text}");
@@ -98,9 +99,9 @@ pub fn findings(findings: &[Finding]) -> String {
             Verdict::Failure => ("failure", 31),
         };
         let verdict = if colour { format!("\u{1b}[{code}m{word:<9}\u{1b}[0m") } else { format!("{word:<9}") };
-        let _ = writeln!(text, "{verdict}{:<width$}  {}", finding.check, one_line(&finding.found));
+        let _ = writeln!(text, "{verdict}{:<width$}  {}", finding.check, plain(&finding.found));
         if let Some(mend) = &finding.mend {
-            let _ = writeln!(text, "{:<9}{:<width$}  {}", "", "", one_line(mend));
+            let _ = writeln!(text, "{:<9}{:<width$}  {}", "", "", plain(mend));
         }
         text
     })
@@ -138,7 +139,7 @@ fn tenant_table(tenants: &[TenantView]) -> String {
             Cell::new(tenant.keys.len()),
             Cell::new(tenant.last_success.map_or_else(|| "never".into(), moment)),
             Cell::new(error).fg(if tenant.last_error.is_some() { Color::Red } else { Color::Reset }),
-            Cell::new(tenant.root.display()),
+            Cell::new(plain(&tenant.root.to_string_lossy())),
         ]);
     }
     lines(table)
@@ -196,7 +197,7 @@ fn agent_table(agents: &[AgentView]) -> String {
             Cell::new(agent.pid),
             Cell::new(moment(agent.started)),
             Cell::new(exit),
-            Cell::new(one_line(&agent.command.join(" "))),
+            Cell::new(plain(&agent.command.join(" "))),
         ]);
     }
     lines(table)
@@ -229,7 +230,7 @@ fn one_tenant(tenant: &TenantView) -> String {
         lines.extend([("error", fault.to_string()), ("", fault.advice.clone())]);
     }
     let shown = lines.iter().filter(|(_, value)| !value.is_empty());
-    shown.fold(String::new(), |text, (name, value)| format!("{text}{name:<14}{}\n", one_line(value)))
+    shown.fold(String::new(), |text, (name, value)| format!("{text}{name:<14}{}\n", plain(value)))
 }
 
 /// Where the file lies, how it is written, and what happens around it.
@@ -308,9 +309,9 @@ fn status_lines(status: &StatusView) -> String {
     let _ = writeln!(text, "base          {}", status.base.display());
     let _ = writeln!(text, "sandbox       {sandbox}");
     for process in &status.confinement {
-        let _ = writeln!(text, "{:<14}{}", process.process, one_line(&process.holds.join(", ")));
+        let _ = writeln!(text, "{:<14}{}", process.process, plain(&process.holds.join(", ")));
         for lack in &process.lacks {
-            let _ = writeln!(text, "{:<14}without {}", "", one_line(&lack.what));
+            let _ = writeln!(text, "{:<14}without {}", "", plain(&lack.what));
         }
     }
     let _ =
@@ -330,7 +331,7 @@ fn status_lines(status: &StatusView) -> String {
     }
     let _ = writeln!(text, "agents        {} running", status.agents);
     for line in &status.unbounded {
-        let _ = writeln!(text, "              {}", one_line(line));
+        let _ = writeln!(text, "              {}", plain(line));
     }
     if let Some(fault) = &status.session_error {
         let _ = writeln!(text, "error         {fault}\n              {}", fault.advice);
@@ -348,9 +349,4 @@ pub fn moment(ms: u64) -> String {
 
 fn duration(ms: u64) -> String {
     if ms < 1000 { format!("{ms} ms") } else { format!("{}.{} s", ms / 1000, ms % 1000 / 100) }
-}
-
-/// Control characters in a command would break the table, or the terminal.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

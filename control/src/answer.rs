@@ -2,7 +2,7 @@
 //! daemon has none. Times are milliseconds, points in time since 1970.
 
 use crate::tenant::words;
-use crate::{ErrorName, JailName, Status, TenantId, TenantView, UnknownWord};
+use crate::{ErrorName, JailName, Status, TenantId, TenantView, UnknownWord, plain};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -47,9 +47,10 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A failure with its usual advice.
-    pub fn new(name: ErrorName, message: impl Into<String>) -> Self {
-        Self { name, message: message.into(), advice: name.advice().into() }
+    /// A failure with its usual advice, and its message as one plain line: parts
+    /// of it may come from a vault, or from the fetcher.
+    pub fn new(name: ErrorName, message: impl AsRef<str>) -> Self {
+        Self { name, message: plain(message.as_ref()), advice: name.advice().into() }
     }
 }
 

@@ -11,6 +11,7 @@ mod client;
 mod error;
 mod line;
 mod name;
+mod plain;
 mod request;
 mod tenant;
 
@@ -22,6 +23,7 @@ pub use client::{Client, ClientError};
 pub use error::{ErrorName, Retry, UnknownName};
 pub use line::{Call, Content, MAX_ANSWER, MAX_REQUEST, Malformed, Reply, VERSION};
 pub use name::{CollectionName, JailName, NameError, TenantId};
+pub use plain::plain;
 pub use request::{Request, Secrets};
 pub use tenant::{
     AgentNetwork, Format, KeyCase, Notes, OnChange, OnDuplicate, Settings, Status, TenantView, UnknownWord,

@@ -59,8 +59,7 @@ pub fn log(name: &'static str, pid: Option<u32>, stderr: impl AsyncRead + Unpin 
                         continue;
                     }
                     let text = String::from_utf8_lossy(line.trim_ascii_end());
-                    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-                    relay(name, pid, text.trim_start());
+                    relay(name, pid, colibri_control::plain(&text).trim_start());
                 }
             }
         }

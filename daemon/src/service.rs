@@ -5,7 +5,7 @@ use crate::clock;
 use crate::confinement;
 use crate::events::Events;
 use crate::hook::provision_tenant_env;
-use crate::provision::{Provisioner, Work};
+use crate::provision::{Provisioner, Work, plain};
 use crate::root::Content;
 use crate::session::Session;
 use crate::settings::Config;
@@ -96,7 +96,7 @@ impl Service {
                 self.session
                     .check(time)
                     .await
-                    .map_err(|failure| Fault::new(failure.name, failure.message))?;
+                    .map_err(|failure| Fault::new(failure.name, plain(&failure.message)))?;
                 self.status().await
             }
             Request::Watch {} => Ok(Answer::Watching),

@@ -379,7 +379,8 @@ fn warnings(all: &[String]) -> Vec<String> {
 
 /// A text from the fetcher, which may be hostile, as one bounded line.
 pub fn plain(text: &str) -> String {
-    text.chars().take(MAX_WARNING).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let end = text.char_indices().nth(MAX_WARNING).map_or(text.len(), |(end, _)| end);
+    colibri_control::plain(&text[..end])
 }
 
 fn unasked() -> Fault {
@@ -400,8 +401,8 @@ mod tests {
 
     #[test]
     fn warnings_are_kept_up_to_their_bound_and_the_rest_is_counted() {
-        let few = vec!["a\u{1b}[31m".to_owned(), String::new()];
-        assert_eq!(warnings(&few), ["a [31m", ""]);
+        let few = vec!["a\u{1b}[31m\u{202e}".to_owned(), String::new()];
+        assert_eq!(warnings(&few), ["a\u{fffd}[31m\u{fffd}", ""]);
         let many = vec!["w".repeat(10_000); 1000];
         let kept = warnings(&many);
         assert_eq!(kept.len(), MAX_WARNINGS / MAX_WARNING + 1);

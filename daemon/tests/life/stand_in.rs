@@ -72,7 +72,7 @@ fn note(dir: &std::path::Path, file: &str) {
 fn answer(daemon: &mut UnixStream, fetch: Fetch, pair: OwnedFd, dir: &std::path::Path) {
     note(dir, "requests");
     let vault: Vault = serde_json::from_slice(&std::fs::read(dir.join("vault.json")).unwrap()).unwrap();
-    let fails = |name| Err(Failure::new(name, "the stand-in was told so"));
+    let fails = |name| Err(Failure::new(name, "the stand-in was told so \u{1b}[31m\u{202e}\u{200b}"));
     let outcome = match vault.get(&fetch.collection) {
         None => fails(ErrorName::CollectionNotFound),
         Some(Collection::Fails(name)) => fails(*name),

@@ -2,7 +2,7 @@
 
 use crate::host::{Host, SOON, wait};
 use crate::stand_in::Collection;
-use colibri_control::{ErrorName, HookResult, Outcome, Reason, Status};
+use colibri_control::{ErrorName, HookResult, Outcome, Reason, Request, Status};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -19,7 +19,7 @@ fn a_tenant_lives_from_register_to_unregister() {
     assert_eq!(hook.result, HookResult::Provisioned, "{hook:?}");
     let provision = hook.provision.unwrap();
     assert_eq!((provision.outcome, provision.keys), (Outcome::Written, 2));
-    assert_eq!(provision.warnings, ["item \"a b\":  [31mno key"]);
+    assert_eq!(provision.warnings, ["item \"a b\": \u{fffd}[31mno key"]);
     assert_eq!(
         provision.steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>(),
         ["contain", "queue", "list", "write"]
@@ -366,5 +366,8 @@ fn the_vault_is_asked_whether_it_takes_the_credentials() {
     host.say(CHECK).unwrap();
     assert_eq!(host.sessions(), 2);
     host.has("", Collection::Fails(ErrorName::BadCredentials));
-    assert_eq!(host.failure(CHECK), ErrorName::BadCredentials);
+    let fault = host.ask(Request::CheckVault {}).unwrap_err();
+    assert_eq!(fault.name, ErrorName::BadCredentials);
+    // The fetcher's words, which may be a hostile vault's.
+    assert_eq!(fault.message, "the stand-in was told so \u{fffd}[31m\u{fffd}\u{fffd}");
 }

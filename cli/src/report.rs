@@ -6,10 +6,11 @@ mod page;
 
 use crate::failure::Failure;
 use colibri_control::{Answer, Client, ClientError, Provision, Request, StatusView, TenantView};
+use nix::unistd::geteuid;
 use serde::Deserialize;
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::Metadata;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -49,9 +50,35 @@ struct Row {
 pub fn run(socket: &Path, file: &Path) -> Result<(), Failure> {
     let report = crate::wait::with_message("gathering", || gather(socket))?;
     let text = page::render(&report);
-    let made = |error| Failure::Make(file.display().to_string(), error);
-    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file);
-    opened.and_then(|mut out| out.write_all(text.as_bytes())).map_err(made)
+    write(file, &text).map_err(|error| Failure::Make(file.display().to_string(), error))
+}
+
+/// Puts a new file there, 0600, in place of at most an older one of our own.
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    let refused = |why: &str| Err(io::Error::other(why));
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let found = dir.metadata()?;
+    if !ours(&found) || (found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0) {
+        return refused("others can replace files in its directory: name another");
+    }
+    match file.symlink_metadata() {
+        Ok(there) if !there.is_file() => return refused("what is there is not a file: name another"),
+        Ok(there) if there.uid() != geteuid().as_raw() => {
+            return refused("somebody else's file is there: name another");
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    // Made with O_EXCL, and renamed: nothing is written into what was there.
+    let mut page = tempfile::Builder::new().prefix(".colibri-report.").tempfile_in(dir)?;
+    page.write_all(text.as_bytes())?;
+    page.as_file().sync_all()?;
+    page.persist(file).map(drop).map_err(|error| error.error)
+}
+
+fn ours(found: &Metadata) -> bool {
+    found.uid() == 0 || found.uid() == geteuid().as_raw()
 }
 
 fn gather(socket: &Path) -> Result<Report, Failure> {
@@ -79,4 +106,53 @@ fn prove(writer: &Path) -> Result<Proof, String> {
     let text = String::from_utf8_lossy(&output.stdout);
     let rows = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     Ok(Proof { held: output.status.success(), rows })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn the_page_replaces_a_file_of_our_own_and_is_written_into_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("report.html");
+        write(&file, "one").unwrap();
+        let reader = fs::File::open(&file).unwrap();
+        write(&file, "two").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "two");
+        assert_eq!(io::read_to_string(reader).unwrap(), "one");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_somebody_put_there_is_refused_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        fs::write(&victim, "kept").unwrap();
+        for (name, make) in [
+            ("link", Box::new(|at: &Path| symlink(&victim, at)) as Box<dyn Fn(&Path) -> io::Result<()>>),
+            ("dangling", Box::new(|at: &Path| symlink("nowhere", at))),
+            ("pipe", Box::new(|at: &Path| Ok(nix::unistd::mkfifo(at, nix::sys::stat::Mode::S_IRWXU)?))),
+            ("dir", Box::new(|at: &Path| fs::create_dir(at))),
+        ] {
+            let file = dir.path().join(name);
+            make(&file).unwrap();
+            assert!(write(&file, "page").unwrap_err().to_string().contains("not a file"), "{name}");
+        }
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "kept");
+        assert!(!dir.path().join("nowhere").exists());
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(&victim, Some(65534), None).unwrap();
+            assert!(write(&victim, "page").unwrap_err().to_string().contains("somebody else's"));
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "kept");
+        }
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        let free = dir.path().join("free.html");
+        assert!(write(&free, "page").unwrap_err().to_string().contains("directory"));
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o1777)).unwrap();
+        write(&free, "page").unwrap();
+    }
 }

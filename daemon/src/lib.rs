@@ -40,7 +40,7 @@ use crate::events::Events;
 use crate::jail::Works;
 use crate::metrics::Metrics;
 use crate::provision::Provisioner;
-use crate::server::{Door, Rights, make_dir};
+use crate::server::{Door, Rights, Share, make_dir};
 use crate::service::Service;
 use crate::session::Session;
 use crate::settings::Config;
@@ -122,14 +122,14 @@ impl Daemon {
     /// If a socket cannot be bound.
     pub async fn serve(self) -> anyhow::Result<()> {
         let settings = &self.service.config.settings;
-        let mut doors = JoinSet::new();
+        let (mut doors, share) = (JoinSet::new(), Arc::new(Share::default()));
         let control = settings.control_dir();
         let door = Door::open(&control, self.service.config.group, Rights::Change)?;
-        doors.spawn(door.serve(self.service.clone()));
+        doors.spawn(door.serve(self.service.clone(), share.clone()));
         if self.service.config.observers.is_some() {
             let dir = settings.observe_dir();
             let door = Door::open(&dir, self.service.config.observers, Rights::Observe)?;
-            doors.spawn(door.serve(self.service.clone()));
+            doors.spawn(door.serve(self.service.clone(), share.clone()));
         }
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;

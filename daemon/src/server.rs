@@ -1,6 +1,10 @@
 //! The control socket: who may connect, how much they may send and hold, and
 //! one line for one line. A slow or hostile client harms nobody else.
 
+mod share;
+
+pub use share::Share;
+
 use crate::service::Service;
 use anyhow::{Context, bail};
 use colibri_control::{Answer, Call, Content, ErrorName, Fault, MAX_REQUEST, Reply, Request};
@@ -19,8 +23,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// Clients of one socket at once.
+/// Clients of the control socket at once.
 const CLIENTS: usize = 128;
+/// Clients of the observers' socket at once, and the least time from one to the
+/// next: to look at who comes and to refuse is work, too.
+const OBSERVERS: usize = 32;
+const APART: Duration = Duration::from_millis(10);
 /// A client that asks nothing for so long is dropped.
 const IDLE: Duration = Duration::from_secs(60);
 /// A client that takes its answer no faster than this is dropped.
@@ -80,9 +88,14 @@ impl Door {
     }
 
     /// Serves clients for ever.
-    pub async fn serve(self, service: Service) {
-        let places = Arc::new(Semaphore::new(CLIENTS));
+    pub async fn serve(self, service: Service, share: Arc<Share>) {
+        let (places, apart) = match self.rights {
+            Rights::Change => (CLIENTS, Duration::ZERO),
+            Rights::Observe => (OBSERVERS, APART),
+        };
+        let places = Arc::new(Semaphore::new(places));
         loop {
+            tokio::time::sleep(apart).await;
             let Ok((stream, _)) = self.listener.accept().await else {
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -92,9 +105,9 @@ impl Door {
             if !admitted {
                 tokio::spawn(client.refuse(ErrorName::NotAllowed, "this socket is not for you"));
             } else if let Ok(place) = places.clone().try_acquire_owned() {
-                let service = service.clone();
+                let (service, share) = (service.clone(), share.clone());
                 tokio::spawn(async move {
-                    client.serve(&service, rights).await;
+                    client.serve(&service, rights, &share).await;
                     drop(place);
                 });
             } else {
@@ -154,7 +167,7 @@ impl Client {
         let _gone = self.send(0, Content::Error(Fault::new(name, why))).await;
     }
 
-    async fn serve(mut self, service: &Service, rights: Rights) {
+    async fn serve(mut self, service: &Service, rights: Rights, share: &Share) {
         loop {
             let line = match self.line().await {
                 Ok(Some(line)) => line,
@@ -167,9 +180,17 @@ impl Client {
                     self.send(id, Content::Error(fault)).await
                 }
                 Ok(Call { id, request: Request::Watch {} }) => return self.watch(id, service).await,
-                Ok(Call { id, request }) => match service.answer(request).await {
-                    Ok(answer) => self.send(id, Content::Ok(answer)).await,
-                    Err(fault) => self.send(id, Content::Error(fault)).await,
+                Ok(Call { id, request }) => match rights {
+                    Rights::Change => {
+                        let ahead = share.ahead();
+                        let content = content(service.answer(request).await);
+                        drop(ahead);
+                        self.send(id, content).await
+                    }
+                    Rights::Observe => match share.work(observed(service, id, request)).await {
+                        Ok(line) => self.send_line(&line).await,
+                        Err(error) => Err(error),
+                    },
                 },
                 Err(bad) => {
                     let fault = Fault::new(ErrorName::BadRequest, bad.message);
@@ -196,7 +217,11 @@ impl Client {
 
     async fn send(&mut self, id: u64, content: Content) -> std::io::Result<()> {
         let line = Reply::new(id, content).to_line()?;
-        timeout(SLOW, self.to.write_all(&line)).await?
+        self.send_line(&line).await
+    }
+
+    async fn send_line(&mut self, line: &[u8]) -> std::io::Result<()> {
+        timeout(SLOW, self.to.write_all(line)).await?
     }
 
     async fn watch(mut self, id: u64, service: &Service) {
@@ -214,6 +239,18 @@ impl Client {
             };
         }
     }
+}
+
+fn content(answered: Result<Answer, Fault>) -> Content {
+    answered.map_or_else(Content::Error, Content::Ok)
+}
+
+/// An answer as a line. A long one is written down in another thread: the one
+/// that hooks wait for has better to do.
+async fn observed(service: &Service, id: u64, request: Request) -> std::io::Result<Vec<u8>> {
+    let content = content(service.answer(request).await);
+    let line = tokio::task::spawn_blocking(move || Reply::new(id, content).to_line()).await;
+    Ok(line.map_err(std::io::Error::other)??)
 }
 
 #[cfg(test)]

@@ -6,7 +6,11 @@ use crate::stand_in::Collection;
 use crate::system;
 use colibri_control::{Answer, Outcome, Request, StatusView};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::{Duration, Instant};
 
 const TENANTS: usize = 1000;
 const AGENTS: usize = 200;
@@ -83,4 +87,78 @@ fn two_hundred_agents_start_and_stop() {
     }
     wait(SOON, || system::left(&host.path("jails")).is_empty(), || host.log());
     assert_eq!(status(&host).agents, 0);
+}
+
+/// How many tenants an observer's list has, and how many observers ask for it.
+const LISTED: usize = 3000;
+const OBSERVERS: usize = 120;
+const HOOKS: usize = 15;
+
+#[test]
+fn hooks_keep_their_time_beside_observers() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can give a directory to a group");
+        return;
+    }
+    let mut host = Host::with(&[("COLIBRI_OBSERVERS", "nogroup")]);
+    host.secrets("t0", &[("A", "1")]);
+    host.register("t0");
+    assert!(host.terminate());
+    fill(&host);
+    host.start();
+    let root = host.root("t0");
+    host.hook("t0", &root);
+    let alone = took("hooks alone", || hooks(&host));
+    let (end, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let beside = std::thread::scope(|scope| {
+        for _ in 0..OBSERVERS {
+            scope.spawn(|| observe(&host, &end, &answers));
+        }
+        wait(SOON, || answers.load(Relaxed) > 0, || host.log());
+        let beside = took("hooks beside 120 observers", || hooks(&host));
+        end.store(true, Relaxed);
+        beside
+    });
+    eprintln!("a hook alone {alone:?}, beside observers {beside:?}, their answers {answers:?}");
+    assert!(beside < alone + Duration::from_secs(2), "{alone:?}, then {beside:?}");
+}
+
+/// Tenants like t0, without the time that it takes to register them.
+fn fill(host: &Host) {
+    let database = rusqlite::Connection::open(host.path("state/tenants.db")).unwrap();
+    let rows = "INSERT INTO tenants (name, root, settings, registered)
+        WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < ?1 - 1)
+        SELECT 't' || x, '/nowhere/' || x, settings, registered FROM n, tenants WHERE name = 't0'";
+    assert_eq!(database.execute(rows, [LISTED]).unwrap(), LISTED - 1);
+}
+
+/// The median time of a hook that finds nothing new.
+fn hooks(host: &Host) -> Duration {
+    let root = host.root("t0");
+    let mut times: Vec<_> = (0..HOOKS)
+        .map(|_| {
+            let start = Instant::now();
+            host.hook("t0", &root);
+            start.elapsed()
+        })
+        .collect();
+    times.sort();
+    times[HOOKS / 2]
+}
+
+/// Asks for the list over and over; an answer has more than its tenants' names.
+fn observe(host: &Host, end: &AtomicBool, answers: &AtomicUsize) {
+    while !end.load(Relaxed) {
+        let mut answer = Vec::new();
+        if let Ok(mut stream) = UnixStream::connect(host.path("run/observe/colibrid.sock")) {
+            stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            let asked = stream.write_all(b"{\"v\":1,\"id\":1,\"verb\":\"list-tenants\"}\n");
+            let _slow = asked.and_then(|()| BufReader::new(stream).read_until(b'\n', &mut answer));
+        }
+        if answer.len() > LISTED * 10 {
+            answers.fetch_add(1, Relaxed);
+        } else {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }

@@ -48,6 +48,8 @@ use crate::store::Store;
 use anyhow::{Context, bail};
 use colibri_fetcher::words::Credentials;
 use std::fs::{File, TryLockError};
+use std::io::{Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -65,8 +67,8 @@ pub struct Daemon {
     service: Service,
     /// What goes on beside the requests.
     tasks: JoinSet<()>,
-    /// Held as long as the daemon lives: nobody else uses its state.
-    _lock: File,
+    /// Held as long as the daemon lives: nobody else uses its directories.
+    _locks: [File; 2],
 }
 
 impl Daemon {
@@ -75,10 +77,12 @@ impl Daemon {
     /// children die with the thread that started them.
     ///
     /// # Errors
-    /// What the system refused, or that another daemon has the state directory.
+    /// What the system refused, or that another daemon has one of the directories.
     pub async fn start(config: Config, credentials: Option<Credentials>) -> anyhow::Result<Self> {
         let config = Arc::new(config);
-        let lock = lock(&config)?;
+        // Before anything is looked at or removed in either.
+        let run = lock(&config.settings.run_dir, 0o755)?;
+        let state = lock(&config.settings.state_dir, 0o700)?;
         prepare(&config).await?;
         let file = config.database();
         let store = Store::open(&file).with_context(|| {
@@ -108,7 +112,7 @@ impl Daemon {
         if let Some(file) = service.config.settings.metrics_file.clone() {
             tasks.spawn(metrics::keep(service.clone(), metrics, file));
         }
-        Ok(Self { service, tasks, _lock: lock })
+        Ok(Self { service, tasks, _locks: [run, state] })
     }
 
     /// What requests are answered with.
@@ -159,26 +163,42 @@ impl Daemon {
     }
 }
 
-fn lock(config: &Config) -> anyhow::Result<File> {
-    let dir = &config.settings.state_dir;
-    make_dir(dir, 0o700)?;
+/// Takes a directory for this process, whose number stands in the lock file for
+/// the next one to name.
+fn lock(dir: &Path, mode: u32) -> anyhow::Result<File> {
+    make_dir(dir, mode)?;
     let path = dir.join("lock");
-    let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut file = open.with_context(|| format!("cannot open {}", path.display()))?;
     let end = Instant::now() + LEAVING;
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(file),
+            Ok(()) => break,
             Err(TryLockError::WouldBlock) if Instant::now() < end => sleep(LEAVING / 20),
-            Err(TryLockError::WouldBlock) => bail!("another colibrid runs with {}", dir.display()),
-            Err(TryLockError::Error(error)) => return Err(error).context("cannot lock the state directory"),
+            Err(TryLockError::WouldBlock) => {
+                bail!("another colibrid runs with {}, {}", dir.display(), holder(&file))
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
         }
     }
+    file.set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(file)
+}
+
+fn holder(mut file: &File) -> String {
+    let mut text = [0; 16];
+    let read = file.read(&mut text).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text[..read]);
+    text.trim().parse::<u32>().map_or_else(|_| "a process unknown".into(), |pid| format!("process {pid}"))
 }
 
 /// Makes the directories. What an earlier daemon's session left is removed: its
 /// jails, with all that runs there, and its directory, which holds credentials.
 async fn prepare(config: &Config) -> anyhow::Result<()> {
-    make_dir(&config.settings.run_dir, 0o755)?;
     make_dir(&config.settings.log_dir, 0o700)?;
     Works::new(&config.settings.state_dir).wait().context("cannot wait for jails that are being made")?;
     for cage in [&config.cage, &config.fetcher_cage].into_iter().flatten() {

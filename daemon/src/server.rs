@@ -53,6 +53,8 @@ pub enum Rights {
 pub struct Door {
     listener: UnixListener,
     path: PathBuf,
+    /// Device and inode of what was bound.
+    bound: Option<(u64, u64)>,
     group: Option<u32>,
     rights: Rights,
 }
@@ -84,7 +86,8 @@ impl Door {
                     .with_context(|| format!("cannot open {} for the group", path.display()))?;
             }
         }
-        Ok(Self { listener, path, group, rights })
+        let bound = identity(&path);
+        Ok(Self { listener, path, bound, group, rights })
     }
 
     /// Serves clients for ever.
@@ -118,9 +121,16 @@ impl Door {
 }
 
 impl Drop for Door {
+    /// What somebody else put at its place meanwhile stays.
     fn drop(&mut self) {
-        let _gone = std::fs::remove_file(&self.path);
+        if self.bound.is_some() && self.bound == identity(&self.path) {
+            let _gone = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// Makes a directory, or takes one of our own that is there, and sets its mode.

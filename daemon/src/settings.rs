@@ -1,6 +1,12 @@
 //! Settings from flags and environment, and what becomes of them once the
 //! system was asked: absolute programs, a canonical base, a user to drop to.
 
+#[cfg_attr(target_os = "freebsd", path = "settings/freebsd.rs")]
+#[cfg_attr(not(target_os = "freebsd"), path = "settings/linux.rs")]
+mod place;
+
+pub use place::PROVIDER;
+
 use crate::agent::cgroup::Memory;
 use crate::agent::users::{AgentUsers, Users};
 use crate::cage::{self, Cage};
@@ -29,14 +35,24 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Parser)]
 #[command(name = "colibrid", version, about)]
 pub struct Settings {
-    /// All jail roots lie strictly under this directory.
-    #[arg(long, env = "COLIBRI_JAIL_ROOT_BASE", default_value = "/usr/local/bastille/jails")]
+    /// The file with settings and credentials; root's daemon reads
+    /// /etc/colibri/provider.env, on FreeBSD /usr/local/etc/colibri/provider.env,
+    /// if there is one.
+    #[arg(long, env = "COLIBRI_PROVIDER", value_name = "FILE")]
+    pub provider: Option<OsString>,
+    /// Look at settings and credentials, and start nothing.
+    #[arg(long)]
+    pub check: bool,
+    /// All jail roots lie strictly under this directory: /srv/jails, on FreeBSD
+    /// /usr/local/bastille/jails.
+    #[arg(long, env = "COLIBRI_JAIL_ROOT_BASE", default_value = place::BASE, hide_default_value = true)]
     pub jail_root_base: PathBuf,
-    /// The tenants database lies here.
-    #[arg(long, env = "COLIBRI_STATE_DIR", default_value = "/var/db/colibri")]
+    /// The tenants database lies here: /var/lib/colibri, on FreeBSD /var/db/colibri.
+    #[arg(long, env = "COLIBRI_STATE_DIR", default_value = place::STATE, hide_default_value = true)]
     pub state_dir: PathBuf,
-    /// Sockets and the session's private files lie here.
-    #[arg(long, env = "COLIBRI_RUN_DIR", default_value = "/var/run/colibri")]
+    /// Sockets and the session's private files lie here: /run/colibri, on FreeBSD
+    /// /var/run/colibri.
+    #[arg(long, env = "COLIBRI_RUN_DIR", default_value = place::RUN, hide_default_value = true)]
     pub run_dir: PathBuf,
     /// The agents' logs lie here.
     #[arg(long, env = "COLIBRI_LOG_DIR", default_value = "/var/log/colibri")]

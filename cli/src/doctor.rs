@@ -6,6 +6,7 @@ mod agent;
 #[cfg_attr(target_os = "freebsd", path = "doctor/bwjail.rs")]
 #[cfg_attr(not(target_os = "freebsd"), path = "doctor/bubblewrap.rs")]
 mod cage;
+mod log;
 mod place;
 mod program;
 mod vault;
@@ -17,6 +18,7 @@ use colibri_control::{
     TenantView,
 };
 use serde::Serialize;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -165,13 +167,19 @@ fn ask(socket: &Path) -> Result<Told, ClientError> {
 
 fn unheard(error: &ClientError) -> Finding {
     let mend = match error {
-        ClientError::Unreachable(_, error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+        ClientError::Unreachable(_, error) if error.kind() == ErrorKind::PermissionDenied => {
             ErrorName::NotAllowed.advice()
         }
         ClientError::Protocol => "install colibri and colibrid together, and restart colibrid",
         _ => "start colibrid, or name its socket with --socket; what only it knows was not looked at",
     };
-    Finding::failure("daemon", crate::failure::asked(error), mend)
+    let asked = crate::failure::asked(error);
+    let gone =
+        matches!(error, ClientError::Unreachable(_, cause) if cause.kind() != ErrorKind::PermissionDenied);
+    match gone.then(log::last_words).flatten() {
+        Some(words) => Finding::failure("daemon", format!("{asked}; its last words: {words}"), mend),
+        None => Finding::failure("daemon", asked, mend),
+    }
 }
 
 /// What holds where the daemon was told nothing else.

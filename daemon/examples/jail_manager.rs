@@ -15,7 +15,7 @@ fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     let name: JailName = args.next().context("which jail?")?.parse()?;
     let root = PathBuf::from(args.next().context("where is its root?")?);
-    let credentials = credentials::take()?;
+    let credentials = credentials::take(None)?;
     let config = Config::new(Settings::try_parse_from(["jail_manager"])?)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -1,15 +1,20 @@
 //! The machine account's credentials: read once, and moved out of the place
 //! where `/proc/PID/environ` would show them. The daemon starts itself anew with
-//! a clean environment and hands them to itself through a pipe.
+//! the settings of the provider file in its environment, without credentials
+//! there, and hands those to itself through a pipe.
 
+use crate::provider::{self, Values};
+use crate::settings::{PROVIDER, Settings};
 use anyhow::{Context, bail};
+use clap::CommandFactory;
 use colibri_fetcher::words::Credentials;
 use colibri_ipc::Secret;
+use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use zeroize::Zeroizing;
 
@@ -20,42 +25,90 @@ const ON_STDIN: &str = "COLIBRI_CREDENTIALS_ON_STDIN";
 const MAX: usize = 8 * 1024;
 
 /// What was found, in the order of `NAMES`.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Found([Option<Secret>; 3]);
 
-/// Takes the credentials out of the environment, the files that `BW_…_FILE`
-/// names, or systemd's credentials directory. With any of them in the
-/// environment it does not return: the program starts anew in this process.
+/// Takes the credentials out of the provider file, the environment, the files
+/// that `BW_…_FILE` names, or systemd's credentials directory. With a setting in
+/// the provider file, or a credential in the environment, it does not return: the
+/// program starts anew in this process.
 ///
 /// # Errors
-/// A file that cannot be read, credentials out of all proportion, or a set of
-/// which a part is missing.
-pub fn take() -> anyhow::Result<Option<Credentials>> {
+/// A file that cannot be read or is not in its form, credentials out of all
+/// proportion, or a set of which a part is missing.
+pub fn take(provider: Option<&Path>) -> anyhow::Result<Option<Credentials>> {
     if std::env::var_os(ON_STDIN).is_some() {
         return complete(inherited()?);
     }
-    let found = Found([find(NAMES[0])?, find(NAMES[1])?, find(NAMES[2])?]);
-    if NAMES.iter().any(|name| std::env::var_os(name).is_some()) {
-        return start_anew(&found);
+    let mut told = told(provider)?;
+    let mut found = Found::default();
+    for (name, place) in NAMES.iter().zip(&mut found.0) {
+        *place = find(name, &mut told)?;
     }
-    complete(found)
+    if told.is_empty() && !NAMES.iter().any(|name| std::env::var_os(name).is_some()) {
+        return complete(found);
+    }
+    start_anew(&found, &told)
 }
 
-fn find(name: &str) -> anyhow::Result<Option<Secret>> {
+/// What the provider file sets and the environment does not.
+fn told(provider: Option<&Path>) -> anyhow::Result<Values> {
+    let file = match provider {
+        Some(file) if file.as_os_str().is_empty() => return Ok(Values::new()),
+        Some(file) => file,
+        // The host's own is root's.
+        None if geteuid().is_root() && Path::new(PROVIDER).exists() => Path::new(PROVIDER),
+        None => return Ok(Values::new()),
+    };
+    let mut told = provider::read(file, is_setting)
+        .with_context(|| format!("cannot take the provider file {}", file.display()))?;
+    told.retain(|name, _| {
+        let set = std::env::var_os(name).is_some();
+        if set {
+            tracing::info!("{name} is taken from the environment, not from the provider file");
+        }
+        !set
+    });
+    Ok(told)
+}
+
+/// Whether the provider file may set it: all that flags can, the credentials and
+/// their files, the log, and where programs are found.
+fn is_setting(name: &str) -> bool {
+    let credential = name.strip_suffix("_FILE").unwrap_or(name);
+    NAMES.contains(&credential)
+        || ["COLIBRI_LOG", "PATH"].contains(&name)
+        || name != "COLIBRI_PROVIDER"
+            && Settings::command()
+                .get_arguments()
+                .any(|argument| argument.get_env().is_some_and(|env| env == name))
+}
+
+/// A credential is taken out of what the file told, the rest of which goes on.
+fn find(name: &str, told: &mut Values) -> anyhow::Result<Option<Secret>> {
     if let Ok(text) = std::env::var(name) {
         return Ok(Some(Secret::new(text)));
     }
-    let named = std::env::var_os(format!("{name}_FILE")).map(PathBuf::from);
+    if let Some(secret) = told.remove(name) {
+        return Ok(Some(secret));
+    }
+    let variable = format!("{name}_FILE");
+    let in_file = told.get(&variable).map(|path| PathBuf::from(path.expose()));
+    let named = std::env::var_os(variable).map(PathBuf::from).or(in_file);
     let provided = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| PathBuf::from(dir).join(name));
     match named.or_else(|| provided.filter(|file| file.exists())) {
-        Some(file) => {
-            read(&file).with_context(|| format!("cannot read {name} from {}", file.display())).map(Some)
-        }
+        Some(file) => read(&file).with_context(|| cannot_read(name, &file)).map(Some),
         None => Ok(None),
     }
 }
 
-fn read(file: &std::path::Path) -> anyhow::Result<Secret> {
+fn cannot_read(name: &str, file: &Path) -> String {
+    let hidden = ["/root", "/home", "/run/user"].iter().any(|dir| file.starts_with(dir));
+    let advice = if hidden { "; the unit's ProtectHome= hides it: keep it in /etc/colibri" } else { "" };
+    format!("cannot read {name} from {}{advice}", file.display())
+}
+
+fn read(file: &Path) -> anyhow::Result<Secret> {
     let mut text = Zeroizing::new(String::with_capacity(MAX + 1));
     std::fs::File::open(file)?.take(MAX as u64 + 1).read_to_string(&mut text)?;
     if text.len() > MAX {
@@ -64,7 +117,7 @@ fn read(file: &std::path::Path) -> anyhow::Result<Secret> {
     Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
-fn start_anew(found: &Found) -> anyhow::Result<Option<Credentials>> {
+fn start_anew(found: &Found, told: &Values) -> anyhow::Result<Option<Credentials>> {
     let bytes = colibri_ipc::encode(found)?;
     if bytes.len() > MAX {
         bail!("the credentials are longer than {MAX} bytes");
@@ -78,6 +131,7 @@ fn start_anew(found: &Found) -> anyhow::Result<Option<Credentials>> {
     NAMES.iter().for_each(|name| {
         command.env_remove(name);
     });
+    command.envs(told.iter().map(|(name, value)| (name, value.expose())));
     Err(command.env(ON_STDIN, "1").exec()).context("cannot start anew without the credentials")
 }
 

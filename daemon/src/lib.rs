@@ -19,6 +19,8 @@ pub mod jail;
 mod leaving;
 mod leftover;
 pub mod metrics;
+pub mod notify;
+mod provider;
 pub mod provision;
 pub mod retry;
 mod root;
@@ -138,11 +140,13 @@ impl Daemon {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         tracing::info!(base = %self.service.config.base.display(), "ready");
+        notify::tell(notify::READY);
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         tracing::info!("ending");
+        notify::tell(notify::STOPPING);
         doors.shutdown().await;
         self.end().await;
         Ok(())

@@ -1,10 +1,13 @@
 //! `colibrid`: hardens itself, moves the credentials out of sight, and serves.
+//! Its exit status tells whoever starts it whether starting again can help.
 
 use clap::Parser;
 use colibri_daemon::settings::{Config, LogFormat, Settings};
-use colibri_daemon::{Daemon, credentials};
+use colibri_daemon::{Daemon, credentials, notify};
+use colibri_fetcher::words::Credentials;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::stat::{Mode, umask};
+use std::path::Path;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -14,26 +17,40 @@ const DESCRIPTORS: rlim_t = 65536;
 /// Largest core file. On Linux 0 does not bind the program that core_pattern
 /// pipes to, and 1 does.
 const CORE: rlim_t = if cfg!(target_os = "linux") { 1 } else { 0 };
+/// sysexits.h, EX_CONFIG: only an operator can help, so nobody starts it again.
+const UNFIT: u8 = 78;
 
 fn main() -> ExitCode {
     let settings = Settings::parse();
     log(settings.log_format);
     match run(settings) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("colibrid: {error:#}");
-            ExitCode::FAILURE
+        Err((status, error)) => {
+            let said = format!("{error:#}");
+            eprintln!("colibrid: {said}");
+            notify::last_words(&said);
+            ExitCode::from(status)
         }
     }
 }
 
-fn run(settings: Settings) -> anyhow::Result<()> {
-    harden()?;
-    let credentials = credentials::take()?;
+fn run(settings: Settings) -> Result<(), (u8, anyhow::Error)> {
+    let check = settings.check;
+    let unfit = |error| (UNFIT, error);
+    harden().map_err(|error| (1, error))?;
+    let credentials = credentials::take(settings.provider.as_deref().map(Path::new)).map_err(unfit)?;
     if credentials.is_none() {
         tracing::warn!("no credentials are set: every provision will fail until they are");
     }
-    let config = Config::new(settings)?;
+    settings.check().map_err(unfit)?;
+    let config = Config::new(settings).map_err(|error| (1, error))?;
+    if check {
+        return Ok(());
+    }
+    serve(config, credentials).map_err(|error| (1, error))
+}
+
+fn serve(config: Config, credentials: Option<Credentials>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async { Daemon::start(config, credentials).await?.serve().await })
 }

@@ -18,6 +18,7 @@ use colibri_control::SetupView;
 use colibri_fetcher::words::check_server;
 use colibri_order::Owner;
 use nix::unistd::{Group, User, getegid, geteuid};
+use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -122,6 +123,20 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Checks what no other time or host makes right.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if self.insecure_no_sandbox && geteuid().is_root() {
+            bail!("--insecure-no-sandbox is for development and refused as root");
+        }
+        if let Some(url) = &self.server {
+            check_server(url).map_err(|failure| anyhow!("BW_SERVER is {url:?}: {failure}"))?;
+        }
+        Ok(())
+    }
+
     /// The directory of the control socket.
     pub fn control_dir(&self) -> PathBuf {
         self.run_dir.join("control")
@@ -189,13 +204,8 @@ impl Config {
     /// # Errors
     /// The first that does not fit the system, with what was looked for.
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
+        settings.check()?;
         let (uid, gid) = (geteuid(), getegid());
-        if settings.insecure_no_sandbox && uid.is_root() {
-            bail!("--insecure-no-sandbox is for development and refused as root");
-        }
-        if let Some(url) = &settings.server {
-            check_server(url).map_err(|failure| anyhow!("BW_SERVER is {url:?}: {failure}"))?;
-        }
         let base = settings.jail_root_base.canonicalize().with_context(|| {
             format!("cannot resolve the jail root base {}", settings.jail_root_base.display())
         })?;

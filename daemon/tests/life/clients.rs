@@ -8,11 +8,12 @@ use colibri_test_host::process;
 use nix::unistd::{Group, User};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 
-fn mode(path: &std::path::Path) -> u32 {
+fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
@@ -104,6 +105,126 @@ fn a_second_daemon_on_the_same_state_refuses() {
     let errors = String::from_utf8_lossy(&second.stderr);
     assert!(errors.contains("another colibrid runs with"), "{errors}");
     assert!(host.say(r#"{"verb":"status"}"#).is_ok());
+}
+
+/// By hand beside the unit, with a state directory of its own.
+#[test]
+fn a_second_daemon_in_the_same_run_directory_touches_nothing() {
+    let mut host = Host::new();
+    let session = host.path("run/session/of-the-first");
+    fs::write(&session, "").unwrap();
+    let inode = |path: &Path| fs::symlink_metadata(path).unwrap().ino();
+    let socket = inode(&host.socket());
+    let second = host.command().env("COLIBRI_STATE_DIR", host.path("other")).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&second.stderr);
+    assert!(errors.contains(&format!("process {}", host.pid())), "{errors}");
+    assert!(!errors.contains("ready"), "{errors}");
+    assert!(!host.path("other").exists());
+    assert!(session.exists());
+    assert_eq!(inode(&host.socket()), socket);
+    assert!(host.say(r#"{"verb":"status"}"#).is_ok());
+    assert!(host.terminate());
+    assert!(!host.socket().exists());
+}
+
+#[test]
+fn a_socket_that_somebody_else_bound_meanwhile_stays_at_the_end() {
+    let mut host = Host::new();
+    fs::remove_file(host.socket()).unwrap();
+    let _other = std::os::unix::net::UnixListener::bind(host.socket()).unwrap();
+    assert!(host.terminate());
+    assert!(host.socket().exists());
+}
+
+/// The provider file, with what only the daemon may have of it.
+#[test]
+fn the_provider_file_reaches_the_daemon_and_nobody_else() {
+    let provider = |host: &Host, text: &str| {
+        fs::write(host.path("provider.env"), text).unwrap();
+        fs::set_permissions(host.path("provider.env"), fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let mut host = Host::new();
+    assert!(host.terminate());
+    let text = "# mine\nBW_CLIENTID=id\nBW_CLIENTSECRET='canary $(id)'\nBW_PASSWORD='canary it'\\''s'\n\
+                BW_SERVER=https://vault.example.org\nCOLIBRI_DEADLINE=77s\nCOLIBRI_GROUP=\n";
+    provider(&host, text);
+    host.unset(&["BW_CLIENTID", "BW_CLIENTSECRET", "BW_PASSWORD"]);
+    host.set("COLIBRI_PROVIDER", host.path("provider.env").to_str().unwrap());
+    host.start();
+    let Ok(Answer::Status(status)) = host.ask(Request::Status {}) else { panic!("{}", host.log()) };
+    assert_eq!(status.setup.server.as_deref(), Some("https://vault.example.org"));
+    assert_eq!((status.setup.deadline, status.setup.credentials), (77_000, true));
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        let environ = fs::read(process.path().join("environ")).unwrap_or_default();
+        assert!(!environ.windows(9).any(|part| part == b"canary it"), "{:?}", process.path());
+    }
+    assert!(host.terminate());
+    // The environment of its own goes before.
+    host.set("COLIBRI_DEADLINE", "55s");
+    host.start();
+    let Ok(Answer::Status(status)) = host.ask(Request::Status {}) else { panic!("{}", host.log()) };
+    assert_eq!(status.setup.deadline, 55_000);
+    assert!(!host.log().contains("canary"), "{}", host.log());
+}
+
+/// Ends at once, with a status that says that starting again does not help.
+#[test]
+fn what_only_an_operator_can_mend_is_told_at_once() {
+    let mut host = Host::new();
+    assert!(host.terminate());
+    host.unset(&["BW_CLIENTID", "BW_CLIENTSECRET", "BW_PASSWORD"]);
+    let good = "BW_CLIENTID=i\nBW_CLIENTSECRET=s\nBW_PASSWORD=hunter2\n";
+    for (text, why) in [
+        (format!("{good}BW_SERVER=http://vault.example.org"), "BW_SERVER is"),
+        (format!("{good}BW_SERVER=vault.example.org"), "BW_SERVER is"),
+        ("BW_CLIENTID=i\nBW_CLIENTSECRET=s\n".into(), "BW_PASSWORD must be set too"),
+        ("BW_CLIENTID=i\nBW_CLIENTSECRET=s\nBW_PASSWORD=''\n".into(), "BW_PASSWORD must be set too"),
+        (format!("{good}BW_PASWORD=hunter2"), "line 4: colibrid has no setting of this name"),
+        (format!("{good}hunter2"), "line 4: it is not NAME=value"),
+        ("BW_PASSWORD_FILE=/root/no/such/password\n".into(), "ProtectHome="),
+    ] {
+        let file = host.path("provider.env");
+        fs::write(&file, &text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        for extra in [None, Some("--check")] {
+            let ended = host.command().args(extra).env("COLIBRI_PROVIDER", &file).output().unwrap();
+            let errors = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(ended.status.code(), Some(78), "{text}: {errors}");
+            let last = errors.lines().last().unwrap_or_default();
+            assert!(last.starts_with("colibrid: ") && last.contains(why), "{text}: {errors}");
+            assert!(!errors.contains("hunter2"), "{errors}");
+        }
+    }
+    fs::write(host.path("provider.env"), good).unwrap();
+    let fine =
+        host.command().arg("--check").env("COLIBRI_PROVIDER", host.path("provider.env")).output().unwrap();
+    assert!(fine.status.success(), "{fine:?}");
+    assert!(!host.socket().exists());
+}
+
+/// As systemd starts it: it is told that the daemon answers, and why it does not.
+#[test]
+fn the_service_manager_hears_that_the_daemon_is_ready_and_its_last_words() {
+    let mut host = Host::new();
+    assert!(host.terminate());
+    let path = host.path("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(SOON)).unwrap();
+    let hear = || {
+        let mut said = [0; 1024];
+        let length = manager.recv(&mut said).unwrap();
+        String::from_utf8_lossy(&said[..length]).into_owned()
+    };
+    host.set("NOTIFY_SOCKET", path.to_str().unwrap());
+    host.start();
+    assert_eq!(hear(), "READY=1");
+    assert!(host.terminate());
+    assert_eq!(hear(), "STOPPING=1");
+    let ended = host.command().env("BW_SERVER", "http://vault.example.org").output().unwrap();
+    assert_eq!(ended.status.code(), Some(78));
+    let last = hear();
+    assert!(last.starts_with("STATUS=BW_SERVER is \"http://vault.example.org\""), "{last}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub struct Host {
     dir: tempfile::TempDir,
     daemon: Option<Child>,
     settings: Vec<(&'static str, String)>,
+    unset: Vec<&'static str>,
 }
 
 /// What a loaded machine may take for anything that is waited for.
@@ -35,7 +36,7 @@ impl Host {
         // The fetcher's user must come through.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        let mut host = Self { dir, daemon: None, settings };
+        let mut host = Self { dir, daemon: None, settings, unset: Vec::new() };
         for name in ["jails", "libexec", "vault"] {
             fs::create_dir(host.path(name)).unwrap();
         }
@@ -85,9 +86,24 @@ impl Host {
         for name in ["BW_CLIENTID", "BW_CLIENTSECRET", "BW_PASSWORD"] {
             command.env(name, format!("canary-{name}"));
         }
+        self.unset.iter().for_each(|name| {
+            command.env_remove(name);
+        });
+        // The machine may have one of its own.
+        command.env("COLIBRI_PROVIDER", "");
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null());
         command
+    }
+
+    /// A setting for the next start.
+    pub fn set(&mut self, name: &'static str, value: &str) {
+        self.settings.push((name, value.to_owned()));
+    }
+
+    /// What the next start has no more.
+    pub fn unset(&mut self, names: &[&'static str]) {
+        self.unset.extend(names);
     }
 
     /// Starts the daemon and waits until it answers.

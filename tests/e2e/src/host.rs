@@ -179,6 +179,8 @@ impl Host {
             ("COLIBRI_BW".into(), path("product/lib/bw/node_modules/.bin/bw")),
             ("COLIBRI_SESSION_IDLE".into(), "5".into()),
             ("COLIBRI_LOG".into(), "debug".into()),
+            // The machine may have one of its own.
+            ("COLIBRI_PROVIDER".into(), String::new()),
         ];
         if !user.is_empty() {
             settings.push(("COLIBRI_FETCHER_USER".into(), user.into()));

@@ -27,15 +27,12 @@ impl Credentials {
     }
 }
 
-/// For a shell and for systemd alike; bare where nothing needs quoting.
+/// As colibrid and a shell read it; bare where nothing needs quoting.
 fn quoted(value: &str) -> String {
     if value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./:@+,".contains(&byte)) {
         return value.to_owned();
     }
-    let special = |letter: char| matches!(letter, '\\' | '"' | '$' | '`');
-    let escaped =
-        value.chars().flat_map(|letter| special(letter).then_some('\\').into_iter().chain([letter]));
-    format!("\"{}\"", escaped.collect::<String>())
+    format!("'{}'", value.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -45,6 +42,6 @@ mod tests {
     #[test]
     fn only_what_needs_it_is_quoted() {
         assert_eq!(quoted("https://localhost:1"), "https://localhost:1");
-        assert_eq!(quoted("a b$\"`\\"), "\"a b\\$\\\"\\`\\\\\"");
+        assert_eq!(quoted("a b$it's"), r"'a b$it'\''s'");
     }
 }

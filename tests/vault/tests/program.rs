@@ -42,7 +42,7 @@ fn it_says_where_it_is_obeys_and_ends_with_its_standard_input() {
     assert_eq!(fs::metadata(&credentials).unwrap().permissions().mode() & 0o777, 0o600);
     let credentials = fs::read_to_string(credentials).unwrap();
     assert!(credentials.contains(&format!("BW_SERVER={url}\n")));
-    assert!(credentials.contains("BW_PASSWORD=\"p w\"\n"));
+    assert!(credentials.contains("BW_PASSWORD='p w'\n"));
     for word in [
         r#"{"fault": {"route": "sync", "fault": {"status": 503}, "times": {"next": 1}}}"#,
         r#"{"transport": "untrusted"}"#,

@@ -1,7 +1,7 @@
 //! The real fetcher with a `bw` that needs no Node: what it is given arrives, and
 //! what malware in its place reaches is what the system's cage leaves open.
+#![cfg(test)]
 
-#[cfg(test)]
 #[path = "support/driver.rs"]
 #[expect(dead_code, reason = "what is for the real bw")]
 mod driver;

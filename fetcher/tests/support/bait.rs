@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// What the malware is after, and proof that it is there to be had.
 pub struct Bait {
@@ -128,7 +129,8 @@ impl Drop for Bait {
 /// What the malware wrote into the directory that only it has; then it may end.
 pub fn found(place: &Place) -> Value {
     let base = place.base();
-    loop {
+    let until = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < until {
         for (pid, _) in place.processes() {
             let inside = format!("/proc/{pid}/root{}", base.display());
             for own in fs::read_dir(inside).into_iter().flatten().flatten() {
@@ -139,6 +141,7 @@ pub fn found(place: &Place) -> Value {
                 }
             }
         }
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50));
     }
+    panic!("the malware wrote down nothing: {}", place.log());
 }

@@ -81,6 +81,10 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::fs::PermissionsExt;
 
+    /// A busy machine takes its time, and a tree that is left overflows the stack of
+    /// the temporary directory's own clean-up.
+    const LONG: Duration = Duration::from_secs(600);
+
     /// Deeper than a path can be long, or a process have descriptors.
     fn abyss(at: &Path, levels: u32) {
         let open = |dir: std::os::fd::BorrowedFd<'_>, name: &Path| {
@@ -99,7 +103,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let dir = base.path().join("run-1");
         abyss(&dir, 30_000);
-        remove(&FetcherUser::Same, &dir, PATIENCE).unwrap();
+        remove(&FetcherUser::Same, &dir, LONG).unwrap();
         assert!(!dir.exists());
     }
 
@@ -121,7 +125,7 @@ mod tests {
             }
         }
         fs::set_permissions(dir.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
-        remove(&user, &dir, PATIENCE).unwrap();
+        remove(&user, &dir, LONG).unwrap();
         assert!(!dir.exists());
     }
 
@@ -131,6 +135,6 @@ mod tests {
         let dir = base.path().join("run-1");
         abyss(&dir, 30_000);
         assert!(remove(&FetcherUser::Same, &dir, Duration::ZERO).is_err());
-        remove(&FetcherUser::Same, &dir, PATIENCE).unwrap();
+        remove(&FetcherUser::Same, &dir, LONG).unwrap();
     }
 }

@@ -70,9 +70,10 @@ mod tests {
     fn all_that_descends_is_killed_also_when_nothing_does() {
         set_reaper_status(true).unwrap();
         kill_descendants().unwrap();
-        // The shell waits for a child, which has gone to a session of its own.
+        // A shell that goes on when its sleep is killed first, and what has gone to
+        // a session of its own.
         let mut child = Command::new("/bin/sh")
-            .args(["-c", "/usr/sbin/daemon -f sleep 1000; sleep 1000; :"])
+            .args(["-c", "/usr/sbin/daemon -f sleep 1000; while :; do sleep 1000; done"])
             .spawn()
             .unwrap();
         let pids = || rustix::process::get_reaper_pids(None).unwrap().len();

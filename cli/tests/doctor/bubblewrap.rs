@@ -1,11 +1,14 @@
 //! Linux: bubblewrap, as a stand-in, makes `bw`'s cage.
 
 use crate::Break;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 
 /// What doctor finds on a sound host.
 pub const FOUND: &str = "/DIR/bwrap makes it";
+
+/// The lines of the screens that this system has not.
+pub const ABSENT: &[&str] = &[];
 
 /// It is found in PATH.
 pub fn told(_setup: &mut Value) {}
@@ -14,4 +17,10 @@ pub fn told(_setup: &mut Value) {}
 pub const BROKEN: &[(Break, &str, &str, &str)] = &[
     (|host| host.end("bwrap", 1), "bw's cage", "failure", "install bubblewrap"),
     (|host| Ok(fs::remove_file(host.path("bwrap"))?), "bw's cage", "failure", "user namespaces"),
+    (
+        |host| host.say("bwrap", &json!({ "usage": "--bind SRC DEST" })),
+        "agents' jails",
+        "failure",
+        "--bind-fd",
+    ),
 ];

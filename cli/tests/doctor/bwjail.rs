@@ -9,6 +9,9 @@ const FILE: &str = "/etc/services";
 /// What doctor finds on a sound host.
 pub const FOUND: &str = "the jail of /etc/services";
 
+/// The lines of the screens that this system has not.
+pub const ABSENT: &[&str] = &["agents' jails"];
+
 /// The daemon was told of the jail.
 pub fn told(setup: &mut Value) {
     setup["bw-jail"] = json!(FILE);

@@ -10,6 +10,7 @@
 //! `COLIBRI_SEED` repeats a run. Not among the faults is what only an operator
 //! can heal (refused credentials, a client that is too old), nor what nobody can
 //! tell from a true answer (an empty collection).
+#![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
 use colibri_control::{Answer, Outcome, Provision, Request};

@@ -1,5 +1,6 @@
 //! Where the machine account's credentials may come from besides the
 //! environment, with the real `bw`.
+#![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
 use colibri_e2e::host::{Account, Host};

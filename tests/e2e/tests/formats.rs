@@ -1,4 +1,5 @@
 //! Formats other than the default, from the vault to the jail, with the real `bw`.
+#![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
 use colibri_e2e::host::{Account, Host};

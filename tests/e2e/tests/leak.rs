@@ -3,6 +3,7 @@
 //! logs at their most verbose, the database, the control socket's traffic, what
 //! the commands print, temporary files and core files; on the paths that
 //! succeed and on those that fail. What is put there on purpose is found.
+#![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
 use colibri_control::{Call, Request};

@@ -1,6 +1,7 @@
 //! A tenant's whole life with the real `bw`: from its registration through
 //! changes, drift and a restart of the daemon to its end, and what the history
 //! says of each step.
+#![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, bail, ensure};
 use colibri_control::{Answer, Diff, Outcome, Provision, Reason, Request, Status};

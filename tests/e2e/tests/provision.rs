@@ -1,4 +1,5 @@
 //! From a collection in the vault to a file in a jail, with the real `bw`.
+#![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
 use colibri_control::{ErrorName, Status};

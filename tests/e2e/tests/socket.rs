@@ -1,5 +1,6 @@
 //! What a stranger or a hostile client can do at the control socket: nothing
 //! that harms anybody else.
+#![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
 use colibri_control::{Client, Event, Request, Secrets};

@@ -184,7 +184,7 @@ fn no_race_opens_tears_or_moves_the_file() {
         println!("writer, directory of {dir_owner}, {} puts: {ours:?}", puts / 2);
         let bad = [ours.escapes, ours.loose, ours.torn, ours.opened, ours.foreign];
         assert_eq!(bad, [0; 5], "{ours:?}");
-        assert!(ours.early == 0 || swap::ROOT_GIVES_AWAY && dir_owner == 0, "{ours:?}");
+        assert!(ours.early == 0 || swap::GIVEN_AWAY_EMPTY, "{ours:?}");
         let enough = puts as u64 / 50;
         assert!(
             ours.written > enough

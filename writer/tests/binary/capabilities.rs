@@ -4,7 +4,8 @@ use crate::confinement::Waiting;
 use crate::jail::{Jail, root};
 use crate::system::status;
 use colibri_order::Owner;
-use std::os::unix::fs::chown;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 
 const NONE: &str = "0000000000000000";
 const DAC_OVERRIDE: &str = "0000000000000002";
@@ -37,6 +38,8 @@ fn only_the_power_to_write_in_another_users_directory_stays_where_it_is_needed()
     }
     let mut jail = Jail::new();
     jail.order.owner = Owner { uid: 1234, gid: 1235 };
+    // Root's for others to enter: what is root's alone is given to the owner.
+    fs::set_permissions(jail.dir(), fs::Permissions::from_mode(0o755)).unwrap();
     let writer = Waiting::new(&jail);
     assert_eq!(status(writer.pid(), "Uid"), "1234 1234 1234 1234");
     assert_eq!(status(writer.pid(), "CapEff"), DAC_OVERRIDE);

@@ -245,7 +245,7 @@ fn mounted(jail: &Jail, mount: &str, wire: &[u8]) -> (Outcome, String) {
 
 /// Mounts a memory file system on `$dir`.
 fn tmpfs(options: &str) -> String {
-    format!("mount -t tmpfs -o mode=700{options} tmpfs \"$dir\"")
+    format!("mount -t tmpfs {options} tmpfs \"$dir\" && chmod 700 \"$dir\"")
 }
 
 fn may_mount() -> bool {
@@ -258,7 +258,7 @@ fn a_full_disk_is_an_answer_and_the_old_file_stays() {
         return;
     }
     let jail = Jail::new();
-    let full = tmpfs(",size=64k") + " && echo old >\"$dir/env\"";
+    let full = tmpfs("-o size=64k") + " && echo old >\"$dir/env\"";
     let (outcome, seen) = mounted(&jail, &full, &large());
     outcome.failed(Failure::WriteFailed, "cannot write the temporary file: No space left on device");
     assert_eq!(seen, "env\nold\n");
@@ -270,7 +270,7 @@ fn no_inode_left_is_an_answer() {
         return;
     }
     let jail = Jail::new();
-    let full = tmpfs(&format!(",{}=5", system::FILES))
+    let full = tmpfs(&format!("-o {}=5", system::FILES))
         + " && echo old >\"$dir/env\"; n=0; while (: >\"$dir/fill$n\") 2>/dev/null; do n=$((n + 1)); done";
     let (outcome, seen) = mounted(&jail, &full, &one("v"));
     outcome.failed(Failure::WriteFailed, "cannot create the temporary file: No space left on device");

@@ -4,9 +4,9 @@
 use std::fs::{remove_dir_all, rename};
 use std::path::Path;
 
-/// In root's directory a temporary of somebody else's is root's while it is
-/// empty.
-pub const ROOT_GIVES_AWAY: bool = true;
+/// FreeBSD gives a new file its directory's group, and in root's directory root
+/// makes it: it is given away while it is empty.
+pub const GIVEN_AWAY_EMPTY: bool = true;
 
 /// The two change places.
 pub fn exchange(inside: &Path, link: &Path) -> bool {

@@ -3,8 +3,8 @@
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::path::Path;
 
-/// No temporary is ever root's: the writer has its owner's identity.
-pub const ROOT_GIVES_AWAY: bool = false;
+/// A temporary has its owner from birth: the writer has that identity.
+pub const GIVEN_AWAY_EMPTY: bool = false;
 
 /// The two change places.
 pub fn exchange(inside: &Path, link: &Path) -> bool {

@@ -64,6 +64,14 @@ lint:
 freebsd-check:
 	@scripts/freebsd-check --link
 
+# Everything that is tested, as one tar to be run on a FreeBSD host.
+freebsd-bundle:
+	@scripts/bundle FreeBSD target/bundle/colibri-freebsd.tar.gz
+
+# The same for this system, run where the checkout cannot be seen.
+bundle-check:
+	@scripts/bundle-check target/bundle/colibri-linux.tar.gz
+
 deny:
 	@scripts/deny
 
@@ -107,5 +115,6 @@ clean:
 	$(CARGO) clean
 
 .NOTPARALLEL:
-.PHONY: all build install setup bw readers demo test test-bw fmt lint freebsd-check deny deb \
+.PHONY: all build install setup bw readers demo test test-bw fmt lint freebsd-check freebsd-bundle \
+    bundle-check deny deb \
     packaging-check package-check vm-check book links sbom reproducible clean

@@ -213,6 +213,11 @@ impl Config {
             Some(dir) => dir.clone(),
             None => find_libexec(&std::env::current_exe().context("cannot find my own program")?),
         };
+        if settings.fetcher_jail.is_some() && settings.bw_jail.is_none() {
+            bail!(
+                "COLIBRI_FETCHER_JAIL needs COLIBRI_BW_JAIL: bw would run in the fetcher's jail, and have its network"
+            );
+        }
         let admitted = |setting: &str, file: &Path| -> anyhow::Result<PathBuf> {
             let file = absolute(file)?;
             cage::admit(setting, &file)?;
@@ -368,6 +373,15 @@ mod tests {
     #[test]
     fn the_flags_are_consistent() {
         Settings::command().debug_assert();
+    }
+
+    #[test]
+    fn the_fetchers_jail_is_refused_without_that_of_bw() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().to_str().unwrap();
+        let words = ["colibrid", "--jail-root-base", base, "--fetcher-jail", "/etc/fetcher-jail.conf"];
+        let error = Config::new(Settings::parse_from(words)).unwrap_err().to_string();
+        assert!(error.contains("needs COLIBRI_BW_JAIL"), "{error}");
     }
 
     #[test]

@@ -119,7 +119,7 @@ fn after_a_kill_at_any_instant_the_file_is_whole() {
     let number = std::env::var("COLIBRI_TEST_KILLS").map_or(few, |number| number.parse().unwrap());
     for format in [Format::Env, Format::Dir] {
         let counts = kills(format, number / 2).unwrap();
-        println!("{format:?}, {} kills: {counts:?}", number / 2);
+        println!("figures: {format:?}, {} kills: {counts:?}", number / 2);
         assert!(counts.killed > number / 8 && counts.old > 0, "{counts:?}");
     }
 }

@@ -181,7 +181,7 @@ fn no_race_opens_tears_or_moves_the_file() {
     let puts = std::env::var("COLIBRI_TEST_PUTS").map_or(few, |puts| puts.parse().unwrap());
     for dir_owner in [0, OWNER.uid] {
         let ours = race("colibri-writer", puts / 2, dir_owner).unwrap();
-        println!("writer, directory of {dir_owner}, {} puts: {ours:?}", puts / 2);
+        println!("figures: writer, directory of {dir_owner}, {} puts: {ours:?}", puts / 2);
         let bad = [ours.escapes, ours.loose, ours.torn, ours.opened, ours.foreign];
         assert_eq!(bad, [0; 5], "{ours:?}");
         assert!(ours.early == 0 || swap::GIVEN_AWAY_EMPTY, "{ours:?}");
@@ -196,7 +196,7 @@ fn no_race_opens_tears_or_moves_the_file() {
         );
     }
     let control = race("plain-writer", puts.min(2_000), 0).unwrap();
-    println!("plain writer, {} puts: {control:?}", puts.min(2_000));
+    println!("figures: plain writer, {} puts: {control:?}", puts.min(2_000));
     assert!(
         control.escapes > 0 && control.loose > 0 && control.torn > 0 && control.opened > 0,
         "{control:?}"

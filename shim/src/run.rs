@@ -63,7 +63,7 @@ impl Bounds {
     fn read(words: &mut impl Iterator<Item = OsString>) -> Result<Self> {
         let user = user(words)?;
         let group = word(words, "GROUP", |text| text.parse().ok().map(Gid::from_raw))?;
-        let processes = word(words, "PROCESSES", |text| text.parse().ok())?;
+        let processes = word(words, "PROCESSES", |text| text.parse::<u32>().ok().map(rlim_t::from))?;
         Ok(Self { user, group, processes })
     }
 

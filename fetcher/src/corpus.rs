@@ -24,6 +24,8 @@ struct Note {
     #[serde(default)]
     notes: Notes,
     #[serde(default)]
+    allow: Option<String>,
+    #[serde(default)]
     values: BTreeMap<String, String>,
     refused: Option<u32>,
     #[serde(default)]
@@ -41,8 +43,9 @@ fn read(text: &str, rules: &Rules) -> Result<Built, Failure> {
 fn each_note_is_read_as_its_project_means_it_or_refused() {
     let corpus: Corpus = toml::from_str(include_str!("../../tests/e2e/corpus.toml")).unwrap();
     assert!(corpus.note.len() >= 80);
-    for Note { name, text, key_case, notes, values, refused, warned } in corpus.note {
-        let said = match (read(&text, &Rules { key_case, notes, ..Rules::default() }), refused) {
+    for Note { name, text, key_case, notes, allow, values, refused, warned } in corpus.note {
+        let allow = allow.into_iter().collect();
+        let said = match (read(&text, &Rules { key_case, notes, allow, ..Rules::default() }), refused) {
             (Ok(built), None) => {
                 let found =
                     built.pairs.iter().map(|(key, value)| (key.to_string(), value.expose().to_owned()));

@@ -32,6 +32,8 @@ struct Note {
     #[serde(default)]
     notes: Option<String>,
     #[serde(default)]
+    allow: Option<String>,
+    #[serde(default)]
     values: BTreeMap<String, String>,
     refused: Option<u32>,
     #[serde(default)]
@@ -81,6 +83,7 @@ fn each_note_arrives_as_its_project_means_it_or_nothing_changes() -> Result<()> 
         let mut line = vec!["register-tenant", &note.name, text(&root)?];
         line.extend(note.key_case.iter().flat_map(|case| ["--key-case", case]));
         line.extend(note.notes.iter().flat_map(|notes| ["--notes", notes]));
+        line.extend(note.allow.iter().flat_map(|names| ["--allow", names]));
         host.colibri_ok(&line)?;
         let provisioned = host.colibri(&["provision", &note.name])?;
         let tenant = host.tenant(&note.name)?;

@@ -294,7 +294,7 @@ mod tests {
             (7, "ini"),
             (8, "0"),
             (9, "maybe"),
-            (10, "a"),
+            (10, "a-b"),
         ] {
             let mut args = order().to_args();
             args[place] = bad.into();

@@ -121,8 +121,22 @@ fn other_names_run_nothing_whatever_their_values() {
         "x\nPS=EVIL\nIDCMD=EVIL",
     ];
     let code: Vec<String> = code.iter().map(|code| code.replace("EVIL", &evil)).collect();
-    let names =
-        ["API_KEY", "ID_TOKEN", "PS_TOKEN", "IDCMDS", "PATHS", "A", "_", "X1", "BIN", "USER", "AGENT_FLAGS"];
+    let names = [
+        "API_KEY",
+        "ID_TOKEN",
+        "PS_TOKEN",
+        "IDCMDS",
+        "PATHS",
+        "A",
+        "_",
+        "X1",
+        "BIN",
+        "USER",
+        "AGENT_FLAGS",
+        "DB_HOST",
+        "DB_PASSWORD",
+        "TOKEN_2",
+    ];
     let names: Vec<EnvKey> = names.into_iter().chain(HOSTILE.iter().copied()).map(key).collect();
     for code in &code {
         let admitted = names.iter().filter(|name| !colibri_envfile::is_reserved(name));

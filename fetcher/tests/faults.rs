@@ -5,7 +5,7 @@
 #[path = "support/driver.rs"]
 mod driver;
 
-use colibri_control::ErrorName::{BwCrashed, ServerMismatch, VaultError, VaultTimeout};
+use colibri_control::ErrorName::{BwCrashed, LimitExceeded, ServerMismatch, VaultError, VaultTimeout};
 use colibri_fetcher::words::{Fetch, SessionState, Vault};
 use driver::{Fetcher, Place, fleet, name, request};
 use std::fs;
@@ -53,7 +53,7 @@ fn an_answer_that_is_none_has_a_name_and_the_next_request_is_answered() {
     for (collection, expected) in [
         ("garbage", VaultError),
         ("cut", VaultError),
-        ("flood", VaultError),
+        ("flood", LimitExceeded),
         ("hang", VaultTimeout),
         ("crash", BwCrashed),
     ] {

@@ -393,23 +393,14 @@ fn every_odd_item_comes_as_it_is_with_each_version() {
         ("X3", Some("spaced")),
         ("X5", Some("a=b")),
         ("X6", Some("a # b")),
-        ("X7", Some("multi\\")),
+        ("X7", Some("multiline")),
     ] {
         assert_eq!(value(key), expected, "{key}");
     }
     let warnings = seen[0].1.join("\n");
-    for part in [
-        "2FA_CODE",
-        "API-KEY.v2",
-        "BAD!KEY",
-        "CARD",
-        "db password",
-        "DUP",
-        "IDENT",
-        "ÜMLAUT",
-        "line 8 of",
-        "P_EMPTY",
-    ] {
+    for part in
+        ["2FA_CODE", "API-KEY.v2", "BAD!KEY", "CARD", "db password", "DUP", "IDENT", "ÜMLAUT", "P_EMPTY"]
+    {
         assert!(warnings.contains(part), "{part} in\n{warnings}");
     }
 }

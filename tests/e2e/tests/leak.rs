@@ -103,7 +103,7 @@ impl Canaries {
         fixture.add(Item::login("API-KEY", refused).within(&conflict));
         fixture.add(Item::login("API.KEY", refused).within(&conflict));
         fixture.add(Item::login("LD_PRELOAD", refused).within(&reserved));
-        fixture.add(Item::login("LINES", &format!("{refused}\nsecond")).within(&unfit));
+        fixture.add(Item::login("TWO_LINES", &format!("{refused}\nsecond")).within(&unfit));
         fixture
     }
 }

@@ -97,7 +97,7 @@ impl Canaries {
             kind: colibri_test_vault::FieldKind::Hidden,
         });
         fixture.add(login);
-        fixture.add(Item::note("note", &format!("NOTE={0}\n\n# {0}\n# {0}!", self.get("note"))).within(&good));
+        fixture.add(Item::note("note", &format!("NOTE={0}\n\n{0}\n{0}!", self.get("note"))).within(&good));
         fixture.add(Item::login("no key!", self.get("value without a key")).within(&good));
         let refused = self.get("value of a refused key");
         fixture.add(Item::login("API-KEY", refused).within(&conflict));

@@ -207,6 +207,7 @@ impl Roots {
         match (report, receive(&ours)) {
             (Report::Looked { device, inode, born, file_system, empty }, Some(dir)) => {
                 let lasting = identity::lasting(&file_system, device);
+                let born = born.and_then(identity::time);
                 let identity = Identity { boot: self.boot.clone(), device, inode, born, lasting };
                 let content = if empty { Content::Nothing } else { Content::Something };
                 Ok(JailRoot { place, identity, content, dir: Arc::new(dir) })

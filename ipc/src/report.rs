@@ -3,7 +3,6 @@
 
 use crate::EnvKey;
 use serde::{Deserialize, Serialize};
-use std::time::SystemTime;
 
 /// Longest report, in bytes: every key of two full files.
 pub const MAX_REPORT: usize = 512 * 1024;
@@ -38,8 +37,8 @@ pub enum Report {
         device: u64,
         /// Its number in that file system.
         inode: u64,
-        /// When it was made, where the file system knows.
-        born: Option<SystemTime>,
+        /// When it was made, in nanoseconds since 1970, where the file system knows.
+        born: Option<u128>,
         /// The file system's own id (Linux), or what was mounted (FreeBSD).
         file_system: String,
         /// Whether nothing is in it.

@@ -66,6 +66,7 @@ pub fn look(root: &OwnedFd) -> Result<Report, Error> {
     let unseen = Error::write("cannot look at the jail root");
     let state = fstat(root).map_err(&unseen)?;
     let born = root.try_clone().and_then(|root| File::from(root).metadata()?.created()).ok();
+    let born = born.and_then(|at| Some(at.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos()));
     let file_system = platform::file_system(root).map_err(&unseen)?;
     let empty = names(root, 1).map_err(&unseen)?.is_empty();
     Ok(Report::Looked { device: state.st_dev, inode: state.st_ino, born, file_system, empty })

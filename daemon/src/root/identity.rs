@@ -2,7 +2,7 @@
 //! point, a jail of the same name, what another file system has there.
 
 use serde::{Deserialize, Serialize};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A directory as it was seen once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,11 @@ impl Identity {
     }
 }
 
+/// The time so many nanoseconds after 1970 began; none after the year 2554.
+pub fn time(nanoseconds: u128) -> Option<SystemTime> {
+    Some(SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(nanoseconds).ok()?))
+}
+
 #[cfg_attr(target_os = "freebsd", path = "identity/freebsd.rs")]
 #[cfg_attr(not(target_os = "freebsd"), path = "identity/linux.rs")]
 mod platform;
@@ -41,7 +46,6 @@ pub use platform::{boot, lasting};
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn seen() -> Identity {
         let born = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(9));

@@ -38,6 +38,12 @@ Exit status:
   0  nothing failed; there may be warnings
   1  at least one check failed";
 
+const REMOVE: &str = "\
+Examples:
+  colibri remove web01 web02
+  colibri remove --all
+  colibri remove --all --yes";
+
 const REPORT: &str = "\
 The page needs no network. It holds names of tenants and items, and no values.
 
@@ -102,6 +108,23 @@ pub enum Verb {
         /// The file with settings and credentials, looked at from outside [default: where init makes it]
         #[arg(long, value_name = "FILE", default_value = crate::init::PROVIDER, hide_default_value = true)]
         provider: PathBuf,
+    },
+    /// Stop tenants' agents, unlink their files and forget them, history and all
+    #[command(after_help = REMOVE)]
+    #[command(group = clap::ArgGroup::new("whom").required(true))]
+    Remove {
+        /// The tenants
+        #[arg(group = "whom")]
+        tenants: Vec<String>,
+        /// All tenants; without --yes they are only named
+        #[arg(long, group = "whom")]
+        all: bool,
+        /// Remove all, not only name them
+        #[arg(long, requires = "all")]
+        yes: bool,
+        /// Go on when what was written cannot be found: it is gone, with the jail
+        #[arg(long)]
+        secrets_are_gone: bool,
     },
     /// Write a page that shows tenants, provisions and the sandbox proof
     #[command(after_help = REPORT)]
@@ -169,6 +192,22 @@ pub enum Asked {
         /// The tenant
         tenant: String,
         /// Go on when what was written cannot be found: it is gone
+        #[arg(long)]
+        secrets_are_gone: bool,
+    },
+    /// Give a tenant the new name of its jail; history, file and collection stay
+    #[command(
+        after_help = "Examples:\n  colibri rename-tenant web01 web02 --jail-root /usr/local/bastille/jails/web02/root"
+    )]
+    RenameTenant {
+        /// The tenant
+        tenant: String,
+        /// Its jail's new name
+        new_name: String,
+        /// The jail's root directory, if it has moved with the name
+        #[arg(long)]
+        jail_root: Option<PathBuf>,
+        /// Go on when what was written at another root cannot be found: it is gone
         #[arg(long)]
         secrets_are_gone: bool,
     },
@@ -345,6 +384,12 @@ impl Asked {
             Self::UnregisterTenant { tenant, secrets_are_gone } => {
                 Request::UnregisterTenant { tenant: id(tenant)?, secrets: secrets(secrets_are_gone) }
             }
+            Self::RenameTenant { tenant, new_name, jail_root, secrets_are_gone } => Request::RenameTenant {
+                tenant: id(tenant)?,
+                to: id(new_name)?,
+                root: jail_root.as_deref().map(absolute).transpose()?,
+                secrets: secrets(secrets_are_gone),
+            },
             Self::Provision { tenant, .. } => Request::Provision { tenant: tenant.map(id).transpose()? },
             Self::Hook { jail_name, jail_root } => {
                 Request::Hook { jail: jail(jail_name)?, root: absolute(&jail_root)? }
@@ -411,11 +456,15 @@ impl Options {
     }
 }
 
-const fn secrets(gone: bool) -> Secrets {
+pub const fn secrets(gone: bool) -> Secrets {
     if gone { Secrets::Gone } else { Secrets::There }
 }
 
-fn id(name: String) -> Result<TenantId, Failure> {
+/// The tenant of that name.
+///
+/// # Errors
+/// `Usage`, if none can have it.
+pub fn id(name: String) -> Result<TenantId, Failure> {
     TenantId::try_from(name.clone())
         .map_err(|error| Failure::Usage(format!("{name:?} is no tenant: {error}")))
 }

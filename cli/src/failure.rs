@@ -1,7 +1,7 @@
 //! How colibri fails: one line that says what happened, one that says what to
 //! do, and an exit status that a script can rely on.
 
-use colibri_control::{ClientError, ErrorName, Fault, TenantId};
+use colibri_control::{ClientError, ErrorName, Fault, TenantId, plain};
 use std::process::ExitCode;
 
 /// The exit statuses, for `--help` and the manual.
@@ -13,6 +13,9 @@ Exit status:
   3  the daemon cannot be reached, or has gone
   4  no such tenant or agent
   5  a provision failed; the old file, if any, stays";
+
+/// What `provision --all` is for.
+pub const PROVISIONED: &str = "provisioned";
 
 /// Why colibri ends with another status than 0.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,16 @@ pub enum Failure {
         tenant: TenantId,
         /// Why, if the daemon says.
         fault: Option<Box<Fault>>,
+    },
+    /// The daemon tried several, and some of them failed.
+    #[error("{} of {of} tenants were not {what}", failed.len())]
+    Several {
+        /// What was to become of them.
+        what: &'static str,
+        /// Who, and why.
+        failed: Vec<(TenantId, Fault)>,
+        /// How many were tried.
+        of: usize,
     },
     /// An argument that only the daemon's rules forbid.
     #[error("{0}")]
@@ -59,10 +72,16 @@ impl Failure {
         let advice = self.advice();
         if json {
             let name = self.name().map(ErrorName::as_str);
-            let error = serde_json::json!({ "name": name, "message": self.message(), "advice": advice });
+            let mut error = serde_json::json!({ "name": name, "message": self.message(), "advice": advice });
+            if let Self::Several { failed, .. } = self {
+                error["failed"] = failed.iter().map(|(tenant, fault)| failed_one(tenant, fault)).collect();
+            }
             eprintln!("{}", serde_json::json!({ "error": error }));
         } else {
             eprintln!("colibri: {self}");
+            if let Self::Several { failed, .. } = self {
+                eprint!("{}", by_advice(failed));
+            }
             if let Some(advice) = advice {
                 eprintln!("  {advice}");
             }
@@ -119,7 +138,7 @@ impl Failure {
             (Self::Usage(_), _) => 2,
             (_, Some(ErrorName::DaemonUnreachable)) => 3,
             (_, Some(ErrorName::TenantNotFound | ErrorName::AgentNotFound)) => 4,
-            (Self::Provision { .. }, _) => 5,
+            (Self::Provision { .. } | Self::Several { what: PROVISIONED, .. }, _) => 5,
             _ => 1,
         }
     }
@@ -131,6 +150,27 @@ pub fn asked(error: &ClientError) -> String {
         ClientError::Unreachable(_, source) | ClientError::Broken(source) => format!("{error}: {source}"),
         _ => error.to_string(),
     }
+}
+
+fn failed_one(tenant: &TenantId, fault: &Fault) -> serde_json::Value {
+    serde_json::json!({
+        "tenant": tenant, "name": fault.name, "message": fault.message, "advice": fault.advice,
+    })
+}
+
+/// Who failed and why, those with the same advice together, and it once below them.
+fn by_advice(failed: &[(TenantId, Fault)]) -> String {
+    let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
+    for (tenant, fault) in failed {
+        let line = plain(&format!("{tenant}: {fault}"));
+        match groups.iter_mut().find(|(advice, _)| *advice == fault.advice) {
+            Some((_, lines)) => lines.push(line),
+            None => groups.push((&fault.advice, vec![line])),
+        }
+    }
+    groups.iter().fold(String::new(), |text, (advice, lines)| {
+        format!("{text}  {}\n    {advice}\n", lines.join("\n  "))
+    })
 }
 
 fn reason(fault: Option<&Fault>) -> String {

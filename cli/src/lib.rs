@@ -5,17 +5,22 @@ mod arguments;
 mod doctor;
 mod failure;
 mod init;
+mod remove;
 mod report;
 mod screen;
+mod stray;
 mod wait;
 
 use arguments::{Arguments, Asked, Shell, Verb};
 use clap::{CommandFactory, Parser};
-use colibri_control::{Answer, Client, ClientError, Outcome, Request};
+use colibri_control::{
+    Answer, Client, ClientError, ErrorName, Fault, HookResult, Outcome, Request, SpawnView,
+};
 use failure::Failure;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 /// Runs the program on its arguments.
 pub fn main() -> ExitCode {
@@ -38,6 +43,10 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Asked(asked) => ask(asked, &socket, json),
         Verb::Init { prefix, dry_run } => prepare(&init::Plan { prefix, dry_run }, json),
         Verb::Doctor { provider } => doctor::run(&socket, &provider, json),
+        Verb::Remove { tenants, all: _, yes, secrets_are_gone } => {
+            let plan = remove::Plan { tenants, yes, secrets: arguments::secrets(secrets_are_gone) };
+            plan.run(&socket, json)
+        }
         Verb::Report { html } => report::run(&socket, &html),
         Verb::Completions { shell } => completions(shell),
     }
@@ -53,9 +62,22 @@ fn ask(asked: Asked, socket: &Path, json: bool) -> Result<(), Failure> {
     if watching {
         return watch(&mut client, json);
     }
-    show(&answer, json)?;
+    show(&request, &answer, json)?;
     missing_root(&request, json);
     judge(&request, answer)
+}
+
+/// An agent that fails as soon as it starts, such as a program that is not there.
+fn ended_at_once(spawned: SpawnView) -> Result<(), Failure> {
+    let agent = spawned.agent;
+    let how = match (agent.exit_code, agent.signal) {
+        (Some(0) | None, None) => return Ok(()),
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+    };
+    let words = spawned.last_words.map(|words| format!("; its log ends: {words}")).unwrap_or_default();
+    let message = format!("the agent of {} ended at once with {how}{words}", agent.jail);
+    Err(Failure::Client(ClientError::Refused(Fault::new(ErrorName::AgentFailed, message))))
 }
 
 /// An observer may not go to the one socket, and has another beside it.
@@ -95,9 +117,15 @@ fn completions(shell: Shell) -> Result<(), Failure> {
 fn watch(client: &mut Client, json: bool) -> Result<(), Failure> {
     loop {
         let event = client.next_event()?;
-        let line = if json { serde_json::to_string(&event)? } else { screen::event(&event) };
+        let line = if json { serde_json::to_string(&event)? } else { screen::event(&event, now()) };
         print(&format!("{line}\n"))?;
     }
+}
+
+/// Milliseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or_default()
 }
 
 /// A tenant may be registered before its jail is made, and by a slip of the hand.
@@ -111,12 +139,28 @@ fn missing_root(request: &Request, json: bool) {
     }
 }
 
-fn show(answer: &Answer, json: bool) -> Result<(), Failure> {
+fn show(request: &Request, answer: &Answer, json: bool) -> Result<(), Failure> {
     if json {
         return print(&format!("{}\n", serde_json::to_string_pretty(answer)?));
     }
-    screen::warnings(answer);
-    print(&screen::answer(answer))
+    let table = screen::answer(answer);
+    match (request, answer) {
+        (Request::History { .. }, Answer::Provisions(history)) => print(&(table + &screen::reasons(history))),
+        _ => {
+            screen::warnings(answer);
+            let hook = match answer {
+                Answer::Hook(hook) => Some(&**hook),
+                Answer::Spawned(spawned) => Some(&spawned.hook),
+                _ => None,
+            };
+            if hook.is_some_and(|hook| hook.result == HookResult::NoTenant)
+                && let Request::Hook { jail, root } | Request::SpawnAgent { jail, root, .. } = request
+            {
+                screen::no_tenant(jail, root);
+            }
+            print(&table)
+        }
+    }
 }
 
 /// A reader that has seen enough, such as head(1), is no failure.
@@ -130,14 +174,23 @@ fn print(text: &str) -> Result<(), Failure> {
 /// What was asked for and did not come about is a failure, though the daemon
 /// answered. The hook and spawn-agent fail soft.
 fn judge(request: &Request, answer: Answer) -> Result<(), Failure> {
-    let (Request::Provision { .. }, Answer::Provisions(provisions)) = (request, answer) else {
-        return Ok(());
+    let provisions = match (request, answer) {
+        (Request::Provision { .. }, Answer::Provisions(provisions)) => provisions,
+        (_, Answer::Spawned(spawned)) => return ended_at_once(*spawned),
+        _ => return Ok(()),
     };
-    let failed = |outcome: Outcome| outcome == Outcome::Failed;
-    match provisions.into_iter().find(|provision| failed(provision.outcome)) {
-        Some(provision) => {
-            Err(Failure::Provision { tenant: provision.tenant, fault: provision.error.map(Box::new) })
-        }
+    let of = provisions.len();
+    let mut failed: Vec<_> =
+        provisions.into_iter().filter(|provision| provision.outcome == Outcome::Failed).collect();
+    match failed.pop() {
         None => Ok(()),
+        Some(one) if of == 1 => {
+            Err(Failure::Provision { tenant: one.tenant, fault: one.error.map(Box::new) })
+        }
+        Some(last) => {
+            failed.push(last);
+            let failed = failed.into_iter().filter_map(|one| Some((one.tenant, one.error?))).collect();
+            Err(Failure::Several { what: failure::PROVISIONED, failed, of })
+        }
     }
 }

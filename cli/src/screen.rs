@@ -2,20 +2,25 @@
 //! print them, colour only on a terminal that wants it.
 
 use crate::doctor::{Finding, Verdict};
+use crate::stray;
 use colibri_control::{
-    AgentNetwork, AgentState, AgentView, Answer, Diff, Event, HookView, KeyCase, Notes, OnChange,
+    AgentNetwork, AgentState, AgentView, Answer, Diff, Event, HookView, JailName, KeyCase, Notes, OnChange,
     OnDuplicate, Outcome, Provision, Settings, Status, StatusView, TenantView, plain,
 };
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io::{IsTerminal, stderr, stdout};
+use std::path::Path;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
 /// Warnings go to standard error, so that standard output stays a table.
 pub fn warnings(answer: &Answer) {
     let provisions: Vec<&Provision> = match answer {
-        Answer::Provisions(all) if all.len() == 1 => all.iter().collect(),
+        Answer::Tenants(tenants) => return empty(tenants),
+        // Of many, those that have no secrets.
+        Answer::Provisions(all) => all.iter().filter(|one| all.len() == 1 || one.keys == 0).collect(),
         Answer::Hook(hook) => hook.provision.iter().collect(),
         Answer::Spawned(spawned) => spawned.hook.provision.iter().collect(),
         _ => Vec::new(),
@@ -24,6 +29,7 @@ pub fn warnings(answer: &Answer) {
         for warning in &provision.warnings {
             warn(&format!("{}: {warning}", provision.tenant));
         }
+        no_keys(provision);
     }
     let hook = match answer {
         Answer::Hook(hook) => Some(&**hook),
@@ -35,11 +41,45 @@ pub fn warnings(answer: &Answer) {
     }
 }
 
+/// The newest of each tenant, where the list begins with the newest of all.
+fn newest(provisions: &[Provision]) -> impl Iterator<Item = &Provision> {
+    let mut seen = BTreeSet::new();
+    provisions.iter().filter(move |provision| seen.insert(provision.tenant.as_str()))
+}
+
+fn no_keys(provision: &Provision) {
+    if provision.keys == 0 && matches!(provision.outcome, Outcome::Written | Outcome::Unchanged) {
+        warn(&format!("{}: no item became a key, so its file holds no secrets", provision.tenant));
+    }
+}
+
+/// Tenants that were provisioned and have nothing of it.
+fn empty(tenants: &[TenantView]) {
+    for tenant in tenants.iter().filter(|tenant| has_nothing(tenant)) {
+        let name = &tenant.tenant;
+        warn(&format!("{name} is {} and has no keys: see `colibri show-tenant {name}`", tenant.status));
+    }
+}
+
+/// Whether its file holds no secrets, though a provision came to its end.
+pub fn has_nothing(tenant: &TenantView) -> bool {
+    tenant.status == Status::Active && tenant.keys.is_empty() && tenant.last_error.is_none()
+}
+
 fn soft_failure(hook: &HookView) {
     let failed = hook.provision.as_ref().and_then(|provision| provision.error.as_ref());
     if let Some(fault) = hook.warning.as_ref().or(failed) {
         warn(&fault.to_string());
         eprintln!("  {}", fault.advice);
+    }
+}
+
+/// A jail that starts, and no tenant has its name.
+pub fn no_tenant(jail: &JailName, root: &Path) {
+    warn(&format!("no tenant has the name of the jail {jail}: no secrets were brought"));
+    if let Some(file) = stray::in_root(root) {
+        warn(&format!("{jail}: {file} in its root is a file of colibri's, for another tenant"));
+        eprintln!("  {}", plain(&stray::advice(jail.as_str(), root)));
     }
 }
 
@@ -62,9 +102,10 @@ pub fn answer(answer: &Answer) -> String {
         Answer::Provisions(provisions) => provision_table(provisions),
         Answer::Hook(hook) => hook.provision.as_ref().map(provision_line).unwrap_or_default(),
         Answer::Spawned(spawned) => format!(
-            "{}agent of {} started, process {}, log {}\n",
+            "{}agent of {} {}, process {}, log {}\n",
             spawned.hook.provision.as_ref().map(provision_line).unwrap_or_default(),
             spawned.agent.jail,
+            if spawned.agent.state == AgentState::Running { "started" } else { spawned.agent.state.as_str() },
             spawned.agent.pid,
             spawned.agent.log.display()
         ),
@@ -75,8 +116,12 @@ pub fn answer(answer: &Answer) -> String {
     }
 }
 
-/// One event as a line without its end.
-pub fn event(event: &Event) -> String {
+/// One event as a line without its end, with the time at which it was told.
+pub fn event(event: &Event, at: u64) -> String {
+    format!("{}  {}", moment(at), told(event))
+}
+
+fn told(event: &Event) -> String {
     match event {
         Event::Started { tenant, reason } => format!("{tenant}: provision begins ({reason})"),
         Event::Provision(provision) => provision_line(provision).trim_end().into(),
@@ -136,7 +181,7 @@ fn tenant_table(tenants: &[TenantView]) -> String {
         table.add_row([
             Cell::new(&tenant.tenant),
             Cell::new(tenant.status).fg(status_colour(tenant.status)),
-            Cell::new(tenant.keys.len()),
+            Cell::new(tenant.keys.len()).fg(if has_nothing(tenant) { Color::Red } else { Color::Reset }),
             Cell::new(tenant.last_success.map_or_else(|| "never".into(), moment)),
             Cell::new(error).fg(if tenant.last_error.is_some() { Color::Red } else { Color::Reset }),
             Cell::new(plain(&tenant.root.to_string_lossy())),
@@ -171,15 +216,45 @@ fn provision_table(provisions: &[Provision]) -> String {
     lines(table)
 }
 
+/// Why each tenant's newest attempt failed, what to do, and what it skipped, below
+/// the table that has room for the name only.
+pub fn reasons(provisions: &[Provision]) -> String {
+    newest(provisions).fold(String::new(), |mut text, attempt| {
+        if let Some(fault) = &attempt.error {
+            let _ = writeln!(text, "{}: {}\n  {}", attempt.tenant, plain(&fault.to_string()), fault.advice);
+        }
+        for warning in &attempt.warnings {
+            let _ = writeln!(text, "{}: {}", attempt.tenant, plain(warning));
+        }
+        text
+    })
+}
+
 fn provision_line(provision: &Provision) -> String {
     let error = provision.error.as_ref().map(|fault| format!(", {}", fault.name)).unwrap_or_default();
     format!(
-        "{}: {}, {} keys, {}{error}\n",
+        "{}: {}, {}, {}{error}\n",
         provision.tenant,
         provision.outcome,
-        provision.keys,
+        number(provision.keys, "key"),
         duration(provision.ms)
     )
+}
+
+/// `1 key`, `2 keys`.
+fn number(count: u32, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// As `--refresh` takes it: the largest unit that leaves no rest.
+pub fn interval(seconds: u32) -> String {
+    let whole =
+        [(86_400, 'd'), (3_600, 'h'), (60, 'm')].into_iter().find(|(unit, _)| seconds.is_multiple_of(*unit));
+    match whole {
+        _ if seconds == 0 => "never".into(),
+        Some((unit, letter)) => format!("{}{letter}", seconds / unit),
+        None => format!("{seconds}s"),
+    }
 }
 
 fn agent_table(agents: &[AgentView]) -> String {
@@ -229,6 +304,12 @@ fn one_tenant(tenant: &TenantView) -> String {
     if let Some(fault) = &tenant.last_error {
         lines.extend([("error", fault.to_string()), ("", fault.advice.clone())]);
     }
+    if has_nothing(tenant) {
+        lines.push(("no keys", "no item became a key, so its file holds no secrets".into()));
+    }
+    for (number, warning) in tenant.warnings.iter().enumerate() {
+        lines.push((if number == 0 { "last attempt" } else { "" }, warning.clone()));
+    }
     let shown = lines.iter().filter(|(_, value)| !value.is_empty());
     shown.fold(String::new(), |text, (name, value)| format!("{text}{name:<14}{}\n", plain(value)))
 }
@@ -239,15 +320,14 @@ fn target_lines(settings: &Settings) -> Vec<(&'static str, String)> {
         (Some(dir), Some(file)) => dir.join(file).display().to_string(),
         _ => String::new(),
     };
-    let seconds = |seconds: u32| if seconds == 0 { "never".into() } else { format!("{seconds} s") };
     vec![
         ("file", file),
         ("owner", settings.owner.clone().unwrap_or_default()),
         ("network", yes(settings.agent_network == AgentNetwork::None, "none")),
         ("format", settings.format.to_string()),
         ("tmpfs", yes(settings.require_tmpfs, "required")),
-        ("refresh", seconds(settings.refresh)),
-        ("deadline", settings.deadline.map(seconds).unwrap_or_default()),
+        ("refresh", interval(settings.refresh)),
+        ("deadline", settings.deadline.map(interval).unwrap_or_default()),
         ("on change", on_change(&settings.on_change)),
     ]
 }

@@ -134,6 +134,33 @@ fn provision(error: Option<Fault>) -> Value {
     })
 }
 
+/// Provisioned with nothing: every item was skipped.
+fn nothing() -> Value {
+    let mut nothing = provision(None);
+    nothing["keys"] = json!(0);
+    nothing["warnings"] =
+        json!(["item \"Postgres password\": no name of a variable; rename it POSTGRES_PASSWORD"]);
+    nothing
+}
+
+/// One of all is well, two failed alike, one otherwise, one got nothing.
+fn several() -> Vec<Value> {
+    let conflict = Fault::new(ErrorName::KeyConflict, "\"A-B\" and \"A.B\" both become A_B");
+    let named = |name: &str, mut provision: Value| {
+        provision["tenant"] = json!(name);
+        provision
+    };
+    let mut last = nothing();
+    last["tenant"] = json!("web04");
+    vec![
+        named("web00", provision(None)),
+        named("web01", provision(Some(not_found()))),
+        named("web02", provision(Some(conflict))),
+        named("web03", provision(Some(not_found()))),
+        last,
+    ]
+}
+
 fn agent() -> Value {
     json!({
         "jail": "web01", "root": ROOT, "command": ["/bin/sh", "-c", "a\n\u{1b}[31mb"], "state": "running",
@@ -185,6 +212,12 @@ fn tenants_are_an_aligned_table_or_json() -> Outcome {
     let asked = answered("list-tenants", &["list-tenants"], tenants()?)?;
     assert_eq!(asked["verb"], "list-tenants");
     answered("list-tenants-json", &["list-tenants", "--json"], tenants()?)?;
+    let mut empty = tenant("web02", None);
+    empty["keys"] = json!([]);
+    let with = ok(json!({ "tenants": [tenant("web01", None), empty.clone()] }))?;
+    answered("list-tenants-empty", &["list-tenants"], with)?;
+    empty["warnings"] = nothing()["warnings"].clone();
+    answered("show-tenant-empty", &["show-tenant", "web02"], ok(json!({ "tenant": empty }))?)?;
     let mut all = tenant("web01", Some(not_found()));
     answered("show-tenant", &["show-tenant", "web01"], ok(json!({ "tenant": all }))?)?;
     all["settings"] = json!({
@@ -204,6 +237,13 @@ fn a_provision_that_failed_is_exit_status_5() -> Outcome {
     assert_eq!(asked["tenant"], "web01");
     let failed = ok(json!({ "provisions": [provision(Some(not_found()))] }))?;
     answered("provision-failed", &words, failed)?;
+    answered("provision-all", &["provision", "--all"], ok(json!({ "provisions": several() }))?)?;
+    answered(
+        "provision-all-json",
+        &["provision", "--all", "--json"],
+        ok(json!({ "provisions": several() }))?,
+    )?;
+    answered("provision-empty", &words, ok(json!({ "provisions": [nothing()] }))?)?;
     Ok(())
 }
 
@@ -239,8 +279,26 @@ fn each_other_verb_has_its_screen() -> Outcome {
     answered("hook", &["hook", "web01", ROOT], ok(json!({ "hook": hook }))?)?;
     let hook = json!({ "result": "no-tenant", "warning": null, "provision": null });
     answered("hook-no-tenant", &["hook", "web09", ROOT], ok(json!({ "hook": hook }))?)?;
+    let words = ["spawn-agent", "--jail-name", "web09", "--jail-root", ROOT, "--", "/bin/nosuch"];
+    let mut over = agent();
+    (over["state"], over["exit-code"], over["jail"]) = (json!("exited"), json!(1), json!("web09"));
+    let said = "bwrap: execvp /bin/nosuch: No such file or directory";
+    let spawned = json!({ "spawned": { "agent": over, "hook": hook, "last-words": said } });
+    answered("spawn-agent-nosuch", &words, ok(spawned)?)?;
+    let words = ["rename-tenant", "web01", "web02", "--jail-root", "/j/web02", "--secrets-are-gone"];
+    let asked = answered("rename-tenant", &words, one()?)?;
+    assert_eq!(
+        (&asked["to"], &asked["root"], &asked["secrets"]),
+        (&json!("web02"), &json!("/j/web02"), &json!("gone"))
+    );
+    let asked = answered("remove", &["remove", "web01"], vec![Content::Ok(Answer::Done)])?;
+    assert_eq!((&asked["verb"], &asked["tenant"]), (&json!("remove-tenant"), &json!("web01")));
+    let both = ok(json!({ "tenants": [tenant("web01", None), tenant("web02", None)] }))?;
+    assert_eq!(answered("remove-all", &["remove", "--all"], both)?["verb"], "list-tenants");
+    unanswered("usage-remove", &["remove", "--yes"])?;
     let history = json!({ "provisions": [provision(Some(not_found())), provision(None)] });
     let asked = answered("history", &["history", "--limit", "2"], ok(history)?)?;
+    answered("history-all", &["history"], ok(json!({ "provisions": several() }))?)?;
     assert_eq!(asked["limit"], 2);
     Ok(())
 }
@@ -283,7 +341,16 @@ fn watching_ends_when_the_daemon_does() -> Outcome {
         let over: Event = serde_json::from_value(json!({ "provision": provision(None) }))?;
         Ok(vec![Content::Ok(Answer::Watching), Content::Event(started), Content::Event(over)])
     };
-    answered("watch", &["watch"], lines()?)?;
+    // Each line with the time at which it was told.
+    let place = Place::new("watch")?;
+    let socket = place.0.join("s");
+    daemon(&socket, lines()?)?;
+    let seen = transcript(Some(&socket), &["watch"])?;
+    let timeless = seen.lines().map(|line| match line.split_once("Z  ") {
+        Some((time, rest)) if time.len() == "2026-01-01 00:00:00".len() => format!("TIME  {rest}\n"),
+        _ => format!("{line}\n"),
+    });
+    compare("watch", &timeless.collect::<String>())?;
     answered("watch-json", &["watch", "--json"], lines()?)?;
     Ok(())
 }

@@ -154,6 +154,9 @@ pub struct SpawnView {
     pub agent: AgentView,
     /// What the hook did before it.
     pub hook: HookView,
+    /// The last line of its log, if it ended at once.
+    #[serde(default, rename = "last-words", skip_serializing_if = "Option::is_none")]
+    pub last_words: Option<String>,
 }
 
 words! {

@@ -61,6 +61,29 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Secrets::are_there")]
         secrets: Secrets,
     },
+    /// What `destroy-tenant` and `unregister-tenant` do, whichever is due: stops the
+    /// agent, unlinks the file, forgets the tenant. Answers `done`.
+    RemoveTenant {
+        /// Which.
+        tenant: TenantId,
+        /// What was written is gone, where it cannot be found.
+        #[serde(default, skip_serializing_if = "Secrets::are_there")]
+        secrets: Secrets,
+    },
+    /// Gives a tenant the name that its jail has now. Its history, its file, its
+    /// collection and its agents' user stay its own. Answers with the tenant.
+    RenameTenant {
+        /// Which.
+        tenant: TenantId,
+        /// Its new name.
+        to: TenantId,
+        /// The jail's new root, if it moved.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        root: Option<PathBuf>,
+        /// What was written at another root is gone, where it cannot be found.
+        #[serde(default, skip_serializing_if = "Secrets::are_there")]
+        secrets: Secrets,
+    },
     /// Provisions now and answers with the provisions when they are over.
     Provision {
         /// Which; without it, all that are provisioned or active.
@@ -160,6 +183,8 @@ impl Request {
             Self::RegisterTenant { .. }
             | Self::UpdateTenant { .. }
             | Self::UnregisterTenant { .. }
+            | Self::RemoveTenant { .. }
+            | Self::RenameTenant { .. }
             | Self::Provision { .. }
             | Self::Hook { .. }
             | Self::SpawnAgent { .. }

@@ -221,6 +221,10 @@ pub struct TenantView {
     /// agent (Linux, a daemon of root's); inside they are the owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_uid: Option<u32>,
+    /// What the newest attempt skipped and why, and what it found doubtful; of
+    /// one tenant that is asked for alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 #[cfg(test)]

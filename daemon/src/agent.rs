@@ -17,10 +17,13 @@ use crate::settings::Config;
 use crate::store::{Agent, Store};
 use crate::tenant::{Target, signal};
 use colibri_control::{
-    AgentState, AgentView, ErrorName, Event, Fault, JailName, OnChange, Settings, SpawnView, Status, TenantId,
+    AgentState, AgentView, ErrorName, Event, Fault, JailName, OnChange, Settings, SpawnView, Status,
+    TenantId, plain,
 };
 use nix::sys::signal::Signal;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -33,6 +36,11 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 const GRACE: Duration = Duration::from_secs(10);
 /// How soon an agent that is only just being started is asked again.
 const STARTING: Duration = Duration::from_millis(20);
+/// How long an agent is watched before it counts as started: a program that is not
+/// there ends sooner.
+const SETTLING: Duration = Duration::from_millis(250);
+/// Bytes of a log's end in which its last line is looked for.
+const LAST_LINE: u64 = 512;
 /// After KILL.
 const REAPING: Duration = Duration::from_secs(5);
 /// How often an agent is looked after that this process did not start.
@@ -137,6 +145,11 @@ impl Agents {
         })
     }
 
+    /// Whether an agent of the jail runs or is being started.
+    pub fn has(&self, jail: &JailName) -> bool {
+        self.slots(|slots| slots.contains_key(jail))
+    }
+
     /// How many agents run.
     pub fn running(&self) -> u32 {
         u32::try_from(self.slots(|slots| slots.len())).unwrap_or(u32::MAX)
@@ -202,17 +215,39 @@ impl Agents {
         match self.launch(&jail, &env_file, &mut agent).await {
             Ok(started) => {
                 let process = process(&agent);
-                self.slots(|slots| slots.get_mut(name).map(|slot| slot.process = Some(process)));
+                let ended = self.slots(|slots| {
+                    let slot = slots.get_mut(name)?;
+                    slot.process = Some(process);
+                    Some(slot.ended.clone())
+                });
                 let view = agent.view.clone();
-                self.watch(started, agent, claim);
                 self.0.events.announce(Event::Agent(Box::new(view.clone())));
-                Ok(SpawnView { agent: view, hook })
+                self.watch(started, agent, claim);
+                let (agent, last_words) = self.settled(view, ended).await?;
+                Ok(SpawnView { agent, hook, last_words })
             }
             Err(fault) => {
                 self.over(agent, claim, None).await;
                 Err(fault)
             }
         }
+    }
+
+    /// The agent as it is a moment after its start, and what it said if it has ended.
+    async fn settled(
+        &self,
+        view: AgentView,
+        ended: Option<watch::Receiver<()>>,
+    ) -> Result<(AgentView, Option<String>), Fault> {
+        let Some(mut ended) = ended else { return Ok((view, None)) };
+        // The channel closes when the agent is over.
+        if timeout(SETTLING, ended.changed()).await.is_err() {
+            return Ok((view, None));
+        }
+        let jail = view.jail.clone();
+        let now = self.0.store.with(move |db| db.agent(&jail)).await?.map_or(view, |agent| agent.view);
+        let last_words = last_line(&now.log).ok().flatten();
+        Ok((now, last_words))
     }
 
     /// The jail with its root as it is at this moment; of a tenant, the registered one.
@@ -433,6 +468,17 @@ impl Agents {
             }
         }
     }
+}
+
+/// The last line of a log with anything in it, as one plain line.
+fn last_line(log: &Path) -> std::io::Result<Option<String>> {
+    let mut file = File::open(log)?;
+    let end = file.metadata()?.len();
+    file.seek(SeekFrom::Start(end.saturating_sub(LAST_LINE)))?;
+    let mut text = Vec::new();
+    file.take(LAST_LINE).read_to_end(&mut text)?;
+    let text = String::from_utf8_lossy(&text);
+    Ok(text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(plain))
 }
 
 fn process(agent: &Agent) -> Process {

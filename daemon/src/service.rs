@@ -9,7 +9,7 @@ use crate::provision::{Provisioner, Work, plain};
 use crate::root::Content;
 use crate::session::Session;
 use crate::settings::Config;
-use crate::store::{File, Store};
+use crate::store::{Db, File, Store};
 use crate::tenant::{Target, Tenant, Turn, check};
 use colibri_control::{
     Answer, ErrorName, Event, Fault, JailName, Reason, Request, Secrets, Settings, SetupView, Status,
@@ -63,6 +63,10 @@ impl Service {
             Request::ShowTenant { tenant } => self.show(&tenant).await,
             Request::ListTenants {} => self.list().await,
             Request::UnregisterTenant { tenant, secrets } => self.unregister(tenant, secrets).await,
+            Request::RemoveTenant { tenant, secrets } => self.remove(tenant, secrets).await,
+            Request::RenameTenant { tenant, to, root, secrets } => {
+                self.rename(&tenant, to, root, secrets).await
+            }
             Request::Provision { tenant } => self.provision(tenant).await,
             Request::Hook { jail, root } => {
                 let hook = provision_tenant_env(&self.provisioner, &jail, &root).await;
@@ -109,10 +113,13 @@ impl Service {
     }
 
     async fn show(&self, id: &TenantId) -> Answered {
-        let tenant = self.tenant(id).await?;
+        let known = id.clone();
+        let found = self.store.with(move |db| Ok((db.known(&known)?, db.history(Some(&known), 1)?)));
+        let (tenant, newest) = found.await?;
         let busy = self.provisioner.busy().await.contains(id);
-        let deadline = self.config.settings.deadline;
-        Ok(Answer::Tenant(Box::new(tenant.view(self.config.owner, deadline, busy))))
+        let mut view = tenant.view(self.config.owner, self.config.settings.deadline, busy);
+        view.warnings = newest.into_iter().next().map(|attempt| attempt.warnings).unwrap_or_default();
+        Ok(Answer::Tenant(Box::new(view)))
     }
 
     async fn list(&self) -> Answered {
@@ -277,6 +284,54 @@ impl Service {
         Ok(Answer::Done)
     }
 
+    async fn remove(&self, id: TenantId, secrets: Secrets) -> Answered {
+        match self.tenant(&id).await?.status {
+            Status::Active | Status::Stopped => drop(self.destroy(id.clone(), secrets).await?),
+            // Its agent may run, though its secrets never came.
+            Status::Provisioned => drop(self.agents.stop(&id).await?),
+            Status::Destroyed => {}
+        }
+        self.unregister(id, secrets).await
+    }
+
+    /// The jail has another name now. Where the root is another directory than before,
+    /// what was written in the old one is removed first.
+    async fn rename(&self, id: &TenantId, to: TenantId, root: Option<PathBuf>, secrets: Secrets) -> Answered {
+        let tenant = self.tenant(id).await?;
+        if tenant.status == Status::Destroyed {
+            return Err(Fault::new(ErrorName::WrongState, format!("{id} is destroyed: register {to} anew")));
+        }
+        if self.agents.has(id) || self.agents.has(&to) {
+            let message = format!("an agent runs in {id} or {to}: stop it first");
+            return Err(Fault::new(ErrorName::WrongState, message));
+        }
+        let root = match root {
+            Some(root) => self.place(&to, &root).await?,
+            None => tenant.root.clone(),
+        };
+        let moved = root == tenant.root || self.has_moved(&tenant, &root).await;
+        let settings = tenant.renamed(&to);
+        let (from, name, place) = (id.clone(), to.clone(), root.clone());
+        let free = move |db: &mut Db| free(db, &from, &name, &place);
+        self.store.with(free.clone()).await??;
+        if !moved && !tenant.is_clean() {
+            self.clear(id, secrets).await?;
+        }
+        let (from, name) = (id.clone(), to.clone());
+        let renamed = self.store.with(move |db| match free(db)? {
+            Err(fault) => Ok(Err(fault)),
+            Ok(()) => db.rename(&from, &name, &root, &settings, moved).map(Ok),
+        });
+        renamed.await??;
+        self.provisioner.schedule(id, None);
+        self.announce(id, None);
+        self.announce(&to, Some(tenant.status));
+        if tenant.status == Status::Active {
+            self.provisioner.schedule(&to, Some(clock::now()));
+        }
+        self.show(&to).await
+    }
+
     async fn provision(&self, tenant: Option<TenantId>) -> Answered {
         let ids = match tenant {
             Some(id) => vec![id],
@@ -414,6 +469,16 @@ fn conflict(there: &Tenant) -> Fault {
         there.status
     );
     Fault::new(ErrorName::TenantConflict, message)
+}
+
+/// Whether a tenant can have that name and root instead of its own.
+fn free(db: &Db, from: &TenantId, to: &TenantId, root: &Path) -> crate::store::Result<Result<(), Fault>> {
+    let named = db.tenant(to)?.filter(|there| there.status != Status::Destroyed && there.id != *from);
+    if let Some(there) = named {
+        return Ok(Err(conflict(&there)));
+    }
+    let other = db.at_root_but(root, to, from)?;
+    Ok(other.map_or(Ok(()), |other| Err(taken(root, &other))))
 }
 
 fn taken(root: &Path, other: &str) -> Fault {

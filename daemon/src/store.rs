@@ -217,12 +217,21 @@ impl Db {
     /// # Errors
     /// SQLite's.
     pub fn at_root(&self, root: &Path, id: &TenantId) -> Result<Option<String>> {
-        let sql = "SELECT name FROM tenants WHERE name <> ?2 AND status <> 'destroyed' AND (root = ?1
+        self.at_root_but(root, id, id)
+    }
+
+    /// The same of a tenant that will have the name `id` instead of `now`.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn at_root_but(&self, root: &Path, id: &TenantId, now: &TenantId) -> Result<Option<String>> {
+        let sql = "SELECT name FROM tenants WHERE name NOT IN (?2, ?3) AND status <> 'destroyed' AND (root = ?1
             OR (substr(root || '/', 1, length(?1) + 1) = ?1 || '/' AND substr(name, 1, length(?2) + 1) <> ?2 || '.')
             OR (substr(?1 || '/', 1, length(root) + 1) = root || '/' AND substr(?2, 1, length(name) + 1) <> name || '.'))
             LIMIT 1";
         let mut query = self.0.prepare_cached(sql)?;
-        Ok(query.query_row(params![rows::text(root), id.as_str()], |row| row.get(0)).optional()?)
+        let params = params![rows::text(root), id.as_str(), now.as_str()];
+        Ok(query.query_row(params, |row| row.get(0)).optional()?)
     }
 
     /// Until when there may be no login, and why; `None` when there may.
@@ -379,6 +388,41 @@ impl Db {
         let sql = "UPDATE tenants SET root = ?2 WHERE name = ?1";
         self.0.execute(sql, params![id.as_str(), rows::text(root)])?;
         Ok(())
+    }
+
+    /// Gives a tenant another name, root and settings; its row goes on, and so do its
+    /// history, its collection's id and its jail's user. What was destroyed under the
+    /// new name is forgotten, and its user is nobody's.
+    ///
+    /// # Errors
+    /// `NoTenant`, or SQLite's.
+    pub fn rename(
+        &mut self,
+        id: &TenantId,
+        to: &TenantId,
+        root: &Path,
+        settings: &Settings,
+        moved: bool,
+    ) -> Result<()> {
+        let (root, settings) = (rows::text(root), rows::json(settings));
+        self.change(|db| {
+            if to != id {
+                db.execute("DELETE FROM tenants WHERE name = ?1", [to.as_str()])?;
+                db.execute("DELETE FROM agents WHERE jail = ?1", [to.as_str()])?;
+                // No jail has a blank in its name.
+                let sql = "UPDATE agent_users SET jail = 'was ' || jail || ' ' || uid WHERE jail = ?1";
+                db.execute(sql, [to.as_str()])?;
+                db.execute("UPDATE agent_users SET jail = ?2 WHERE jail = ?1", [id.as_str(), to.as_str()])?;
+                // Its mark is that of a jail under the old name.
+                db.execute("DELETE FROM agents WHERE jail = ?1", [id.as_str()])?;
+            }
+            let sql = "UPDATE tenants SET name = ?2, root = ?3, settings = ?4, failures = 0,
+                identity = CASE WHEN ?5 THEN identity END WHERE name = ?1";
+            match db.execute(sql, params![id.as_str(), to.as_str(), root, settings, moved])? {
+                0 => Err(StoreError::NoTenant(id.clone())),
+                _ => Ok(()),
+            }
+        })
     }
 
     /// Takes a turn; a tenant that is not active any more is not tried again.

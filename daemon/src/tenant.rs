@@ -241,6 +241,14 @@ impl Tenant {
         self.status != Status::Destroyed && self.root == root && self.settings == *settings
     }
 
+    /// Its settings under another name: the collection stays the one that it was.
+    pub fn renamed(&self, to: &TenantId) -> Settings {
+        let own = self.collection() == to.as_str();
+        let name = || CollectionName::try_from(self.id.as_str().to_owned()).ok();
+        let collection = if own { None } else { self.settings.collection.clone().or_else(name) };
+        Settings { collection, ..self.settings.clone() }
+    }
+
     /// The collection's name.
     pub fn collection(&self) -> &str {
         self.settings.collection.as_ref().map_or(self.id.as_str(), CollectionName::as_str)
@@ -323,6 +331,7 @@ impl Tenant {
             removal_due: self.removal_due,
             busy,
             agent_uid: self.agent_uid,
+            warnings: Vec::new(),
         }
     }
 }

@@ -74,6 +74,22 @@ fn an_agent_finds_its_secrets_in_a_container_of_its_own() {
 }
 
 #[test]
+fn a_program_that_is_not_there_is_told() {
+    let host = Host::new();
+    jail(&host, "web");
+    let spawned = spawn(&host, "web", "exec sleep 600");
+    assert_eq!((spawned.agent.state, spawned.last_words), (AgentState::Running, None));
+    host.say(r#"{"verb":"stop-agent","jail":"web"}"#).unwrap();
+    let request = serde_json::json!({
+        "verb": "spawn-agent", "jail": "web", "root": host.root("web"), "command": ["/bin/nosuch"],
+    });
+    let Answer::Spawned(spawned) = host.say(&request.to_string()).unwrap() else { panic!() };
+    assert_eq!(spawned.agent.state, AgentState::Exited);
+    assert_ne!(spawned.agent.exit_code, Some(0));
+    assert!(spawned.last_words.unwrap().contains("/bin/nosuch"));
+}
+
+#[test]
 fn the_agent_starts_without_its_secrets_too() {
     let host = Host::with(&[("COLIBRI_DEADLINE", "1s")]);
     jail(&host, "web");

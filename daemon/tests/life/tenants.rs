@@ -1,10 +1,11 @@
 //! Tenants and their secrets.
 
-use crate::host::{Host, SOON, wait};
+use crate::host::{Host, SOON, tenant, wait};
 use crate::stand_in::Collection;
-use colibri_control::{ErrorName, HookResult, Outcome, Reason, Request, Status};
+use colibri_control::{ErrorName, Fault, HookResult, Outcome, Reason, Request, Status, TenantView};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 
 #[test]
 fn a_tenant_lives_from_register_to_unregister() {
@@ -28,6 +29,7 @@ fn a_tenant_lives_from_register_to_unregister() {
 
     let web = host.show("web");
     assert_eq!((web.status, web.keys), (Status::Active, vec!["A".to_owned(), "B".to_owned()]));
+    assert_eq!(web.warnings, provision.warnings, "what the newest attempt skipped is with the tenant");
     assert_eq!(web.collection_id.as_deref(), Some("c-1"));
     assert_eq!(host.provision("web").outcome, Outcome::Unchanged);
     assert_eq!(host.failure(r#"{"verb":"unregister-tenant","tenant":"web"}"#), ErrorName::WrongState);
@@ -51,6 +53,85 @@ fn a_tenant_lives_from_register_to_unregister() {
     host.say(r#"{"verb":"unregister-tenant","tenant":"web"}"#).unwrap();
     assert_eq!(host.failure(r#"{"verb":"show-tenant","tenant":"web"}"#), ErrorName::TenantNotFound);
     assert_eq!(host.sessions(), 1);
+}
+
+fn remove(host: &Host, name: &str) {
+    host.say(&format!(r#"{{"verb":"remove-tenant","tenant":"{name}"}}"#)).unwrap();
+    assert_eq!(
+        host.failure(&format!(r#"{{"verb":"show-tenant","tenant":"{name}"}}"#)),
+        ErrorName::TenantNotFound
+    );
+}
+
+#[test]
+fn whatever_a_tenants_state_it_is_removed_with_its_file() {
+    let host = Host::new();
+    let known = ["active", "stopped", "destroyed"].map(|name| (name.to_owned(), secret("A", "1")));
+    host.vault(known.into_iter().collect());
+    for name in ["registered", "failed", "active", "stopped", "destroyed"] {
+        host.register(name);
+    }
+    for name in ["failed", "active", "stopped", "destroyed"] {
+        host.hook(name, &host.root(name));
+    }
+    host.say(r#"{"verb":"stop-agent","jail":"stopped"}"#).unwrap();
+    host.say(r#"{"verb":"destroy-tenant","tenant":"destroyed"}"#).unwrap();
+    for name in ["registered", "failed", "active", "stopped", "destroyed"] {
+        remove(&host, name);
+        assert_eq!(host.content(name), None, "{name}");
+    }
+}
+
+fn secret(key: &str, value: &str) -> Collection {
+    Collection::Secrets([(key.to_owned(), value.to_owned())].into())
+}
+
+fn rename(host: &Host, name: &str, to: &str, root: Option<&Path>) -> Result<TenantView, Fault> {
+    let mut request = serde_json::json!({ "verb": "rename-tenant", "tenant": name, "to": to });
+    root.into_iter().for_each(|root| request["root"] = serde_json::json!(root));
+    host.say(&request.to_string()).map(tenant)
+}
+
+#[test]
+fn a_renamed_tenant_keeps_its_history_its_file_and_its_collection() {
+    let host = Host::new();
+    host.secrets("web", &[("A", "1")]);
+    host.register("web");
+    host.hook("web", &host.root("web"));
+    let before = host.show("web");
+    // As bastille(8) does it: the directory moves, and is the same one.
+    let place = host.path("jails/www/root");
+    fs::create_dir(host.path("jails/www")).unwrap();
+    fs::rename(host.root("web"), &place).unwrap();
+    let after = rename(&host, "web", "www", Some(&place)).unwrap();
+    assert_eq!((after.tenant.as_str(), &after.root, after.status), ("www", &place, Status::Active));
+    assert_eq!(after.collection_id, before.collection_id);
+    assert_eq!(after.settings.collection.as_ref().map(|name| name.as_str()), Some("web"));
+    assert_eq!((after.keys, after.registered), (before.keys, before.registered));
+    assert_eq!(host.history("www").last().unwrap().reason, Reason::Hook);
+    assert!(host.content("www").is_some());
+    assert_eq!(host.failure(r#"{"verb":"show-tenant","tenant":"web"}"#), ErrorName::TenantNotFound);
+    assert_eq!(host.provision("www").outcome, Outcome::Unchanged);
+    // Back again, and its collection is the one that has its name.
+    host.register("other");
+    assert_eq!(rename(&host, "www", "other", None).unwrap_err().name, ErrorName::TenantConflict);
+    let back = rename(&host, "www", "web", None).unwrap();
+    assert_eq!(back.settings.collection.as_ref().map(|name| name.as_str()), Some("web"));
+}
+
+#[test]
+fn a_tenant_that_is_renamed_to_another_directory_leaves_no_file_behind() {
+    let host = Host::new();
+    host.secrets("web", &[("A", "1")]);
+    host.register("web");
+    host.hook("web", &host.root("web"));
+    rename(&host, "web", "new", Some(&host.root("new"))).unwrap();
+    assert_eq!(host.content("web"), None);
+    assert_eq!(host.provision("new").error, None);
+    assert!(host.content("new").is_some());
+    // A jail that is made under the old name has nothing of it.
+    let again = host.register("web");
+    assert_eq!((again.status, again.last_success), (Status::Provisioned, None));
 }
 
 #[test]

@@ -38,6 +38,30 @@ Exit status:
   0  nothing failed; there may be warnings
   1  at least one check failed";
 
+const APPLY: &str = "\
+The file has a table for each tenant, or for each pattern of names, with the
+settings of register-tenant by their long names; those of [defaults] hold for all.
+${name} is the tenant's name.
+
+  [defaults]
+  root = \"/usr/local/bastille/jails/${name}/root\"
+  refresh = \"15m\"
+
+  [tenant.\"web*\"]            # each directory of such a name that has a root
+  on-change = \"signal:HUP\"
+
+  [tenant.db01]
+  collection = \"databases\"
+  expect = [\"PGPASSWORD\"]
+
+Without --yes nothing is changed, and without --prune nothing is removed. A tenant
+whose name a pattern matches is not removed because its directory is not there.
+
+Examples:
+  colibri apply tenants.toml
+  colibri apply tenants.toml --yes
+  colibri apply tenants.toml --prune --yes";
+
 const REMOVE: &str = "\
 Examples:
   colibri remove web01 web02
@@ -109,6 +133,21 @@ pub enum Verb {
         #[arg(long, value_name = "FILE", default_value = crate::init::PROVIDER, hide_default_value = true)]
         provider: PathBuf,
     },
+    /// Make the tenants what a file says, after showing what that would change
+    #[command(after_help = APPLY)]
+    Apply {
+        /// The file, TOML; `-` for standard input
+        file: PathBuf,
+        /// Change it, and not only show what would change
+        #[arg(long)]
+        yes: bool,
+        /// Also remove the tenants that the file does not name
+        #[arg(long)]
+        prune: bool,
+    },
+    /// Print the tenants as a file that apply reads
+    #[command(after_help = "Examples:\n  colibri export > /root/tenants.toml")]
+    Export,
     /// Stop tenants' agents, unlink their files and forget them, history and all
     #[command(after_help = REMOVE)]
     #[command(group = clap::ArgGroup::new("whom").required(true))]
@@ -484,7 +523,11 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
-fn seconds(text: &str) -> Result<u32, String> {
+/// A span of time as `--refresh` takes it, in seconds.
+///
+/// # Errors
+/// The form that it must have.
+pub fn seconds(text: &str) -> Result<u32, String> {
     let (number, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
         Some(at) => text.split_at(at),
         None => (text, "s"),
@@ -500,7 +543,11 @@ fn seconds(text: &str) -> Result<u32, String> {
     number.checked_mul(unit).ok_or_else(|| "too long".into())
 }
 
-fn action(text: &str) -> Result<OnChange, String> {
+/// An action as `--on-change` takes it.
+///
+/// # Errors
+/// The form that it must have.
+pub fn action(text: &str) -> Result<OnChange, String> {
     match text.split_once(':') {
         None if text == "none" => Ok(OnChange::None),
         None if text == "restart-agent" => Ok(OnChange::RestartAgent),
@@ -518,7 +565,11 @@ fn some(mut words: Vec<String>) -> Vec<String> {
     words
 }
 
-fn renaming(text: &str) -> Result<(String, String), String> {
+/// A renaming as `--rename` takes it.
+///
+/// # Errors
+/// The form that it must have.
+pub fn renaming(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.into(), new.into())),
         _ => Err(format!("--rename {text:?} is not OLD=NEW")),

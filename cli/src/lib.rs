@@ -1,6 +1,7 @@
 //! colibri: what an operator says to colibrid. It never takes or sees a
 //! credential, and no answer holds a secret.
 
+mod apply;
 mod arguments;
 mod doctor;
 mod failure;
@@ -43,6 +44,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Asked(asked) => ask(asked, &socket, json),
         Verb::Init { prefix, dry_run } => prepare(&init::Plan { prefix, dry_run }, json),
         Verb::Doctor { provider } => doctor::run(&socket, &provider, json),
+        Verb::Apply { file, yes, prune } => apply::run(&apply::Asked { file, yes, prune }, &socket, json),
+        Verb::Export => apply::export(&socket, json),
         Verb::Remove { tenants, all: _, yes, secrets_are_gone } => {
             let plan = remove::Plan { tenants, yes, secrets: arguments::secrets(secrets_are_gone) };
             plan.run(&socket, json)

@@ -99,6 +99,8 @@ pub fn answer(answer: &Answer) -> String {
         Answer::Done | Answer::Watching => String::new(),
         Answer::Tenant(tenant) => one_tenant(tenant),
         Answer::Tenants(tenants) => tenant_table(tenants),
+        // They are asked for by `apply` and `export` only.
+        Answer::Registrations(_) => String::new(),
         Answer::Provisions(provisions) => provision_table(provisions),
         Answer::Hook(hook) => hook.provision.as_ref().map(provision_line).unwrap_or_default(),
         Answer::Spawned(spawned) => format!(

@@ -3,6 +3,9 @@
 //! protocol and says what the test tells it. After a change that is meant, run
 //! with `COLIBRI_ACCEPT=1` and read the difference.
 
+#[path = "stand-ins/daemon.rs"]
+mod daemon;
+
 use colibri_control::{Answer, Content, ErrorName, Event, Fault, Reply, VERSION};
 use serde_json::{Value, json};
 use std::error::Error;
@@ -40,7 +43,7 @@ impl Drop for Place {
 }
 
 /// A daemon for one request; what it was asked comes out of the channel.
-fn daemon(socket: &Path, lines: Vec<Content>) -> Outcome<Receiver<Value>> {
+fn one_answer(socket: &Path, lines: Vec<Content>) -> Outcome<Receiver<Value>> {
     let listener = UnixListener::bind(socket)?;
     let (asked, questions) = channel();
     thread::spawn(move || {
@@ -98,7 +101,7 @@ fn compare(name: &str, seen: &str) -> Outcome {
 fn answered(name: &str, words: &[&str], lines: Vec<Content>) -> Outcome<Value> {
     let place = Place::new(name)?;
     let socket = place.0.join("s");
-    let questions = daemon(&socket, lines)?;
+    let questions = one_answer(&socket, lines)?;
     compare(name, &transcript(Some(&socket), words)?)?;
     Ok(questions.recv_timeout(Duration::from_secs(60))?)
 }
@@ -303,6 +306,38 @@ fn each_other_verb_has_its_screen() -> Outcome {
     Ok(())
 }
 
+/// A daemon that has web01, with another refresh, and old, which the file does not name.
+fn applied(screen: &str, words: &[&str]) -> Outcome {
+    let place = Place::new(screen)?;
+    let file = place.0.join("tenants.toml");
+    let text = "[defaults]\nroot = '/jails/${name}/root'\nrefresh = '15m'\n[tenant.web01]\n[tenant.web02]\n";
+    fs::write(&file, text)?;
+    let socket = place.0.join("s");
+    let one = |answer: Value| serde_json::from_value::<Answer>(answer).map(Content::Ok);
+    let registered = |root: &str| json!({ "root": root, "settings": { "refresh": 60, "prefix": "P_" } });
+    let all = json!({ "web01": registered("/jails/web01/root"), "old": registered("/jails/old/root") });
+    let full = Content::Error(Fault::new(ErrorName::StoreFailed, "the disk is full"));
+    let answers = vec![
+        ("status", one(json!({ "status": status() }))?),
+        ("list-registrations", one(json!({ "registrations": all }))?),
+        ("update-tenant", one(json!({ "tenant": tenant("web01", None) }))?),
+        ("register-tenant", full),
+        ("remove-tenant", Content::Ok(Answer::Done)),
+    ];
+    daemon::serve(&socket, answers)?;
+    let path = file.display().to_string();
+    let words: Vec<_> = words.iter().map(|word| if *word == "FILE" { path.as_str() } else { word }).collect();
+    compare(screen, &transcript(Some(&socket), &words)?.replace(&path, "FILE"))
+}
+
+#[test]
+fn a_plan_is_shown_and_carried_out_only_when_that_is_said() -> Outcome {
+    applied("apply", &["apply", "FILE"])?;
+    applied("apply-prune", &["apply", "FILE", "--prune"])?;
+    applied("apply-yes", &["apply", "FILE", "--prune", "--yes"])?;
+    applied("export", &["export"])
+}
+
 #[test]
 fn a_command_cannot_write_to_the_operators_terminal() -> Outcome {
     answered("list-agents", &["list-agents"], ok(json!({ "agents": [agent()] }))?)?;
@@ -318,7 +353,13 @@ fn a_difference_names_keys() -> Outcome {
 
 #[test]
 fn status_says_loudly_that_there_is_no_sandbox() -> Outcome {
-    let status = json!({
+    let status = status();
+    answered("status", &["status"], ok(json!({ "status": status }))?)?;
+    Ok(())
+}
+
+fn status() -> Value {
+    json!({
         "version": "0.1.0", "pid": 4000, "started": AT, "base": "/usr/local/bastille/jails",
         "sandbox": false, "session": "idle", "fetcher": 4001, "fetcher-user": "_colibri",
         "bw-version": "2026.8.0", "session-error": null, "provisioned": 1, "active": 2, "stopped": 3,
@@ -328,9 +369,7 @@ fn status_says_loudly_that_there_is_no_sandbox() -> Outcome {
             { "process": "bw", "holds": ["no new privileges"],
               "lacks": [{ "what": "a jail of its own: \u{1b}[2J", "advice": "make one" }] },
         ],
-    });
-    answered("status", &["status"], ok(json!({ "status": status }))?)?;
-    Ok(())
+    })
 }
 
 #[test]
@@ -344,7 +383,7 @@ fn watching_ends_when_the_daemon_does() -> Outcome {
     // Each line with the time at which it was told.
     let place = Place::new("watch")?;
     let socket = place.0.join("s");
-    daemon(&socket, lines()?)?;
+    one_answer(&socket, lines()?)?;
     let seen = transcript(Some(&socket), &["watch"])?;
     let timeless = seen.lines().map(|line| match line.split_once("Z  ") {
         Some((time, rest)) if time.len() == "2026-01-01 00:00:00".len() => format!("TIME  {rest}\n"),

@@ -2,7 +2,7 @@
 //! daemon has none. Times are milliseconds, points in time since 1970.
 
 use crate::tenant::words;
-use crate::{ErrorName, JailName, Status, TenantId, TenantView, UnknownWord, plain};
+use crate::{ErrorName, JailName, Registrations, Status, TenantId, TenantView, UnknownWord, plain};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -18,6 +18,8 @@ pub enum Answer {
     Tenant(Box<TenantView>),
     /// Tenants.
     Tenants(Vec<TenantView>),
+    /// Tenants as they were registered, those that were destroyed left out.
+    Registrations(Registrations),
     /// Provisions.
     Provisions(Vec<Provision>),
     /// What the hook did.

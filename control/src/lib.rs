@@ -12,6 +12,7 @@ mod error;
 mod line;
 mod name;
 mod plain;
+mod plan;
 mod request;
 mod tenant;
 
@@ -24,6 +25,7 @@ pub use error::{ErrorName, Retry, UnknownName};
 pub use line::{Call, Content, MAX_ANSWER, MAX_REQUEST, Malformed, Reply, VERSION};
 pub use name::{CollectionName, JailName, NameError, TenantId};
 pub use plain::plain;
+pub use plan::{Registration, Registrations, Step as PlanStep, Unwanted, changes, plan};
 pub use request::{Request, Secrets};
 pub use tenant::{
     AgentNetwork, Format, KeyCase, Notes, OnChange, OnDuplicate, Settings, Status, TenantView, UnknownWord,

@@ -53,6 +53,8 @@ pub enum Request {
     },
     /// Answers with all tenants, by name.
     ListTenants {},
+    /// Answers with all tenants that are not destroyed, as they were registered.
+    ListRegistrations {},
     /// Forgets a tenant that has no secrets in its jail. Answers `done`.
     UnregisterTenant {
         /// Which.
@@ -176,6 +178,7 @@ impl Request {
         match self {
             Self::ShowTenant { .. }
             | Self::ListTenants {}
+            | Self::ListRegistrations {}
             | Self::ListAgents {}
             | Self::History { .. }
             | Self::Status {}

@@ -12,8 +12,8 @@ use crate::settings::Config;
 use crate::store::{Db, File, Store};
 use crate::tenant::{Target, Tenant, Turn, check};
 use colibri_control::{
-    Answer, ErrorName, Event, Fault, JailName, Reason, Request, Secrets, Settings, SetupView, Status,
-    StatusView, TenantId,
+    Answer, ErrorName, Event, Fault, JailName, Reason, Registration, Request, Secrets, Settings, SetupView,
+    Status, StatusView, TenantId,
 };
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -62,6 +62,7 @@ impl Service {
             }
             Request::ShowTenant { tenant } => self.show(&tenant).await,
             Request::ListTenants {} => self.list().await,
+            Request::ListRegistrations {} => self.registrations().await,
             Request::UnregisterTenant { tenant, secrets } => self.unregister(tenant, secrets).await,
             Request::RemoveTenant { tenant, secrets } => self.remove(tenant, secrets).await,
             Request::RenameTenant { tenant, to, root, secrets } => {
@@ -131,6 +132,15 @@ impl Service {
             tenant.view(owner, deadline, busy)
         };
         Ok(Answer::Tenants(tenants.into_iter().map(view).collect()))
+    }
+
+    async fn registrations(&self) -> Answered {
+        let mut tenants = self.store.with(|db| db.tenants()).await?;
+        tenants.retain(|tenant| tenant.status != Status::Destroyed);
+        let all = tenants
+            .into_iter()
+            .map(|tenant| (tenant.id, Registration { root: tenant.root, settings: tenant.settings }));
+        Ok(Answer::Registrations(all.collect()))
     }
 
     /// Where a tenant's root is, or is to be.

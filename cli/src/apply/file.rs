@@ -1,0 +1,372 @@
+//! The file of `apply` and `export`: tenants by name or by a pattern of names, each
+//! with the settings that register-tenant takes, spelled as its options are.
+
+use crate::arguments::{action, renaming, seconds};
+use crate::screen::interval;
+use colibri_control::{OnChange, Registration, Registrations, Settings, TenantId, changes};
+use glob::{MatchOptions, Pattern};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What stands for the tenant's name.
+const NAME: &str = "${name}";
+/// A name begins with a dot only if that is said.
+const MATCHING: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+
+/// Why a file cannot be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It is no TOML, or has tables that mean nothing.
+    #[error("{0}")]
+    Toml(#[from] toml::de::Error),
+    /// A table is wrong.
+    #[error("[tenant.{0:?}]: {1}")]
+    Tenant(String, String),
+}
+
+type Settled = Map<String, Value>;
+
+/// The file as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    #[serde(default)]
+    defaults: Settled,
+    #[serde(default)]
+    tenant: BTreeMap<String, Settled>,
+}
+
+/// What it asks for on this host.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Tenants, those of patterns among them.
+    pub tenants: Registrations,
+    /// Its patterns, each with how many tenants it gave.
+    pub patterns: Vec<(Pattern, usize)>,
+}
+
+impl Wanted {
+    /// Whether the name is one that a pattern is for.
+    pub fn is_of_a_pattern(&self, id: &TenantId) -> bool {
+        self.patterns.iter().any(|(pattern, _)| pattern.matches_with(id.as_str(), MATCHING))
+    }
+}
+
+impl File {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// `Toml`.
+    pub fn parse(text: &str) -> Result<Self, FileError> {
+        Ok(toml::from_str(text)?)
+    }
+
+    /// The tenants that it asks for; `names` lists a directory.
+    ///
+    /// # Errors
+    /// `Tenant`, for the first table that is wrong.
+    pub fn wanted(&self, names: impl Fn(&Path) -> std::io::Result<Vec<String>>) -> Result<Wanted, FileError> {
+        let mut wanted = Wanted::default();
+        let mut from = BTreeMap::new();
+        for (key, table) in self.tenant.iter().filter(|(key, _)| is_pattern(key)) {
+            let wrong = |why: String| FileError::Tenant(key.clone(), why);
+            let pattern = Pattern::new(key).map_err(|error| wrong(error.to_string()))?;
+            let found = self.expand(&pattern, table, &names).map_err(wrong)?;
+            for id in &found {
+                if let Some(other) = from.insert(id.clone(), key) {
+                    return Err(wrong(format!("{other:?} matches {id} too: let one of them match")));
+                }
+            }
+            wanted.patterns.push((pattern, found.len()));
+        }
+        let named = self.tenant.keys().filter(|key| !is_pattern(key)).map(|key| {
+            key.parse::<TenantId>().map_err(|error| FileError::Tenant(key.clone(), error.to_string()))
+        });
+        let named: Vec<_> = named.collect::<Result<_, _>>()?;
+        for id in from.keys().chain(&named) {
+            let tables = from.get(id).and_then(|key| self.tenant.get(*key));
+            let tables = tables.into_iter().chain(self.tenant.get(id.as_str()));
+            let one = self.registration(id, tables);
+            let one = one.map_err(|why| FileError::Tenant(id.to_string(), why))?;
+            wanted.tenants.insert(id.clone(), one);
+        }
+        Ok(wanted)
+    }
+
+    /// Names of directories at the place of `${name}` in the root, that have a root.
+    fn expand(
+        &self,
+        pattern: &Pattern,
+        table: &Settled,
+        names: impl Fn(&Path) -> std::io::Result<Vec<String>>,
+    ) -> Result<Vec<TenantId>, String> {
+        let root = table.get("root").or(self.defaults.get("root")).and_then(Value::as_str);
+        let root = Path::new(root.ok_or("root is not set")?);
+        let dirs: PathBuf = root.iter().take_while(|part| *part != NAME).collect();
+        if dirs == root {
+            return Err(format!("a pattern needs a root with a directory {NAME} in it"));
+        }
+        let below = root.strip_prefix(dirs.join(NAME)).map_err(|error| error.to_string())?;
+        let all = names(&dirs).map_err(|error| format!("cannot list {}: {error}", dirs.display()))?;
+        let fitting = all.into_iter().filter(|name| pattern.matches_with(name, MATCHING));
+        let there = fitting.filter(|name| dirs.join(name).join(below).is_dir());
+        Ok(there.filter_map(|name| name.parse().ok()).collect())
+    }
+
+    fn registration<'a>(
+        &'a self,
+        id: &TenantId,
+        tables: impl Iterator<Item = &'a Settled>,
+    ) -> Result<Registration, String> {
+        let mut merged = self.defaults.clone();
+        tables.for_each(|table| merged.extend(table.clone()));
+        for (setting, value) in &mut merged {
+            fill(value, id.as_str());
+            *value = spelled(setting, value.take()).map_err(|why| format!("{setting}: {why}"))?;
+        }
+        let root = merged.remove("root").ok_or("root is not set")?;
+        let root = PathBuf::from(root.as_str().ok_or("root is not a path")?);
+        if !root.is_absolute() {
+            return Err(format!("root: {} is not absolute", root.display()));
+        }
+        let settings = serde_json::from_value(Value::Object(merged)).map_err(|error| error.to_string())?;
+        Ok(Registration { root, settings })
+    }
+}
+
+fn is_pattern(key: &str) -> bool {
+    key.contains(['*', '?', '['])
+}
+
+/// Puts the name in; `$${name}` is `${name}` itself.
+fn fill(value: &mut Value, name: &str) {
+    match value {
+        Value::String(text) if text.contains(NAME) => {
+            let mut filled = String::new();
+            let mut rest = text.as_str();
+            while let Some((before, after)) = rest.split_once(NAME) {
+                match before.strip_suffix('$') {
+                    Some(before) => filled.extend([before, NAME]),
+                    None => filled.extend([before, name]),
+                }
+                rest = after;
+            }
+            *text = filled + rest;
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| fill(value, name)),
+        Value::Object(values) => values.values_mut().for_each(|value| fill(value, name)),
+        _ => {}
+    }
+}
+
+/// A value as the protocol has it, where the command line has another form.
+fn spelled(setting: &str, value: Value) -> Result<Value, String> {
+    Ok(match (setting, value) {
+        ("refresh" | "deadline", Value::String(text)) => json!(seconds(&text)?),
+        ("on-change", Value::String(text)) => json!(action(&text)?),
+        ("rename", Value::Array(all)) => {
+            let one = |value: Value| match value {
+                Value::String(text) => renaming(&text).map(|pair| json!(pair)),
+                other => Ok(other),
+            };
+            Value::Array(all.into_iter().map(one).collect::<Result<_, String>>()?)
+        }
+        (_, value) => value,
+    })
+}
+
+/// The tenants as such a file, which asks for just them.
+///
+/// # Errors
+/// When a setting has no form in TOML.
+pub fn text(tenants: &Registrations) -> Result<String, toml::ser::Error> {
+    let tables = tenants.iter().map(|(id, one)| (id.to_string(), table(one)));
+    let tables: Map<_, _> = tables.collect();
+    toml::to_string(&json!({ "tenant": tables }))
+}
+
+fn table(one: &Registration) -> Value {
+    let mut settings = changes(&one.settings, &Settings::default());
+    settings.insert("root".into(), json!(one.root));
+    for (setting, value) in &mut settings {
+        escape(value);
+        match (setting.as_str(), &*value) {
+            ("refresh" | "deadline", Value::Number(number)) => {
+                let span = number.as_u64().and_then(|seconds| u32::try_from(seconds).ok());
+                // 0 is no span of the command line.
+                *value = span.filter(|span| *span > 0).map_or(json!(number), |span| json!(interval(span)));
+            }
+            ("rename", Value::Array(pairs)) => {
+                *value = pairs.iter().map(|pair| joined(pair).unwrap_or_else(|| pair.clone())).collect();
+            }
+            _ => {}
+        }
+    }
+    if let OnChange::Signal(name) = &one.settings.on_change {
+        settings.insert("on-change".into(), json!(format!("signal:{name}")));
+    }
+    Value::Object(settings)
+}
+
+fn joined(pair: &Value) -> Option<Value> {
+    let (old, new) = (pair.get(0)?.as_str()?, pair.get(1)?.as_str()?);
+    let plain = !old.is_empty() && !old.contains('=') && !new.is_empty();
+    plain.then(|| json!(format!("{old}={new}")))
+}
+
+fn escape(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = text.replace(NAME, &format!("${NAME}")),
+        Value::Array(values) => values.iter_mut().for_each(escape),
+        Value::Object(values) => values.values_mut().for_each(escape),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use colibri_control::{AgentNetwork, Format, KeyCase};
+    use proptest::prelude::*;
+
+    fn nowhere(_: &Path) -> std::io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn wanted(text: &str) -> Result<Registrations, String> {
+        let file = File::parse(text).map_err(|error| error.to_string())?;
+        file.wanted(nowhere).map(|wanted| wanted.tenants).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn settings_are_spelled_as_on_the_command_line() {
+        let all = wanted(
+            r#"
+            [defaults]
+            root = "/jails/${name}/root"
+            refresh = "15m"
+            [tenant.web01]
+            collection = "prod-${name}"
+            on-change = "signal:HUP"
+            rename = ["A=B"]
+            format = "json"
+            only = ["A*", "$${name}"]
+            [tenant.db01]
+            root = "/data/db"
+            refresh = 0
+            on-change = { command = ["/bin/sh", "-c", "a b"] }
+        "#,
+        );
+        let all = all.unwrap();
+        let web = &all[&"web01".parse().unwrap()];
+        assert_eq!(web.root, Path::new("/jails/web01/root"));
+        let settings = Settings {
+            collection: Some("prod-web01".parse().unwrap()),
+            refresh: 900,
+            on_change: OnChange::Signal("HUP".into()),
+            rename: vec![("A".into(), "B".into())],
+            format: Format::Json,
+            only: vec!["A*".into(), "${name}".into()],
+            ..Settings::default()
+        };
+        assert_eq!(web.settings, settings);
+        let db = &all[&"db01".parse().unwrap()];
+        assert_eq!((db.root.as_path(), db.settings.refresh), (Path::new("/data/db"), 0));
+        assert_eq!(
+            db.settings.on_change,
+            OnChange::Command(vec!["/bin/sh".into(), "-c".into(), "a b".into()])
+        );
+    }
+
+    #[test]
+    fn what_means_nothing_is_refused_by_its_table() {
+        for (text, said) in [
+            ("[tenants.web01]\nroot = '/j'", "tenants"),
+            ("[tenant.web01]\n", r#"[tenant."web01"]: root is not set"#),
+            ("[tenant.web01]\nroot = 'j'", "j is not absolute"),
+            ("[tenant.web01]\nroot = '/j'\nfefresh = 1", "fefresh"),
+            ("[tenant.web01]\nroot = '/j'\nrefresh = 'soon'", "refresh: not a time"),
+            ("[tenant.web01]\nroot = '/j'\ncollection = 1", "invalid type"),
+            ("[tenant.'a/b']\nroot = '/j'", r#"[tenant."a/b"]: the name has a character"#),
+            ("[tenant.'web*']\nroot = '/j'", "a pattern needs a root with a directory ${name}"),
+            ("[tenant.'web*']\nroot = '/j-${name}/root'", "a pattern needs"),
+            ("[tenant.'[']\nroot = '/${name}'", "[tenant.\"[\"]"),
+            ("[tenant.web01\n", "TOML"),
+        ] {
+            let error = wanted(text).unwrap_err();
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_for_each_directory_that_has_a_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path();
+        for name in ["web01/root", "web02/root", "web.cache", "db01/root", "web03", "web 4/root", ".web/root"]
+        {
+            std::fs::create_dir_all(base.join(name)).unwrap();
+        }
+        let list = |at: &Path| {
+            Ok(std::fs::read_dir(at)?.map(|it| it.unwrap().file_name().into_string().unwrap()).collect())
+        };
+        let text = |tables: &str| format!("defaults.root = '{}/${{name}}/root'\n{tables}", base.display());
+        let file =
+            File::parse(&text("[tenant.'web*']\nrefresh = '1h'\n[tenant.web02]\nfields = true")).unwrap();
+        let found = file.wanted(list).unwrap();
+        let seen: Vec<_> = found
+            .tenants
+            .iter()
+            .map(|(id, one)| (id.as_str(), one.settings.refresh, one.settings.fields))
+            .collect();
+        assert_eq!(seen, [("web01", 3600, false), ("web02", 3600, true)]);
+        assert_eq!(found.patterns[0].1, 2);
+        assert!(found.is_of_a_pattern(&"web03".parse().unwrap()));
+        assert!(!found.is_of_a_pattern(&"db01".parse().unwrap()));
+        let both = File::parse(&text("[tenant.'web*']\n[tenant.'*']")).unwrap().wanted(list).unwrap_err();
+        assert!(both.to_string().contains("matches web01 too"), "{both}");
+    }
+
+    fn settings() -> impl Strategy<Value = Settings> {
+        let text = || "[ -~é\u{2028}]{0,8}|\\$*\\$\\{name\\}";
+        let on_change = prop_oneof![
+            Just(OnChange::None),
+            Just(OnChange::RestartAgent),
+            "[A-Z]{1,4}".prop_map(OnChange::Signal),
+            proptest::collection::vec(text(), 0..3).prop_map(OnChange::Command),
+        ];
+        let rename = proptest::collection::vec((text(), text()), 0..3);
+        let list = || proptest::collection::vec(text(), 0..3);
+        let odd = (any::<u32>(), proptest::option::of(any::<u32>()), any::<bool>());
+        (on_change, rename, list(), list(), text(), odd, proptest::option::of("[ -~]{1,9}")).prop_map(
+            |(on_change, rename, only, expect, prefix, (refresh, deadline, fields), collection)| Settings {
+                collection: collection.map(|name| name.parse().unwrap()),
+                dir: Some("a/${name}".into()),
+                key_case: KeyCase::Keep,
+                agent_network: AgentNetwork::None,
+                on_change,
+                rename,
+                only,
+                expect,
+                prefix,
+                refresh,
+                deadline,
+                fields,
+                ..Settings::default()
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_exported_is_what_is_applied(settings in settings()) {
+            let root = PathBuf::from("/jails/${name}/$${name}/root");
+            let one = Registration { root, settings };
+            let all: Registrations = [("a".parse().unwrap(), one)].into();
+            let text = text(&all).unwrap();
+            prop_assert_eq!(wanted(&text).map_err(|why| format!("{why}\n{text}")), Ok(all));
+        }
+    }
+}

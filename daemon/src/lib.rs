@@ -88,7 +88,10 @@ impl Daemon {
         prepare(&config).await?;
         let file = config.database();
         let store = Store::open(&file).with_context(|| {
-            format!("cannot open {}; docs/runbook.md, Restore, says how to put a backup back", file.display())
+            format!(
+                "cannot open {}; share/doc/colibri/runbook.md, Restore, says how to put a backup back",
+                file.display()
+            )
         })?;
         let events = Events::default();
         let has_credentials = credentials.is_some();

@@ -96,7 +96,7 @@ fn parse(text: &str, known: impl Fn(&str) -> bool) -> anyhow::Result<Values> {
         if exported {
             tracing::warn!(
                 "line {number} of the provider file begins with export: if a unit ever read it with \
-                 EnvironmentFile=, the line stands in the journal, value and all; docs/runbook.md, \
+                 EnvironmentFile=, the line stands in the journal, value and all; share/doc/colibri/runbook.md, \
                  A password in a journal"
             );
         }

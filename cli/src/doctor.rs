@@ -9,10 +9,11 @@ mod cage;
 mod log;
 mod place;
 mod program;
+mod target;
 mod vault;
 
 use crate::failure::Failure;
-use crate::screen;
+use crate::{screen, stray};
 use colibri_control::{
     Answer, Client, ClientError, ConfinementView, ErrorName, Fault, ProcessKind, Request, SetupView,
     TenantView,
@@ -81,7 +82,13 @@ struct Host {
 /// # Errors
 /// `Unwell` when a check failed.
 pub fn run(socket: &Path, provider: &Path, json: bool) -> Result<(), Failure> {
-    let findings = crate::wait::with_message("looking", || examine(socket, provider));
+    let mut findings = crate::wait::with_message("looking", || examine(socket, provider));
+    // What is wrong comes first.
+    findings.sort_by_key(|finding| match finding.verdict {
+        Verdict::Failure => 0,
+        Verdict::Warning => 1,
+        Verdict::Ok => 2,
+    });
     let failed = findings.iter().filter(|finding| finding.verdict == Verdict::Failure).count();
     let text = if json {
         format!("{}\n", serde_json::to_string_pretty(&serde_json::json!({ "checks": findings }))?)
@@ -110,10 +117,29 @@ fn examine(socket: &Path, provider: &Path) -> Vec<Finding> {
             // Into a root that is not what it was, nobody is sent.
             if root.as_ref().is_some_and(|finding| finding.verdict != Verdict::Failure) {
                 findings.extend(agent::finding(&host.setup, &host.base, tenant));
+                findings.extend(target::finding(tenant));
             }
             findings.extend(root);
         }
+        findings.extend(strays(&host.base, &host.tenants));
     }
+    findings
+}
+
+/// Jails below the base that are no tenants and have a file of a tenant's.
+fn strays(base: &Path, tenants: &[TenantView]) -> Vec<Finding> {
+    let is_tenant = |root: &PathBuf| tenants.iter().any(|tenant| tenant.root == *root);
+    let entries = std::fs::read_dir(base).into_iter().flatten().flatten();
+    let jails = entries.map(|entry| (entry.file_name(), entry.path().join("root")));
+    let mut findings: Vec<_> = jails
+        .filter(|(_, root)| !is_tenant(root))
+        .filter_map(|(name, root)| {
+            let (file, name) = (stray::in_root(&root)?, name.into_string().ok()?);
+            let found = format!("no tenant, and {file} in its root is a file of colibri's");
+            Some(Finding::failure(&format!("jail {name}"), found, stray::advice(&name, &root)))
+        })
+        .collect();
+    findings.sort_by(|one, other| one.check.cmp(&other.check));
     findings
 }
 

@@ -48,7 +48,8 @@ impl Host {
         host.status = host.told();
         host.vault = Content::Ok(serde_json::from_value::<Answer>(json!({ "status": host.status }))?);
         host.tenant = json!({
-            "tenant": "web01", "root": host.path("jails/web01/root"), "status": "active", "settings": {},
+            "tenant": "web01", "root": host.path("jails/web01/root"), "status": "active",
+            "settings": { "dir": "etc/colibri", "file": "env", "owner": "0:0" },
             "collection-id": null, "keys": ["A"], "registered": AT, "last-success": AT, "last-error": null,
             "next-try": null, "busy": false,
         });
@@ -114,13 +115,20 @@ impl Host {
             "setup": {
                 "socket": self.path("s"), "database": self.path("tenants.db"),
                 "session-dir": self.path("session"), "writer": self.path("colibri-writer"),
-                "fetcher": self.path("colibri-fetcher"), "bw": self.path("bw"), "node": self.path("node"),
+                "log-dir": self.path("jails"), "fetcher": self.path("colibri-fetcher"), "bw": self.path("bw"), "node": self.path("node"),
                 "bwrap": self.path("bwrap"), "path": "/usr/bin:/bin", "server": "https://vault.test", "ca-file": self.path("ca.pem"),
                 "credentials": true,
             },
         });
         cage::told(&mut told["setup"]);
         told
+    }
+
+    /// A directory below the tenant's root, as the writer would look at it.
+    fn target(&self, name: &str) -> Outcome<PathBuf> {
+        let dir = self.path("jails/web01/root").join(name);
+        fs::create_dir_all(&dir)?;
+        Ok(dir)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -213,7 +221,7 @@ const BROKEN: &[(Break, &str, &str, &str)] = &[
         },
         "bw",
         "failure",
-        "npm install -g @bitwarden/cli",
+        "npm install --global --ignore-scripts @bitwarden/cli@2026.8.0",
     ),
     (
         |host| host.say("colibri-fetcher", &host.check("known-bad", "2026.4.0", "install 2026.8.0")),
@@ -321,6 +329,76 @@ const BROKEN: &[(Break, &str, &str, &str)] = &[
         "warning",
         "create the collection",
     ),
+    (
+        |host| {
+            host.tenant["keys"] = json!([]);
+            let fault = Fault::new(ErrorName::CollectionNotFound, "none");
+            set(&mut host.tenant["last-error"], json!(fault))
+        },
+        "tenant web01",
+        "failure",
+        "create the collection",
+    ),
+    (
+        |host| {
+            let fault = Fault::new(ErrorName::AnswerShrunken, "1 where there were 3");
+            set(&mut host.tenant["last-error"], json!(fault))
+        },
+        "tenant web01",
+        "failure",
+        "confirmation",
+    ),
+    (|host| set(&mut host.tenant["keys"], json!([])), "tenant web01", "failure", "colibri show-tenant web01"),
+    (
+        |host| {
+            host.tenant["keys"] = json!([]);
+            set(&mut host.tenant["status"], json!("provisioned"))
+        },
+        "tenant web01",
+        "warning",
+        "colibri provision web01",
+    ),
+    (
+        |host| {
+            fs::create_dir(host.path("etc"))?;
+            fs::rename(host.path("provider.env"), host.path("etc/real"))?;
+            std::os::unix::fs::symlink(host.path("etc/real"), host.path("provider.env"))?;
+            mode(&host.path("etc"), 0o777)
+        },
+        "provider file",
+        "failure",
+        "chmod go-w",
+    ),
+    (|host| mode(&host.target("etc/colibri")?, 0o777), "file of web01", "failure", "chmod go-w"),
+    (
+        |host| {
+            let target = host.target("etc")?;
+            Ok(std::os::unix::fs::symlink("/tmp", target.join("colibri"))?)
+        },
+        "file of web01",
+        "failure",
+        "a directory is made in its place",
+    ),
+    (|host| host.target("etc/colibri/env").map(drop), "file of web01", "failure", "away"),
+    (
+        |host| {
+            let file = json!(host.path("none/colibri.prom"));
+            set(&mut host.status["setup"]["metrics-file"], file)
+        },
+        "metrics",
+        "failure",
+        "mkdir -p",
+    ),
+    (
+        |host| {
+            let file = host.path("jails/clone/root/usr/local/etc/colibri/env");
+            fs::create_dir_all(file.parent().ok_or("no directory")?)?;
+            Ok(fs::write(file, "# Written by colibri from the vault. Edits are lost.\nA=1\n")?)
+        },
+        "jail clone",
+        "failure",
+        "colibri rename-tenant",
+    ),
 ];
 
 #[test]
@@ -338,6 +416,47 @@ fn each_broken_host_is_found_and_its_mend_named() -> Outcome {
         };
         assert!(lines.iter().any(|line| is_it(&line)), "case {number}, {check}, {mend}: {said:#}");
         assert_eq!(status, i32::from(*verdict == "failure"), "case {number}: {said:#}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_link_to_a_provider_file_that_is_nobody_elses_is_as_good_as_it() -> Outcome {
+    let host = Host::new()?;
+    fs::create_dir(host.path("etc"))?;
+    fs::rename(host.path("provider.env"), host.path("etc/real"))?;
+    std::os::unix::fs::symlink(host.path("etc/real"), host.path("provider.env"))?;
+    assert_eq!(host.doctor(&[])?.1, 0);
+    Ok(())
+}
+
+/// A file system of one's own, in a namespace of mounts, for what only root can make.
+#[test]
+fn a_file_system_that_is_full_or_read_only_is_found() -> Outcome {
+    if !geteuid().is_root() {
+        println!("skipped: only root can mount");
+        return Ok(());
+    }
+    for (options, said) in [("size=4k", "is full"), ("ro", "is read-only")] {
+        let host = Host::new()?;
+        let target = host.target("etc/colibri")?;
+        host.daemon()?;
+        let script = r#"mount -t tmpfs -o "$1,mode=755" none "$2" && shift 2 &&
+            { dd if=/dev/zero of="$1/fill" bs=4k count=8 2>/dev/null; shift; exec "$@"; }"#;
+        let run = Command::new("unshare")
+            .args(["-m", "sh", "-c", script, "sh", options])
+            .arg(&target)
+            .arg(&target)
+            .arg(colibri_test_host::program("colibri")?)
+            .args(["doctor", "--provider"])
+            .arg(host.path("provider.env"))
+            .env("COLIBRI_SOCKET", host.path("s"))
+            .env("COLIBRI_LIBEXEC", host.dir.path())
+            .stdin(Stdio::null())
+            .output()?;
+        let seen = String::from_utf8(run.stdout)?;
+        assert!(seen.contains(said), "{options}: {seen}{}", String::from_utf8_lossy(&run.stderr));
+        assert_eq!(run.status.code(), Some(1), "{seen}");
     }
     Ok(())
 }

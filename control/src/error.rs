@@ -115,7 +115,7 @@ names! {
     /// The target is not on a memory file system.
     NotTmpfs, Never, "mount a tmpfs at the target directory, or register the tenant without --require-tmpfs";
     /// No sandbox is to be had.
-    SandboxUnavailable, Never, "run a kernel with Capsicum, or Landlock and seccomp; see `colibri-sandbox-check`";
+    SandboxUnavailable, Never, "install bubblewrap (Linux), and run a kernel with Capsicum, or Landlock and seccomp; see `colibri doctor`";
     /// The whole provision took too long.
     DeadlineExceeded, Later, "it is tried again by itself; see `colibri status` and the log";
     /// A jail of the session, `bw`'s or the fetcher's, cannot be made.
@@ -133,7 +133,7 @@ names! {
     /// The client may not do this.
     NotAllowed, Never, "run colibri as root, or as a member of the group that may";
     /// The daemon cannot be reached.
-    DaemonUnreachable, Never, "start colibrid";
+    DaemonUnreachable, Never, "start colibrid; `colibri doctor` has its last words";
     /// The daemon is busy.
     Busy, Later, "try again in a moment";
 }

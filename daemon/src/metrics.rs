@@ -66,6 +66,7 @@ struct Now {
     removals: Gauge,
     under_way: Gauge,
     last_success: GaugeVec,
+    refresh: GaugeVec,
     age: GaugeVec,
     in_a_row: GaugeVec,
     keys: GaugeVec,
@@ -193,6 +194,11 @@ impl Now {
                 "When a tenant was last provisioned well, since 1970.",
             )?,
             age: by("tenant", "colibri_tenant_secrets_age_seconds", "How long ago that was.")?,
+            refresh: by(
+                "tenant",
+                "colibri_tenant_refresh_seconds",
+                "How often a tenant is looked after by itself; 0 for never.",
+            )?,
             in_a_row: by("tenant", "colibri_tenant_failures", "Failures of a tenant in a row.")?,
             keys: by("tenant", "colibri_tenant_keys", "Keys in a tenant's file.")?,
             agents: by("state", "colibri_agents", "The newest agent of each jail.")?,
@@ -241,11 +247,12 @@ impl Now {
         self.retries.set(number(&Tenant::waits_for_retry));
         self.not_mounted.set(number(&Tenant::is_not_mounted));
         self.removals.set(number(&|tenant| tenant.removal_due));
-        let gone = [&self.last_success, &self.age, &self.in_a_row, &self.keys];
+        let gone = [&self.last_success, &self.age, &self.refresh, &self.in_a_row, &self.keys];
         gone.iter().for_each(|figure| figure.reset());
         for tenant in tenants.iter().filter(|tenant| tenant.status != Status::Destroyed) {
             let name = [tenant.id.as_str()];
             self.in_a_row.with_label_values(&name).set(tenant.failures.into());
+            self.refresh.with_label_values(&name).set(tenant.settings.refresh.into());
             self.keys.with_label_values(&name).set(count(tenant.keys.len()));
             if let Some(at) = tenant.last_success {
                 self.last_success.with_label_values(&name).set(seconds(at));

@@ -1,7 +1,8 @@
 //! Files and directories: owner, mode, and that they are where they should be.
 
-use super::Finding;
 use super::program::FetcherUser;
+use super::{Finding, target};
+use crate::screen::has_nothing;
 use colibri_control::{Client, ClientError, ErrorName, Request, SetupView, Status, TenantView};
 use std::fs::Metadata;
 use std::io::{Error, ErrorKind};
@@ -14,7 +15,25 @@ const LOOK: &str = "run colibri doctor as root";
 pub fn provider(file: &Path, has_credentials: bool) -> Finding {
     let name = "provider file";
     let shown = file.display();
-    match std::fs::symlink_metadata(file) {
+    let real = match file.canonicalize() {
+        Ok(real) => real,
+        Err(error) if error.kind() == ErrorKind::NotFound && has_credentials => {
+            return Finding::ok(
+                name,
+                format!("none at {shown}; colibrid has its credentials from elsewhere"),
+            );
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let mend = "run `colibri init` as root, fill it in, and restart colibrid";
+            return Finding::failure(name, format!("{shown} is not there"), mend);
+        }
+        Err(error) => return Finding::warning(name, format!("{shown}: {error}"), LOOK),
+    };
+    // As colibrid judges it: a link may lead to it, and nobody else may replace it.
+    if let Some(finding) = real.ancestors().skip(1).find_map(|dir| replaceable(name, dir)) {
+        return finding;
+    }
+    match real.metadata() {
         Ok(found) if found.mode() & 0o077 != 0 => {
             let mend = format!("chmod 600 {shown}, and change the credentials: others could read them");
             Finding::failure(name, format!("{shown} has mode {:04o}", found.mode() & 0o7777), mend)
@@ -25,15 +44,23 @@ pub fn provider(file: &Path, has_credentials: bool) -> Finding {
             format!("chown root {shown}"),
         ),
         Ok(_) => Finding::ok(name, format!("{shown}, for its owner alone")),
-        Err(error) if error.kind() == ErrorKind::NotFound && has_credentials => {
-            Finding::ok(name, format!("none at {shown}; colibrid has its credentials from elsewhere"))
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let mend = "run `colibri init` as root, fill it in, and restart colibrid";
-            Finding::failure(name, format!("{shown} is not there"), mend)
-        }
         Err(error) => Finding::warning(name, format!("{shown}: {error}"), LOOK),
     }
+}
+
+/// A directory in which others can put another file in the provider file's place.
+fn replaceable(name: &str, dir: &Path) -> Option<Finding> {
+    let found = dir.metadata().ok()?;
+    let safe = ours(&found) && (found.mode() & 0o1000 != 0 || found.mode() & 0o022 == 0);
+    let shown = dir.display();
+    (!safe).then(|| {
+        let found = format!(
+            "others can replace it: {shown} is user {}'s, mode {:04o}",
+            found.uid(),
+            found.mode() & 0o7777
+        );
+        Finding::failure(name, found, format!("chown root {shown} && chmod go-w {shown}"))
+    })
 }
 
 /// What the daemon uses.
@@ -54,6 +81,10 @@ pub fn all(setup: &SetupView, base: &Path, user: &FetcherUser) -> Vec<Finding> {
     if let Some(file) = &setup.ca_file {
         findings.push(ca_file(file, user));
     }
+    findings.extend(setup.database.parent().and_then(|dir| target::room_of("state directory", dir)));
+    findings.extend(target::room_of("agents' logs", &setup.log_dir));
+    let figures = setup.metrics_file.as_deref().and_then(Path::parent);
+    findings.extend(figures.and_then(|dir| target::room_of("metrics", dir)));
     findings
 }
 
@@ -124,6 +155,13 @@ fn ours(found: &Metadata) -> bool {
     found.uid() == 0 || found.uid() == nix::unistd::geteuid().as_raw()
 }
 
+/// Whether a failure leaves the jail without secrets, or with others than the vault
+/// has; else it goes on with those that it had.
+fn lacks(tenant: &TenantView, name: ErrorName) -> bool {
+    let other = matches!(name, ErrorName::AnswerShrunken | ErrorName::KeyMissing | ErrorName::KeyConflict);
+    other || tenant.keys.is_empty()
+}
+
 /// A tenant's root, as the daemon looks at it without hanging there, and what is
 /// wrong with the tenant. A destroyed one has none.
 pub fn tenant(daemon: &mut Client, tenant: &TenantView) -> Option<Finding> {
@@ -133,7 +171,17 @@ pub fn tenant(daemon: &mut Client, tenant: &TenantView) -> Option<Finding> {
     let name = format!("tenant {}", tenant.tenant);
     Some(match daemon.call(Request::CheckRoot { tenant: tenant.tenant.clone() }) {
         Ok(_) => match &tenant.last_error {
+            Some(fault) if lacks(tenant, fault.name) => Finding::fault(&name, fault),
             Some(fault) => Finding::warning(&name, fault.to_string(), fault.advice.clone()),
+            None if has_nothing(tenant) => {
+                let mend =
+                    format!("see which items were skipped, and why: colibri show-tenant {}", tenant.tenant);
+                Finding::failure(&name, "it was provisioned, and has no keys", mend)
+            }
+            None if tenant.status == Status::Provisioned => {
+                let mend = format!("`colibri provision {}`, or start its jail with the hook", tenant.tenant);
+                Finding::warning(&name, "registered, and never asked for its secrets", mend)
+            }
             None => Finding::ok(&name, format!("{}, {}", tenant.root.display(), tenant.status)),
         },
         Err(ClientError::Refused(fault)) if fault.name == ErrorName::NotAllowed => {

@@ -73,8 +73,10 @@ impl FetcherUser {
     }
 }
 
-const INSTALL: &str =
-    "npm install -g @bitwarden/cli in a version that colibri was tested with, or name it in COLIBRI_BW";
+/// Without a version npm gives Node 20 one that is known to be bad: newer ones ask
+/// for Node 22. The pinned one asks for it too, and runs on 20.
+const INSTALL: &str = "npm install --global --ignore-scripts @bitwarden/cli@2026.8.0, which runs on Node 20 or \
+    newer whatever npm warns of, or name a bw in COLIBRI_BW";
 
 /// What `colibri-fetcher check` says.
 #[derive(Debug, Deserialize)]
@@ -138,7 +140,7 @@ fn judge_bw(setup: &SetupView, user: &FetcherUser, check: &Check) -> Finding {
         "ok" if check.advice.is_empty() || check.node_version.is_some() => Finding::ok("bw", found),
         "ok" | "untested" => Finding::warning("bw", found, &check.advice),
         "missing" => Finding::failure("bw", format!("no bw at {shown}: {}", check.advice), INSTALL),
-        _ => Finding::failure("bw", found, &check.advice),
+        _ => Finding::failure("bw", found, format!("{}; {INSTALL}", check.advice)),
     }
 }
 

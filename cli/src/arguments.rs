@@ -62,6 +62,15 @@ Examples:
   colibri apply tenants.toml --yes
   colibri apply tenants.toml --prune --yes";
 
+const JAIL_CONF: &str = "\
+The line has $name and $path, which jail(8) fills in: it stays right when the jail is
+renamed or moved. A line of an earlier day is replaced; others of exec.created stay.
+
+Examples:
+  colibri jail-conf web01
+  colibri jail-conf web01 --write
+  colibri jail-conf web01 --write --file /etc/jail.conf";
+
 const REMOVE: &str = "\
 Examples:
   colibri remove web01 web02
@@ -144,6 +153,18 @@ pub enum Verb {
         /// Also remove the tenants that the file does not name
         #[arg(long)]
         prune: bool,
+    },
+    /// Print the hook's line for a jail's jail.conf, or put it there (FreeBSD)
+    #[command(after_help = JAIL_CONF)]
+    JailConf {
+        /// The jail
+        jail_name: String,
+        /// Its jail.conf(5) [default: bastille's beside its root, or one in jail.conf.d, or /etc/jail.conf]
+        #[arg(long)]
+        file: Option<PathBuf>,
+        /// Put the line into the jail's block, if jail(8) reads it there
+        #[arg(long)]
+        write: bool,
     },
     /// Print the tenants as a file that apply reads
     #[command(after_help = "Examples:\n  colibri export > /root/tenants.toml")]

@@ -6,6 +6,7 @@ mod arguments;
 mod doctor;
 mod failure;
 mod init;
+mod jail_conf;
 mod remove;
 mod report;
 mod screen;
@@ -45,6 +46,9 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Verb::Init { prefix, dry_run } => prepare(&init::Plan { prefix, dry_run }, json),
         Verb::Doctor { provider } => doctor::run(&socket, &provider, json),
         Verb::Apply { file, yes, prune } => apply::run(&apply::Asked { file, yes, prune }, &socket, json),
+        Verb::JailConf { jail_name, file, write } => {
+            jail_conf::run(jail_conf::Asked { jail: jail_name, file, write }, &socket)
+        }
         Verb::Export => apply::export(&socket, json),
         Verb::Remove { tenants, all: _, yes, secrets_are_gone } => {
             let plan = remove::Plan { tenants, yes, secrets: arguments::secrets(secrets_are_gone) };

@@ -38,11 +38,13 @@ fn history() -> Vec<Value> {
     (1..=40).rev().map(provision).collect()
 }
 
+/// Three of five fail alike, and one has no keys.
 fn tenant(number: u64) -> Value {
+    let fault = json!({ "name": "CollectionNotFound", "message": "none", "advice": "make it, and wait" });
     json!({
         "tenant": format!("web{number:02}"), "root": "/jails/x", "status": "active", "settings": {},
-        "collection-id": null, "keys": ["A", "B", "C"], "registered": AT, "last-success": AT,
-        "last-error": null, "next-try": null, "busy": false,
+        "collection-id": null, "keys": if number == 4 { json!([]) } else { json!(["A", "B", "C"]) },
+        "registered": AT, "last-success": AT, "last-error": if number < 3 { fault } else { Value::Null }, "next-try": null, "busy": false,
     })
 }
 
@@ -108,6 +110,47 @@ fn the_page_needs_nothing_from_elsewhere_and_keeps_names_text() -> Outcome {
         assert!(!page.contains(forbidden), "{forbidden}");
     }
     assert!(page.contains("&lt;script&gt;"), "the hostile name is shown");
+    Ok(())
+}
+
+#[test]
+fn it_leads_with_what_is_wrong_and_says_each_advice_once() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let page = page(dir.path())?;
+    let place = |text: &str| page.find(text).ok_or_else(|| format!("no {text}"));
+    assert!(place("What is wrong")? < place("data-figure")?);
+    assert_eq!(page.matches("make it, and wait").count(), 1, "one advice for three tenants");
+    assert_eq!(page.matches("CollectionNotFound: none").count(), 3);
+    assert!(page.contains("no item became a key"));
+    Ok(())
+}
+
+/// What a phone shows at once is as wide as the page: nothing is to the right of it.
+#[test]
+fn on_a_phone_the_page_is_no_wider_than_the_screen() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o700))?;
+    page(dir.path())?;
+    let file = dir.path().join("report.html");
+    let text = fs::read_to_string(&file)?;
+    // A frame of a phone's width, and a script of the test's that says how wide its page is.
+    let measured = "<script>document.title='wide '+document.documentElement.scrollWidth+' '\
+        +document.querySelector('svg text').getBoundingClientRect().height</script></body>";
+    let policy = text.replace("default-src 'none'", "default-src 'unsafe-inline'");
+    fs::write(dir.path().join("inner.html"), policy.replace("</body>", measured))?;
+    let frame = "<iframe src=inner.html width=390 height=800></iframe><script>onload=()=>{document.title=\
+        document.querySelector('iframe').contentDocument.title}</script>";
+    fs::write(&file, frame)?;
+    let words = ["--dump-dom", "--allow-file-access-from-files", "--virtual-time-budget=2000"];
+    let Some(output) = chromium(dir.path(), &words) else {
+        println!("skipped: no Chromium here");
+        return Ok(());
+    };
+    let seen = String::from_utf8(output.stdout)?;
+    let said = seen.split("<title>wide ").nth(1).and_then(|rest| rest.split("</title>").next());
+    let (width, type_height) = said.and_then(|said| said.split_once(' ')).ok_or(seen.as_str())?;
+    assert!(width.parse::<f64>()? <= 390.0, "the page is {width} wide");
+    assert!(type_height.parse::<f64>()? >= 9.0, "a chart's type is {type_height} high");
     Ok(())
 }
 

@@ -2,10 +2,10 @@
 //! come from whoever can edit the vault.
 
 use super::{Proof, Report, chart};
-use crate::screen::moment;
-use colibri_control::{Outcome, Provision, TenantView};
+use crate::screen::{has_nothing, moment};
+use colibri_control::{Fault, Outcome, Provision, TenantView};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const STYLE: &str = include_str!("style.css");
 /// Nothing from elsewhere, and no script at all.
@@ -29,6 +29,8 @@ pub fn render(report: &Report) -> String {
                     (moment(report.now)) " · colibrid " (report.status.version) ", running since "
                     (moment(report.status.started)) " · base " (report.status.base.display())
                 }
+                h2 { "What is wrong" }
+                (wrong(report))
                 (tiles(report))
                 h2 { "Tenants" }
                 (tenants(&report.tenants, report.now))
@@ -44,6 +46,32 @@ pub fn render(report: &Report) -> String {
         }
     };
     page.into_string()
+}
+
+/// Who fails, and what to do: once for all who need the same.
+fn wrong(report: &Report) -> Markup {
+    let failing = |tenant: &TenantView| Some((tenant.tenant.to_string(), tenant.last_error.clone()?));
+    let session = report.status.session_error.clone().map(|fault| ("the vault session".to_owned(), fault));
+    let mut by_advice: BTreeMap<String, Vec<(String, Fault)>> = BTreeMap::new();
+    for (who, fault) in session.into_iter().chain(report.tenants.iter().filter_map(failing)) {
+        by_advice.entry(fault.advice.clone()).or_default().push((who, fault));
+    }
+    let empty: Vec<_> = report.tenants.iter().filter(|tenant| has_nothing(tenant)).collect();
+    if by_advice.is_empty() && empty.is_empty() {
+        return html! { p.good { "Nothing: each tenant has what the vault has for it." } };
+    }
+    html! {
+        ul.wrong {
+            @for (advice, all) in &by_advice { li {
+                @for (who, fault) in all { div { b { (who) } " " span.bad { (fault) } } }
+                div.quiet { (advice) }
+            } }
+            @if !empty.is_empty() { li {
+                @for tenant in &empty { div { b { (tenant.tenant) } " " span.bad { "no item became a key" } } }
+                div.quiet { "see below which items were skipped, and why" }
+            } }
+        }
+    }
 }
 
 fn tiles(report: &Report) -> Markup {
@@ -72,7 +100,7 @@ fn count(history: &[Provision], outcome: Outcome) -> usize {
 
 fn tenants(tenants: &[TenantView], now: u64) -> Markup {
     html! {
-        div.scroll { table {
+        div.scroll { table.tenants {
             thead { tr { @for head in ["Tenant", "Status", "Keys", "Last success", "Age", "Wrong"] { th { (head) } } } }
             tbody {
                 @for tenant in tenants {
@@ -84,7 +112,7 @@ fn tenants(tenants: &[TenantView], now: u64) -> Markup {
                         td.number { (tenant.last_success.map_or_else(|| "-".into(), |at| age(now, at))) }
                         td {
                             @match &tenant.last_error {
-                                Some(fault) => { span.bad { (fault) } br; span.quiet { (fault.advice) } },
+                                Some(fault) => span.bad { (fault.name) },
                                 None => { "-" },
                             }
                         }

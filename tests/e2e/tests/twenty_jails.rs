@@ -32,6 +32,8 @@ fn host() -> Result<(Host, colibri_test_vault::Vault)> {
     vault.limit_logins(None);
     host.set_account(&Account::of(&vault)?);
     host.set("COLIBRI_SESSION_IDLE", "10m");
+    // A loaded machine is slow, and its deadlines are not what is shown here.
+    host.set("COLIBRI_DEADLINE", "5m");
     for jail in jails {
         host.jail(&jail)?;
     }
@@ -93,6 +95,19 @@ fn played(host: &Host, page: &str) -> Result<String> {
         }
     }
     Ok(seen)
+}
+
+/// The first screen of the README is a part of the page that was run.
+#[test]
+fn the_readme_shows_a_part_of_the_page() -> Result<()> {
+    let readme = fs::read_to_string(checkout().join("README.md"))?;
+    let page = fs::read_to_string(checkout().join("docs/twenty-jails.md"))?;
+    let shown = readme.split("```console\n").nth(1).and_then(|rest| rest.split("```").next());
+    let mut lines = page.lines();
+    for line in shown.context("the README shows no session")?.lines() {
+        ensure!(lines.any(|there| there == line), "not on the page, or not in this order: {line}");
+    }
+    Ok(())
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! The command line: verbs and options, and the requests they become.
 
 use crate::failure::{EXIT_STATUS, Failure};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use colibri_control::{
     AgentNetwork, CollectionName, Format, JailName, KeyCase, Notes, OnChange, OnDuplicate, Request, Secrets,
     Settings, TenantId,
 };
+use nix::unistd::User;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
@@ -362,22 +365,22 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     file: Option<String>,
     /// The file's owner, in numbers; for agents on Linux, who they are inside
-    #[arg(long, value_name = "UID:GID")]
+    #[arg(long, value_name = "UID:GID", value_parser = owner)]
     owner: Option<String>,
-    /// The file's format: env, dotenv, docker, json or dir
-    #[arg(long)]
+    /// The file's format
+    #[arg(long, value_parser = one_of::<Format>(Format::ALL.iter().map(|one| one.as_str())))]
     format: Option<Format>,
-    /// What to do with lower case in an item's name: strict, upper or keep
-    #[arg(long)]
+    /// What to do with lower case in an item's name
+    #[arg(long, value_parser = one_of::<KeyCase>(KeyCase::ALL.iter().map(|one| one.as_str())))]
     key_case: Option<KeyCase>,
-    /// Whose reading of escapes and variables in a note counts: sh or dotenv
-    #[arg(long)]
+    /// Whose reading of escapes and variables in a note counts
+    #[arg(long, value_parser = one_of::<Notes>(Notes::ALL.iter().map(|one| one.as_str())))]
     notes: Option<Notes>,
-    /// Two items of one name: last or reject
-    #[arg(long)]
+    /// Two items of one name: the last counts, or they are rejected
+    #[arg(long, value_parser = one_of::<OnDuplicate>(OnDuplicate::ALL.iter().map(|one| one.as_str())))]
     on_duplicate: Option<OnDuplicate>,
-    /// The network of its agents: host, or none but a loopback
-    #[arg(long, value_name = "NETWORK")]
+    /// The network of its agents: the host's, or none but a loopback
+    #[arg(long, value_parser = one_of::<AgentNetwork>(AgentNetwork::ALL.iter().map(|one| one.as_str())))]
     agent_network: Option<AgentNetwork>,
     /// Also take custom fields, user names, URIs and TOTP seeds
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
@@ -544,6 +547,28 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
+/// One of a setting's words, which completions then know.
+fn one_of<T>(words: impl Iterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(words).try_map(|word| word.parse())
+}
+
+/// Numbers: whom a name means in a jail, only the jail knows.
+fn owner(text: &str) -> Result<String, String> {
+    let numbers = text
+        .split_once(':')
+        .filter(|(uid, gid)| [uid, gid].iter().all(|number| number.parse::<u32>().is_ok()));
+    if numbers.is_some() {
+        return Ok(text.to_owned());
+    }
+    let name = text.split(':').next().unwrap_or_default();
+    let here = User::from_name(name).ok().flatten();
+    let here = here.map(|user| format!(": {name} is {}:{} here", user.uid, user.gid)).unwrap_or_default();
+    Err(format!("not UID:GID in numbers; `id {name}` in the jail says them{here}"))
+}
+
 /// A span of time as `--refresh` takes it, in seconds.
 ///
 /// # Errors
@@ -696,6 +721,14 @@ mod tests {
         let Request::UpdateTenant { changes, .. } = request(&line).unwrap() else { panic!() };
         assert_eq!(Value::Object(changes), json!({ "expect": [], "allow": [], "only": [], "rename": [] }));
         assert!(matches!(request(&["update-tenant", "a", "--rename", "A"]), Err(Failure::Usage(_))));
+    }
+
+    #[test]
+    fn an_owner_by_name_is_told_in_numbers() {
+        assert_eq!(owner("80:80"), Ok("80:80".into()));
+        assert!(owner("root").unwrap_err().ends_with(": root is 0:0 here"));
+        assert!(owner("80").unwrap_err().contains("not UID:GID in numbers"));
+        assert!(owner("no-such-user:80").unwrap_err().ends_with("in the jail says them"));
     }
 
     #[test]

@@ -34,6 +34,18 @@ fn each_verb_and_each_flag_is_completed() -> Outcome {
 }
 
 #[test]
+fn the_words_of_a_setting_are_completed() -> Outcome {
+    for words in ["env dotenv docker json dir", "strict upper keep", "last reject", "host none"] {
+        assert!(completions("bash")?.contains(words), "bash: {words}");
+        let first = words.split(' ').next().unwrap_or_default();
+        for shell in ["zsh", "fish"] {
+            assert!(completions(shell)?.contains(first), "{shell}: {first}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn each_shell_reads_its_completions() -> Outcome {
     for shell in ["bash", "zsh", "fish"] {
         let dir = tempfile::tempdir()?;

@@ -1,6 +1,6 @@
 //! The names that shells keep for themselves: each is taken out of each shell that
 //! is installed, and what the writer would put there is sourced with a value that
-//! runs a command where it is evaluated.
+//! runs a command where it is evaluated, by root and by an ordinary user.
 #![cfg(test)]
 
 use colibri_envfile::{is_barred, is_reserved};
@@ -8,6 +8,9 @@ use colibri_ipc::EnvKey;
 use colibri_order::Format;
 use colibri_readers::render;
 use std::collections::BTreeSet;
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -42,11 +45,26 @@ const HIDDEN: &[&str] = &[
     "COLUMNS",
     "LINES",
 ];
+const NOBODY: u32 = 65534;
 /// Evaluated where a value becomes a number.
 const BAIT: &str = "a[$(: >canary)]";
 
-fn shell(dir: &Path, program: &[&str], script: &str) -> String {
+/// Who runs the shell: zsh becomes another user for some names, which only root may.
+#[derive(Clone, Copy, Debug)]
+enum Who {
+    Caller,
+    Nobody,
+}
+
+fn everybody() -> &'static [Who] {
+    if nix::unistd::geteuid().is_root() { &[Who::Caller, Who::Nobody] } else { &[Who::Caller] }
+}
+
+fn shell(dir: &Path, program: &[&str], who: Who, script: &str) -> String {
     let mut command = Command::new(program[0]);
+    if let Who::Nobody = who {
+        command.uid(NOBODY).gid(NOBODY);
+    }
     command.args(&program[1..]).args(["-c", script]).current_dir(dir).stdin(Stdio::null());
     let output = command.env("ENV", "").output();
     let output =
@@ -56,7 +74,7 @@ fn shell(dir: &Path, program: &[&str], script: &str) -> String {
 
 fn special_names(dir: &Path) -> BTreeSet<EnvKey> {
     let shown = SHELLS.iter().map(|(program, names)| {
-        let shown = shell(dir, program, names);
+        let shown = shell(dir, program, Who::Caller, names);
         assert!(shown.lines().count() > 5, "{program:?} shows no names");
         shown
     });
@@ -79,13 +97,14 @@ struct Came {
 }
 
 /// Sources the file that the writer would make of this.
-fn source(dir: &Path, program: &[&str], key: &EnvKey, value: &str) -> Came {
+fn source(dir: &Path, program: &[&str], who: Who, key: &EnvKey, value: &str) -> Came {
     let after = EnvKey::try_from("ZZ_AFTER".to_owned()).unwrap();
     let file = render(Format::Env, &[(key.clone(), value), (after, "here")]).unwrap();
     std::fs::write(dir.join("env"), file).unwrap();
+    set_permissions(dir.join("env"), Permissions::from_mode(0o644)).unwrap();
     let script =
         format!("set -a; . ./env; set +a; [ \"${key}\" = '{value}' ] && echo same; echo \"$ZZ_AFTER\"");
-    let said = shell(dir, program, &script);
+    let said = shell(dir, program, who, &script);
     let ran = std::fs::remove_file(dir.join("canary")).is_ok();
     Came { ran, to_the_end: said.contains("here"), as_it_is: said.contains("same") }
 }
@@ -93,25 +112,29 @@ fn source(dir: &Path, program: &[&str], key: &EnvKey, value: &str) -> Came {
 #[test]
 fn a_name_that_is_written_is_no_shells_own() {
     let dir = tempfile::tempdir().unwrap();
+    set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
     let names = special_names(dir.path());
     assert!(names.len() > 80, "{names:?}");
-    let good = Came { ran: false, to_the_end: true, as_it_is: true };
+    let all = SHELLS.iter().flat_map(|(program, _)| everybody().iter().map(move |who| (*program, *who)));
     let mut ran = 0;
     for key in &names {
-        for (program, _) in SHELLS {
-            let came = source(dir.path(), program, key, BAIT);
-            ran += u32::from(came.ran);
-            // What runs, or ends who reads it, nobody can allow; what does not
-            // arrive as it is has to be allowed.
-            let numbers_only = source(dir.path(), program, key, "x y");
-            if came.ran || !source(dir.path(), program, key, "7").to_the_end {
-                assert!(is_barred(key), "{key} in {program:?}: {came:?}");
-            }
-            if came != good || numbers_only != good {
-                assert!(is_reserved(key), "{key} in {program:?}: {came:?}, {numbers_only:?}");
-            }
-        }
+        ran += all.clone().filter(|(program, who)| tried(dir.path(), program, *who, key)).count();
     }
     // The bait bites where nothing keeps it away.
     assert!(ran > 0, "no shell evaluated the bait");
+}
+
+/// Whether the bait was evaluated. What is, or ends who reads it, nobody can allow;
+/// what does not arrive as it is has to be allowed.
+fn tried(dir: &Path, program: &[&str], who: Who, key: &EnvKey) -> bool {
+    let good = Came { ran: false, to_the_end: true, as_it_is: true };
+    let came = source(dir, program, who, key, BAIT);
+    let text = source(dir, program, who, key, "x y");
+    if came.ran || !source(dir, program, who, key, "7").to_the_end {
+        assert!(is_barred(key), "{key} in {program:?} of {who:?}: {came:?}");
+    }
+    if came != good || text != good {
+        assert!(is_reserved(key), "{key} in {program:?} of {who:?}: {came:?}, {text:?}");
+    }
+    came.ran
 }

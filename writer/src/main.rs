@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 fn run() -> Result<Report, Error> {
     let order = Order::from_args(std::env::args_os().skip(1))
         .map_err(|error| Error::new(Failure::ProtocolViolation, error.to_string()))?;
-    harden(order.seconds)?;
+    harden(&order)?;
     let root = open_root(&order)?;
     if order.verb == Verb::Look {
         return show(root, &order);

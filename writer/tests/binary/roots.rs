@@ -4,9 +4,11 @@ use crate::jail::{Jail, Outcome, finish, one, start};
 use colibri_ipc::{Failure, Report};
 use colibri_order::{ANY, Verb};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::fs::{self, File};
-use std::io::IoSliceMut;
+use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixStream;
 
@@ -47,6 +49,23 @@ fn a_look_tells_what_the_root_is_and_hands_it_over() {
     fs::write(jail.root().join("bin"), "").unwrap();
     let (outcome, _) = look(&mut jail);
     assert!(matches!(outcome.last(), Report::Looked { empty: false, .. }), "{:?}", outcome.reports);
+}
+
+/// Linux compares all that is in flight of one user with the sender's own limit.
+#[test]
+fn a_look_hands_over_beside_others_of_its_user() {
+    if nix::unistd::geteuid().is_root() {
+        println!("skipped: root is exempt from the bound of descriptors in flight");
+        return;
+    }
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let sent = vec![ours.as_fd(); 100];
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(100))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(control.push(SendAncillaryMessage::ScmRights(&sent)));
+    sendmsg(&ours, &[IoSlice::new(&[0])], &mut control, SendFlags::empty()).unwrap();
+    let (outcome, root) = look(&mut Jail::bare());
+    assert!(outcome.status.success() && root.is_some(), "{}", outcome.log);
 }
 
 #[test]

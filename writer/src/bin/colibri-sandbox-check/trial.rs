@@ -110,7 +110,7 @@ fn begin(what: &str, sandbox: Sandbox, order: &Order, base: &Path) -> Result<Str
         let Some(target) = open_target(open_root(order)?, order)? else { return Ok("no target".into()) };
         return Ok(attempt::run(what, &Held { dir: &target.dir, outside, parent }));
     }
-    harden(order.seconds)?;
+    harden(order)?;
     let Some(target) = open_target(open_root(order)?, order)? else { return Ok("no target".into()) };
     let leftovers = Leftovers::list(&target.dir, order.file.as_os_str())?;
     let dropped = match sandbox {

@@ -18,6 +18,7 @@ use tokio::process::{Child, Command};
 pub const MAX_WORD: usize = 64 * 1024;
 /// Most that `bw` may store, in bytes, where its directory is a file system of its
 /// own; it holds a vault's items twice while it writes them.
+#[cfg(target_os = "linux")]
 pub const DISK: u64 = 256 << 20;
 
 /// From the fetcher.

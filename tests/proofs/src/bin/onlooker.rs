@@ -23,6 +23,8 @@ fn main() -> Result<()> {
     let mut seen = Seen::default();
     while !Path::new(top).join("stop").exists() {
         seen.walk(Path::new(top), owner);
+        // So that whoever it looks at has a processor.
+        std::thread::sleep(std::time::Duration::from_micros(300));
     }
     let Seen { looks, opened, loose, foreign, early } = seen;
     println!("{looks} {opened} {loose} {foreign} {early}");

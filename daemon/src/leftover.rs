@@ -81,11 +81,12 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::fs::PermissionsExt;
 
-    /// A busy machine takes its time, and a tree that is left overflows the stack of
-    /// the temporary directory's own clean-up.
+    /// A busy machine takes its time.
     const LONG: Duration = Duration::from_secs(600);
+    const LEVELS: u32 = 5_000;
 
-    /// Deeper than a path can be long, or a process have descriptors.
+    /// Deeper than a path can be long, or a process have descriptors; the kernel's time
+    /// grows with the square of it.
     fn abyss(at: &Path, levels: u32) {
         let open = |dir: std::os::fd::BorrowedFd<'_>, name: &Path| {
             openat(dir, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty()).unwrap()
@@ -102,7 +103,7 @@ mod tests {
     fn a_tree_without_a_bottom_is_removed() {
         let base = tempfile::tempdir().unwrap();
         let dir = base.path().join("run-1");
-        abyss(&dir, 30_000);
+        abyss(&dir, LEVELS);
         remove(&FetcherUser::Same, &dir, LONG).unwrap();
         assert!(!dir.exists());
     }
@@ -133,7 +134,7 @@ mod tests {
     fn what_takes_too_long_or_is_no_directory_is_an_error() {
         let base = tempfile::tempdir().unwrap();
         let dir = base.path().join("run-1");
-        abyss(&dir, 30_000);
+        abyss(&dir, LEVELS);
         assert!(remove(&FetcherUser::Same, &dir, Duration::ZERO).is_err());
         remove(&FetcherUser::Same, &dir, LONG).unwrap();
     }

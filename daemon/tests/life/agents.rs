@@ -176,6 +176,7 @@ fn a_change_tells_the_agent_once_and_a_failure_of_that_is_recorded() {
     spawn(&host, "web", "trap 'echo hup' USR1; echo up; while :; do sleep 0.1; done");
     prints(&host, "web", "up");
     for name in ["cmd", "bad"] {
+        system::start_jail(name, &host.root(name));
         host.hook(name, &host.root(name));
     }
     secrets("2");

@@ -60,3 +60,9 @@ pub fn agents(jails: &Path) -> Vec<u32> {
         |line: String| lines("/bin/ps", &["-J", line.split(' ').next().unwrap_or_default(), "-o", "pid="]);
     running(jails).into_iter().flat_map(inside).filter_map(|pid| pid.trim().parse().ok()).collect()
 }
+
+/// A jail that the host's operator runs, for commands in it.
+pub fn start_jail(name: &str, root: &Path) {
+    let words = ["-c".into(), "persist".into(), format!("name={name}"), format!("path={}", root.display())];
+    assert!(Command::new("/usr/sbin/jail").args(words).status().unwrap().success());
+}

@@ -48,3 +48,6 @@ pub fn agents(jails: &Path) -> Vec<u32> {
     let all = keepers(jails).into_iter();
     all.filter(|(_, line)| line.starts_with("/bin/sh -c \"$0\"")).map(|(pid, _)| pid).collect()
 }
+
+/// Nothing: a command has a container of its own.
+pub fn start_jail(_name: &str, _root: &Path) {}

@@ -1,5 +1,6 @@
 //! Notes in the manner of real projects, through the real `bw` into files, and back
 //! out of the shells and systemd; and edits of the vault at random.
+#![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
 use colibri_control::{ErrorName, TenantView};

@@ -260,10 +260,10 @@ fn an_agent_that_says_too_much_does_not_fill_the_disk() {
 fn output_goes_on_to_its_log_while_there_is_no_daemon() {
     let mut host = Host::new();
     jail(&host, "web");
-    spawn(&host, "web", "echo up; cat >/dev/null </fifo; echo still; sleep 1000");
     let fifo = host.root("web").join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
     fs::set_permissions(&fifo, Permissions::from_mode(0o666)).unwrap();
+    spawn(&host, "web", "echo up; cat >/dev/null </fifo; echo still; sleep 1000");
     wait(SOON, || output(&host, "web").contains("up"), || host.log());
     host.kill();
     drop(File::options().write(true).open(&fifo).unwrap());

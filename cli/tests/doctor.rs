@@ -430,22 +430,24 @@ fn a_link_to_a_provider_file_that_is_nobody_elses_is_as_good_as_it() -> Outcome 
     Ok(())
 }
 
-/// A file system of one's own, in a namespace of mounts, for what only root can make.
+/// A file system of one's own, for what only root can make.
 #[test]
 fn a_file_system_that_is_full_or_read_only_is_found() -> Outcome {
     if !geteuid().is_root() {
         println!("skipped: only root can mount");
         return Ok(());
     }
-    for (options, said) in [("size=4k", "is full"), ("ro", "is read-only")] {
+    for (options, said) in [("size=64k", "is full"), ("ro", "is read-only")] {
         let host = Host::new()?;
         let target = host.target("etc/colibri")?;
         host.daemon()?;
-        let script = r#"mount -t tmpfs -o "$1,mode=755" none "$2" && shift 2 &&
-            { dd if=/dev/zero of="$1/fill" bs=4k count=8 2>/dev/null; shift; exec "$@"; }"#;
-        let run = Command::new("unshare")
-            .args(["-m", "sh", "-c", script, "sh", options])
-            .arg(&target)
+        let script = r#"dir=$2; mount -t tmpfs -o "$1,mode=755" none "$dir" || exit 99
+            trap 'umount "$dir"' EXIT
+            dd if=/dev/zero of="$dir/fill" bs=4k count=32 2>/dev/null
+            shift 2; "$@""#;
+        let run = Command::new(cage::MOUNTING[0])
+            .args(&cage::MOUNTING[1..])
+            .args(["-c", script, "sh", options])
             .arg(&target)
             .arg(colibri_test_host::program("colibri")?)
             .args(["doctor", "--provider"])

@@ -113,7 +113,10 @@ impl File {
         let all = names(&dirs).map_err(|error| format!("cannot list {}: {error}", dirs.display()))?;
         let fitting = all.into_iter().filter(|name| pattern.matches_with(name, MATCHING));
         let there = fitting.filter(|name| dirs.join(name).join(below).is_dir());
-        Ok(there.filter_map(|name| name.parse().ok()).collect())
+        let mut ids: Vec<TenantId> = there.filter_map(|name| name.parse().ok()).collect();
+        // File systems list them in an order of their own.
+        ids.sort();
+        Ok(ids)
     }
 
     fn registration<'a>(
@@ -310,7 +313,12 @@ mod tests {
             std::fs::create_dir_all(base.join(name)).unwrap();
         }
         let list = |at: &Path| {
-            Ok(std::fs::read_dir(at)?.map(|it| it.unwrap().file_name().into_string().unwrap()).collect())
+            let names = std::fs::read_dir(at)?.map(|it| it.unwrap().file_name().into_string().unwrap());
+            let mut names: Vec<_> = names.collect();
+            // No order that is expected of it.
+            names.sort();
+            names.reverse();
+            Ok(names)
         };
         let text = |tables: &str| format!("defaults.root = '{}/${{name}}/root'\n{tables}", base.display());
         let file =

@@ -24,3 +24,6 @@ pub const BROKEN: &[(Break, &str, &str, &str)] = &[
         "--bind-fd",
     ),
 ];
+
+/// A shell that may mount, and takes its mounts with it.
+pub const MOUNTING: &[&str] = &["unshare", "--mount", "sh"];

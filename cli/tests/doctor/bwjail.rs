@@ -46,3 +46,6 @@ pub const BROKEN: &[(Break, &str, &str, &str)] = &[
         "chown root",
     ),
 ];
+
+/// A shell that may mount, and has to take its mounts away itself.
+pub const MOUNTING: &[&str] = &["sh"];

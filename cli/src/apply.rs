@@ -4,7 +4,7 @@
 mod file;
 
 use self::file::{File, FileError, Wanted};
-use crate::failure::Failure;
+use crate::failure::{Failure, Work};
 use colibri_control::{
     Answer, Client, ClientError, Fault, PlanStep as Step, Registrations, Request, Secrets, TenantId,
     Unwanted, plain, plan,
@@ -57,10 +57,7 @@ pub fn run(asked: &Asked, socket: &Path, json: bool) -> Result<(), Failure> {
     if asked.yes && !json {
         crate::print(&format!("{} changed\n", steps.len() - failed.len()))?;
     }
-    match failed.is_empty() {
-        true => Ok(()),
-        false => Err(Failure::Several { what: "made what the file says", failed, of: steps.len() }),
-    }
+    Work::Apply.all(steps.len(), failed)
 }
 
 /// Prints the file that asks for what is there.

@@ -14,8 +14,35 @@ Exit status:
   4  no such tenant or agent
   5  a provision failed; the old file, if any, stays";
 
-/// What `provision --all` is for.
-pub const PROVISIONED: &str = "provisioned";
+/// What is done with several tenants, one after another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// `provision --all`.
+    Provision,
+    /// `remove`.
+    Remove,
+    /// `apply`.
+    Apply,
+}
+
+impl Work {
+    /// What became of those that it succeeded with.
+    const fn done(self) -> &'static str {
+        match self {
+            Self::Provision => "provisioned",
+            Self::Remove => "removed",
+            Self::Apply => "made what the file says",
+        }
+    }
+
+    /// A failure, if there are those that it failed with, of so many.
+    ///
+    /// # Errors
+    /// `Several`.
+    pub fn all(self, of: usize, failed: Vec<(TenantId, Fault)>) -> Result<(), Failure> {
+        if failed.is_empty() { Ok(()) } else { Err(Failure::Several { work: self, failed, of }) }
+    }
+}
 
 /// Why colibri ends with another status than 0.
 #[derive(Debug, thiserror::Error)]
@@ -32,10 +59,10 @@ pub enum Failure {
         fault: Option<Box<Fault>>,
     },
     /// The daemon tried several, and some of them failed.
-    #[error("{} of {of} tenants were not {what}", failed.len())]
+    #[error("{} of {of} tenants were not {}", failed.len(), work.done())]
     Several {
-        /// What was to become of them.
-        what: &'static str,
+        /// What was done with them.
+        work: Work,
         /// Who, and why.
         failed: Vec<(TenantId, Fault)>,
         /// How many were tried.
@@ -138,7 +165,7 @@ impl Failure {
             (Self::Usage(_), _) => 2,
             (_, Some(ErrorName::DaemonUnreachable)) => 3,
             (_, Some(ErrorName::TenantNotFound | ErrorName::AgentNotFound)) => 4,
-            (Self::Provision { .. } | Self::Several { what: PROVISIONED, .. }, _) => 5,
+            (Self::Provision { .. } | Self::Several { work: Work::Provision, .. }, _) => 5,
             _ => 1,
         }
     }

@@ -16,9 +16,10 @@ mod wait;
 use arguments::{Arguments, Asked, Shell, Verb};
 use clap::{CommandFactory, Parser};
 use colibri_control::{
-    Answer, Client, ClientError, ErrorName, Fault, HookResult, Outcome, Request, SpawnView,
+    Answer, Client, ClientError, ErrorName, Fault, HookResult, Outcome, Provision, Request, SpawnView,
+    TenantId,
 };
-use failure::Failure;
+use failure::{Failure, Work};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -155,12 +156,7 @@ fn show(request: &Request, answer: &Answer, json: bool) -> Result<(), Failure> {
         (Request::History { .. }, Answer::Provisions(history)) => print(&(table + &screen::reasons(history))),
         _ => {
             screen::warnings(answer);
-            let hook = match answer {
-                Answer::Hook(hook) => Some(&**hook),
-                Answer::Spawned(spawned) => Some(&spawned.hook),
-                _ => None,
-            };
-            if hook.is_some_and(|hook| hook.result == HookResult::NoTenant)
+            if screen::hook(answer).is_some_and(|hook| hook.result == HookResult::NoTenant)
                 && let Request::Hook { jail, root } | Request::SpawnAgent { jail, root, .. } = request
             {
                 screen::no_tenant(jail, root);
@@ -187,17 +183,17 @@ fn judge(request: &Request, answer: Answer) -> Result<(), Failure> {
         _ => return Ok(()),
     };
     let of = provisions.len();
-    let mut failed: Vec<_> =
+    let failed: Vec<_> =
         provisions.into_iter().filter(|provision| provision.outcome == Outcome::Failed).collect();
-    match failed.pop() {
-        None => Ok(()),
-        Some(one) if of == 1 => {
-            Err(Failure::Provision { tenant: one.tenant, fault: one.error.map(Box::new) })
+    match failed.as_slice() {
+        [one] if of == 1 => {
+            Err(Failure::Provision { tenant: one.tenant.clone(), fault: one.error.clone().map(Box::new) })
         }
-        Some(last) => {
-            failed.push(last);
-            let failed = failed.into_iter().filter_map(|one| Some((one.tenant, one.error?))).collect();
-            Err(Failure::Several { what: failure::PROVISIONED, failed, of })
-        }
+        _ => Work::Provision.all(of, failed.into_iter().map(fault).collect()),
     }
+}
+
+fn fault(provision: Provision) -> (TenantId, Fault) {
+    let unknown = || Fault::new(ErrorName::ProtocolViolation, "no reason is known");
+    (provision.tenant, provision.error.unwrap_or_else(unknown))
 }

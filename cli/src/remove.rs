@@ -2,7 +2,7 @@
 //! cannot be removed does not keep the others.
 
 use crate::arguments::id;
-use crate::failure::Failure;
+use crate::failure::{Failure, Work};
 use colibri_control::{Answer, Client, ClientError, Fault, Request, Secrets, TenantId, TenantView};
 use std::path::Path;
 
@@ -20,7 +20,7 @@ impl Plan {
     /// Removes them.
     ///
     /// # Errors
-    /// `Removals`, naming those that are still there.
+    /// The daemon's, or `Several`, naming those that are still there.
     pub fn run(self, socket: &Path, json: bool) -> Result<(), Failure> {
         let all = self.tenants.is_empty();
         let names: Vec<_> = self.tenants.into_iter().map(id).collect::<Result<_, _>>()?;
@@ -68,13 +68,8 @@ fn told(removed: &[TenantId], failed: Vec<(TenantId, Fault)>, of: usize, json: b
         let done = serde_json::json!({ "removed": removed });
         crate::print(&format!("{}\n", serde_json::to_string_pretty(&done)?))?;
     }
-    let mut failed = failed;
-    match failed.pop() {
-        None => Ok(()),
-        Some((_, fault)) if of == 1 => Err(ClientError::Refused(fault).into()),
-        Some(last) => {
-            failed.push(last);
-            Err(Failure::Several { what: "removed", failed, of })
-        }
+    match failed.as_slice() {
+        [(_, fault)] if of == 1 => Err(ClientError::Refused(fault.clone()).into()),
+        _ => Work::Remove.all(of, failed),
     }
 }

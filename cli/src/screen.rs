@@ -21,9 +21,7 @@ pub fn warnings(answer: &Answer) {
         Answer::Tenants(tenants) => return empty(tenants),
         // Of many, those that have no secrets.
         Answer::Provisions(all) => all.iter().filter(|one| all.len() == 1 || one.keys == 0).collect(),
-        Answer::Hook(hook) => hook.provision.iter().collect(),
-        Answer::Spawned(spawned) => spawned.hook.provision.iter().collect(),
-        _ => Vec::new(),
+        _ => hook(answer).and_then(|hook| hook.provision.as_ref()).into_iter().collect(),
     };
     for provision in provisions {
         for warning in &provision.warnings {
@@ -31,18 +29,22 @@ pub fn warnings(answer: &Answer) {
         }
         no_keys(provision);
     }
-    let hook = match answer {
-        Answer::Hook(hook) => Some(&**hook),
-        Answer::Spawned(spawned) => Some(&spawned.hook),
-        _ => None,
-    };
-    if let Some(hook) = hook {
+    if let Some(hook) = hook(answer) {
         soft_failure(hook);
     }
 }
 
+/// What the hook did, where that was asked for.
+pub fn hook(answer: &Answer) -> Option<&HookView> {
+    match answer {
+        Answer::Hook(hook) => Some(hook),
+        Answer::Spawned(spawned) => Some(&spawned.hook),
+        _ => None,
+    }
+}
+
 /// The newest of each tenant, where the list begins with the newest of all.
-fn newest(provisions: &[Provision]) -> impl Iterator<Item = &Provision> {
+pub fn newest(provisions: &[Provision]) -> impl Iterator<Item = &Provision> {
     let mut seen = BTreeSet::new();
     provisions.iter().filter(move |provision| seen.insert(provision.tenant.as_str()))
 }

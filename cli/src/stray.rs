@@ -12,8 +12,12 @@ use std::path::Path;
 
 /// Where a file is unless its tenant's settings say otherwise.
 const FILE: &str = "usr/local/etc/colibri/env";
-const DIRECTORY: OFlag =
-    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+/// How a directory in a jail is opened: it is not a link, and nothing is waited for.
+pub const DIRECTORY: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_NONBLOCK)
+    .union(OFlag::O_CLOEXEC);
 const READ: OFlag = OFlag::O_RDONLY.union(OFlag::O_NOFOLLOW).union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
 
 /// The file's path in the root, if there is one of ours.

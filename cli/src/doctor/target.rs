@@ -2,6 +2,7 @@
 //! on the way down, following no link, and whether there is room. Nothing is read.
 
 use super::Finding;
+use crate::stray::DIRECTORY;
 use colibri_control::TenantView;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
@@ -10,12 +11,6 @@ use nix::sys::statvfs::{FsFlags, Statvfs, fstatvfs};
 use nix::unistd::geteuid;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path};
-
-const DIRECTORY: OFlag = OFlag::O_RDONLY
-    .union(OFlag::O_DIRECTORY)
-    .union(OFlag::O_NOFOLLOW)
-    .union(OFlag::O_NONBLOCK)
-    .union(OFlag::O_CLOEXEC);
 
 /// What would keep the file from being written; `None` where nothing would, or where
 /// that cannot be seen.

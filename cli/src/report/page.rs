@@ -2,10 +2,10 @@
 //! come from whoever can edit the vault.
 
 use super::{Proof, Report, chart};
-use crate::screen::{has_nothing, moment};
+use crate::screen::{has_nothing, moment, newest};
 use colibri_control::{Fault, Outcome, Provision, TenantView};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 const STYLE: &str = include_str!("style.css");
 /// Nothing from elsewhere, and no script at all.
@@ -157,9 +157,7 @@ fn key(history: &[Provision]) -> Markup {
 }
 
 fn skipped(history: &[Provision]) -> Markup {
-    let mut seen = BTreeSet::new();
-    let newest = history.iter().filter(|provision| seen.insert(provision.tenant.as_str()));
-    let doubtful: Vec<_> = newest.filter(|provision| !provision.warnings.is_empty()).collect();
+    let doubtful: Vec<_> = newest(history).filter(|provision| !provision.warnings.is_empty()).collect();
     if doubtful.is_empty() {
         return html! { p.quiet { "None." } };
     }

@@ -74,6 +74,14 @@ Examples:
   colibri jail-conf web01 --write
   colibri jail-conf web01 --write --file /etc/jail.conf";
 
+const COLLECTIONS: &str = "\
+The vault is logged in to at most once, by the daemon. A name that would change how
+a terminal shows it is shown with U+FFFD in place of what does.
+
+Examples:
+  colibri collections
+  colibri collections --json | jq -r '.collections.names[]'";
+
 const REMOVE: &str = "\
 Examples:
   colibri remove web01 web02
@@ -330,6 +338,9 @@ pub enum Asked {
         #[arg(long)]
         secrets_are_gone: bool,
     },
+    /// Name the collections that the machine account sees in the vault
+    #[command(after_help = COLLECTIONS)]
+    Collections,
     /// Name the keys that a provision would add, remove or change
     #[command(after_help = "Examples:\n  colibri diff web01")]
     Diff {
@@ -467,6 +478,7 @@ impl Asked {
             Self::DestroyTenant { tenant, secrets_are_gone } => {
                 Request::DestroyTenant { tenant: id(tenant)?, secrets: secrets(secrets_are_gone) }
             }
+            Self::Collections => Request::Collections {},
             Self::Diff { tenant } => Request::Diff { tenant: id(tenant)? },
             Self::History { tenant, limit } => {
                 Request::History { tenant: tenant.map(id).transpose()?, limit }

@@ -4,8 +4,8 @@
 use crate::doctor::{Finding, Verdict};
 use crate::stray;
 use colibri_control::{
-    AgentNetwork, AgentState, AgentView, Answer, Diff, Event, HookView, JailName, KeyCase, Notes, OnChange,
-    OnDuplicate, Outcome, Provision, Settings, Status, StatusView, TenantView, plain,
+    AgentNetwork, AgentState, AgentView, Answer, CollectionsView, Diff, Event, HookView, JailName, KeyCase,
+    Notes, OnChange, OnDuplicate, Outcome, Provision, Settings, Status, StatusView, TenantView, plain,
 };
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use std::collections::BTreeSet;
@@ -20,6 +20,7 @@ pub fn warnings(answer: &Answer) {
     let provisions: Vec<&Provision> = match answer {
         Answer::Tenants(tenants) => return empty(tenants),
         // Of many, those that have no secrets.
+        Answer::Collections(seen) => return unseen(seen),
         Answer::Provisions(all) => all.iter().filter(|one| all.len() == 1 || one.keys == 0).collect(),
         _ => hook(answer).and_then(|hook| hook.provision.as_ref()).into_iter().collect(),
     };
@@ -52,6 +53,16 @@ pub fn newest(provisions: &[Provision]) -> impl Iterator<Item = &Provision> {
 fn no_keys(provision: &Provision) {
     if provision.keys == 0 && matches!(provision.outcome, Outcome::Written | Outcome::Unchanged) {
         warn(&format!("{}: no item became a key, so its file holds no secrets", provision.tenant));
+    }
+}
+
+/// What a list of collections does not show.
+fn unseen(seen: &CollectionsView) {
+    if seen.names.is_empty() && seen.more == 0 {
+        warn("the machine account sees no collection: give it access to one in the vault");
+    }
+    if seen.more > 0 {
+        warn(&format!("{} more have no place in the list, or too long a name", seen.more));
     }
 }
 
@@ -116,6 +127,9 @@ pub fn answer(answer: &Answer) -> String {
         Answer::Agent(agent) => agent_table(std::slice::from_ref(agent)),
         Answer::Agents(agents) => agent_table(agents),
         Answer::Diff(diff) => difference(diff),
+        Answer::Collections(seen) => {
+            seen.names.iter().fold(String::new(), |text, name| text + &plain(name) + "\n")
+        }
         Answer::Status(status) => status_lines(status),
     }
 }

@@ -13,6 +13,7 @@ pub fn with_progress<T>(request: &Request, work: impl FnOnce() -> T) -> T {
         Request::SpawnAgent { jail, .. } => format!("starting {jail}"),
         Request::StopAgent { jail, .. } => format!("stopping {jail}"),
         Request::DestroyTenant { tenant, .. } => format!("destroying {tenant}"),
+        Request::Collections {} => "asking the vault".into(),
         Request::Diff { tenant } => format!("comparing {tenant}"),
         _ => return work(),
     };

@@ -352,6 +352,16 @@ fn a_difference_names_keys() -> Outcome {
 }
 
 #[test]
+fn collections_are_names_a_line_each() -> Outcome {
+    let seen = |names: &[&str], more: u32| ok(json!({ "collections": { "names": names, "more": more } }));
+    let asked = answered("collections", &["collections"], seen(&["db", "prod/web\n\u{1b}[2J"], 3)?)?;
+    assert_eq!(asked["verb"], "collections");
+    answered("collections-none", &["collections"], seen(&[], 0)?)?;
+    answered("collections-json", &["collections", "--json"], seen(&["db"], 0)?)?;
+    Ok(())
+}
+
+#[test]
 fn status_says_loudly_that_there_is_no_sandbox() -> Outcome {
     let status = status();
     answered("status", &["status"], ok(json!({ "status": status }))?)?;

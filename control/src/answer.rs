@@ -34,6 +34,18 @@ pub enum Answer {
     Diff(Box<Diff>),
     /// The daemon's own state.
     Status(Box<StatusView>),
+    /// Collections.
+    Collections(CollectionsView),
+}
+
+/// The collections that the account sees, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CollectionsView {
+    /// Sorted, each as one plain line; two collections may bear one name.
+    pub names: Vec<String>,
+    /// How many more there are than one answer holds.
+    pub more: u32,
 }
 
 /// The content of `error`, and what is wrong with a tenant.

@@ -17,8 +17,9 @@ mod request;
 mod tenant;
 
 pub use answer::{
-    AgentState, AgentView, Answer, ConfinementView, Diff, Event, Fault, HookResult, HookView, LackView,
-    Outcome, ProcessKind, Provision, Reason, SessionView, SetupView, SpawnView, StatusView, Step,
+    AgentState, AgentView, Answer, CollectionsView, ConfinementView, Diff, Event, Fault, HookResult,
+    HookView, LackView, Outcome, ProcessKind, Provision, Reason, SessionView, SetupView, SpawnView,
+    StatusView, Step,
 };
 pub use client::{Client, ClientError};
 pub use error::{ErrorName, Retry, UnknownName};

@@ -149,6 +149,11 @@ pub enum Request {
     /// Asks the vault whether it takes the credentials: at most one login.
     /// Answers with the status, or with the error of the session.
     CheckVault {},
+    /// Asks the vault which collections the account sees: at most one login.
+    Collections {},
+    /// Answers with the collections that were seen last since the daemon started,
+    /// without asking the vault.
+    KnownCollections {},
     /// Answers `watching`, then sends events until the client hangs up.
     Watch {},
 }
@@ -193,6 +198,9 @@ impl Request {
             | Self::SpawnAgent { .. }
             | Self::StopAgent { .. }
             | Self::CheckVault {}
+            // They name what no tenant has.
+            | Self::Collections {}
+            | Self::KnownCollections {}
             | Self::AcceptRoot { .. }
             // It starts a writer, which only looks.
             | Self::CheckRoot { .. }

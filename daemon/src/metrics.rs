@@ -289,10 +289,8 @@ mod tests {
     fn moment() -> Moment {
         let session = SessionStatus {
             state: SessionView::Idle,
-            fetcher: None,
-            confined: Vec::new(),
             bw_version: Some("2026.8.0\"\n".into()),
-            error: None,
+            ..SessionStatus::default()
         };
         let agents = vec![AgentState::Running, AgentState::Running, AgentState::Lost];
         let lack = LackView { what: "a jail".into(), advice: "make one".into() };

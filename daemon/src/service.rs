@@ -104,6 +104,12 @@ impl Service {
                     .map_err(|failure| Fault::new(failure.name, plain(&failure.message)))?;
                 self.status().await
             }
+            Request::Collections {} => {
+                let seen = self.session.collections(self.config.settings.deadline).await;
+                seen.map(Answer::Collections)
+                    .map_err(|failure| Fault::new(failure.name, plain(&failure.message)))
+            }
+            Request::KnownCollections {} => Ok(Answer::Collections(self.session.status().collections)),
             Request::Watch {} => Ok(Answer::Watching),
         }
     }

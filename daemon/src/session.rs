@@ -10,10 +10,10 @@ use crate::retry::SLOW;
 use crate::settings::{Config, FetcherUser};
 use crate::store::Store;
 use crate::{child, frame, leftover};
-use colibri_control::{ErrorName, Event, Fault, SessionView};
+use colibri_control::{CollectionsView, ErrorName, Event, Fault, SessionView};
 use colibri_fetcher::words::{
-    Age, Bounds, Confinement, Credentials, Done, Failure, Fetch, FromFetcher, MAX_WORD, Rules, SessionState,
-    ToFetcher, Vault,
+    Age, Bounds, Confinement, Credentials, Done, Failure, Fetch, FromFetcher, MAX_WORD, Names, Rules,
+    SessionState, ToFetcher, Vault, Want,
 };
 use colibri_ipc::Secret;
 use std::collections::HashMap;
@@ -64,11 +64,20 @@ pub struct SessionStatus {
     pub bw_version: Option<String>,
     /// The last failure, if nothing has succeeded since.
     pub error: Option<Fault>,
+    /// The collections that the account saw when that was asked last.
+    pub collections: CollectionsView,
 }
 
 impl Default for SessionStatus {
     fn default() -> Self {
-        Self { state: SessionView::None, fetcher: None, confined: Vec::new(), bw_version: None, error: None }
+        Self {
+            state: SessionView::None,
+            fetcher: None,
+            confined: Vec::new(),
+            bw_version: None,
+            error: None,
+            collections: CollectionsView::default(),
+        }
     }
 }
 
@@ -125,19 +134,29 @@ impl Session {
         handed.await.map_err(|_| Unserved::Closed)
     }
 
-    /// Whether the vault takes the credentials: asks for a collection that no
-    /// vault has, and that it has not is the good answer.
+    /// Whether the vault takes the credentials: asks for what costs it least.
     ///
     /// # Errors
     /// The session's failure.
     pub async fn check(&self, time: Duration) -> Result<(), Failure> {
+        match self.collections(time).await {
+            Err(failure) if concerns_session(failure.name) => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    /// The names of all collections that the account sees, as one line each.
+    ///
+    /// # Errors
+    /// The session's failure.
+    pub async fn collections(&self, time: Duration) -> Result<CollectionsView, Failure> {
         let mut asked = None;
         let ask = async {
             for _ in 0..MAX_CLOSED {
                 // Ours is held until the answer, so that the fetcher has a peer.
                 let (_ours, theirs) = std::os::unix::net::UnixStream::pair()
                     .map_err(|error| failed(format!("cannot make a socket pair: {error}")))?;
-                let done = match self.fetch(nothing(time), theirs.into()).await {
+                let done = match self.fetch(names(time), theirs.into()).await {
                     Ok(ticket) => {
                         asked = Some(ticket.id);
                         ticket.done.await.unwrap_or(Err(Unserved::Closed))
@@ -145,7 +164,7 @@ impl Session {
                     Err(_) => return Err(failed("the daemon is ending".into())),
                 };
                 match done {
-                    Ok(done) => return done.outcome.map(drop),
+                    Ok(done) => return done.outcome,
                     Err(Unserved::Failed(failure)) => return Err(failure),
                     Err(Unserved::Closed) => tokio::time::sleep(AGAIN).await,
                 }
@@ -153,8 +172,7 @@ impl Session {
             Err(failed("each session closed before it came to the question".into()))
         };
         match timeout(time + PATIENCE, ask).await {
-            Ok(Err(failure)) if concerns_session(failure.name) => Err(failure),
-            Ok(_) => Ok(()),
+            Ok(answer) => answer.map(|fetched| listed(fetched.names.as_ref())),
             Err(_) => {
                 asked.into_iter().for_each(|id| self.overdue(id));
                 Err(Failure::new(ErrorName::VaultTimeout, "the vault did not answer in time"))
@@ -436,6 +454,10 @@ impl Keeper {
             Ok(fetched) => {
                 let version = plain(&fetched.bw_version);
                 self.shown.send_modify(|status| status.bw_version = Some(version));
+                if let Some(names) = &fetched.names {
+                    let collections = listed(Some(names));
+                    self.shown.send_modify(|status| status.collections = collections);
+                }
                 match fetched.age {
                     Age::Current if self.barred.take().is_some() => self.record_bar(None),
                     Age::Current => {}
@@ -630,8 +652,8 @@ impl Made {
     }
 }
 
-/// A request for a collection that cannot be: a name is never empty.
-fn nothing(time: Duration) -> Fetch {
+/// A request for nothing but the names of collections.
+fn names(time: Duration) -> Fetch {
     Fetch {
         id: 0,
         collection: String::new(),
@@ -641,7 +663,17 @@ fn nothing(time: Duration) -> Fetch {
         shrunken_to: None,
         rules: Rules::default(),
         deadline_ms: crate::clock::millis(time),
+        want: Want::Names,
     }
+}
+
+/// Names from the fetcher, which may be hostile.
+fn listed(names: Option<&Names>) -> CollectionsView {
+    let view = |names: &Names| CollectionsView {
+        names: names.shown.iter().map(|name| plain(name)).collect(),
+        more: names.more,
+    };
+    names.map(view).unwrap_or_default()
 }
 
 fn failed(message: String) -> Failure {

@@ -1,11 +1,22 @@
-//! What of `bw`'s answers is believed: which collection is meant, and whether
-//! less than before is really all there is.
+//! What of `bw`'s answers is believed: which collection is meant, or may have been
+//! meant, and whether less than before is really all there is.
 
 use crate::answer::Collection;
 use crate::bare::is_invisible;
 use crate::warnings::quoted;
-use crate::words::{Failure, Fetch};
+use crate::words::{Failure, Fetch, Names};
 use colibri_control::ErrorName::{AnswerShrunken, CollectionAmbiguous, CollectionNotFound};
+
+/// Most bytes of names that one answer holds; an eighth of them in quotes and lengths.
+const MAX_NAMES: usize = 96 * 1024;
+/// Most bytes of a collection's name, as a tenant's settings take it.
+const MAX_NAME: usize = 1000;
+/// Names that a missing one is compared with in detail have fewer characters.
+const MAX_COMPARED: usize = 64;
+/// Letters that may differ between what was meant and what was typed.
+const MAX_TYPOS: usize = 2;
+/// Names that are shown in place of a missing one.
+const MAX_NEAR: usize = 3;
 
 /// Which collection is meant.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,10 +73,59 @@ pub fn missing(all: &[Collection], fetch: &Fetch) -> Failure {
             quoted(name)
         )
     } else {
-        String::new()
+        instead(all, &fetch.collection)
     };
     let message = format!("the vault shows no collection {}{perhaps}", quoted(&fetch.collection));
     Failure::new(CollectionNotFound, message)
+}
+
+/// What may have been meant by a name that is not there.
+fn instead(all: &[Collection], name: &str) -> String {
+    let near: Vec<_> = near(all, name).into_iter().map(quoted).collect();
+    match (near.is_empty(), all.len()) {
+        (false, _) => format!("; did you mean {}?", near.join(" or ")),
+        (true, 0) => "; this account sees none at all".into(),
+        (true, 1) => "; `colibri collections` names the one that it shows".into(),
+        (true, count) => format!("; `colibri collections` names the {count} that it shows"),
+    }
+}
+
+/// The names nearest to `name`, the nearest first: in another collection, or with a
+/// few letters more, less or exchanged.
+fn near<'a>(all: &'a [Collection], name: &str) -> Vec<&'a str> {
+    let wanted = letters(name);
+    let distance = |one: &'a Collection| {
+        let own = one.name.as_str();
+        let nested = own.rsplit('/').next().is_some_and(|last| letters(last) == wanted);
+        let typos = if nested { 0 } else { strsim::osa_distance(&letters(own), &wanted) };
+        let compared = nested || (own.len() <= MAX_COMPARED && wanted.len() <= MAX_COMPARED);
+        (compared && typos <= MAX_TYPOS && typos * 2 < wanted.len().max(1)).then_some((typos, own))
+    };
+    let mut near: Vec<_> = all.iter().filter_map(distance).collect();
+    near.sort_unstable();
+    near.dedup();
+    near.into_iter().take(MAX_NEAR).map(|(_, name)| name).collect()
+}
+
+/// A name without what people leave out or exchange between words.
+fn letters(name: &str) -> String {
+    let part = |char: &char| !matches!(char, '-' | '_' | '.' | '/') && !char.is_whitespace();
+    name.chars().filter(part).flat_map(char::to_lowercase).collect()
+}
+
+/// All names, as many as an answer holds.
+pub fn names(all: &[Collection]) -> Names {
+    let mut shown: Vec<_> = all.iter().map(|one| one.name.clone()).collect();
+    shown.sort_unstable();
+    let mut room = MAX_NAMES;
+    shown.retain(|name| {
+        // Each has its length in front of it.
+        let fits = name.len() <= MAX_NAME && name.len() + 8 <= room;
+        room -= if fits { name.len() + 8 } else { 0 };
+        fits
+    });
+    let more = u32::try_from(all.len() - shown.len()).unwrap_or(u32::MAX);
+    Names { shown, more }
 }
 
 /// What names that look alike have in common: no blanks, no letter case, and no
@@ -112,7 +172,7 @@ pub fn shrunken(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::Rules;
+    use crate::words::{Rules, Want};
 
     fn fetch(pinned: Option<&str>) -> Fetch {
         Fetch {
@@ -124,6 +184,7 @@ mod tests {
             shrunken_to: None,
             rules: Rules::default(),
             deadline_ms: 1,
+            want: Want::Pairs,
         }
     }
 
@@ -165,6 +226,38 @@ mod tests {
             assert_eq!(missing.message.contains("looks alike"), shown.is_some(), "{missing}");
             assert!(missing.message.contains(shown.unwrap_or_default()), "{missing}");
         }
+    }
+
+    #[test]
+    fn what_may_have_been_meant_is_shown() {
+        let named = |names: &[&str]| names.iter().map(|name| collection("1", name)).collect::<Vec<_>>();
+        let all = named(&["web-01", "prod/db01", "dbs", "cache", "web0\u{1b}[2J1", "web011"]);
+        let said = |name: &str| {
+            let missing = missing(&all, &Fetch { collection: name.into(), ..fetch(None) });
+            missing.message.split_once("; ").unwrap().1.to_owned()
+        };
+        assert_eq!(said("web01"), "did you mean \"web-01\" or \"web011\"?");
+        assert_eq!(said("db01"), "did you mean \"prod/db01\"?");
+        assert_eq!(said("cahce"), "did you mean \"cache\"?");
+        assert_eq!(said("unlike"), "`colibri collections` names the 6 that it shows");
+        // Two letters of three are another name, and nothing is like nothing.
+        assert_eq!(said("xyz"), said("unlike"));
+        assert_eq!(said("---"), said("unlike"));
+        let none = missing(&[], &fetch(None)).message;
+        assert!(none.ends_with("; this account sees none at all"), "{none}");
+        let long = named(&["a".repeat(70).as_str()]);
+        assert!(near(&long, &"a".repeat(71)).is_empty(), "no long work for a hostile vault");
+    }
+
+    #[test]
+    fn names_are_sorted_and_bounded() {
+        let all: Vec<_> = ["b", "a", "b"].iter().map(|name| collection("1", name)).collect();
+        assert_eq!(names(&all), Names { shown: vec!["a".into(), "b".into(), "b".into()], more: 0 });
+        let huge: Vec<_> = (0..2000).map(|at| collection("1", &format!("{at:0>900}"))).collect();
+        let bounded = names(&huge);
+        assert_eq!(bounded.shown.len() + bounded.more as usize, 2000);
+        assert!(colibri_ipc::encode(&bounded).unwrap().len() < crate::words::MAX_WORD);
+        assert_eq!(names(&[collection("1", &"a".repeat(1001))]).more, 1);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::collections::btree_map::Entry;
 const MAX_KEYS: usize = 64 * 1024;
 
 /// The pairs, ascending, and what is to be said about them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Built {
     /// Key to value.
     pub pairs: BTreeMap<EnvKey, Secret>,

@@ -6,10 +6,12 @@ use crate::confine::{self, Confinement};
 use crate::program::Program;
 use crate::resolver::Resolver;
 use crate::server::Server;
-use crate::session::{Session, Span, within};
+use crate::session::{self, Session, Span, within};
 use crate::steps::Steps;
 use crate::wire::{Inbox, Wire};
-use crate::words::{Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, SessionState, ToFetcher, Vault};
+use crate::words::{
+    Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, SessionState, ToFetcher, Vault, Want,
+};
 use crate::workdir::WorkDir;
 use colibri_control::ErrorName::{
     DeadlineExceeded, FetcherFailed, ProtocolViolation, SandboxUnavailable, TlsUntrusted,
@@ -176,15 +178,19 @@ async fn provide(
         failure
     })?;
     drop(turn);
-    let (collection_id, age) = (fetched.collection_id, fetched.age);
-    *warnings = fetched.built.warnings;
-    let keys = fetched.built.pairs.keys().map(EnvKey::to_string).collect();
+    let session::Fetched { collection_id, age, built, bw_version, names } = fetched;
+    *warnings = built.warnings;
+    let keys = built.pairs.keys().map(EnvKey::to_string).collect();
+    let answer = Fetched { collection_id, age, keys, bw_version, names };
+    if fetch.want == Want::Names {
+        return Ok(answer);
+    }
     let ready = wire.send(&FromFetcher::Ready { id: fetch.id }, &[]).await;
     ready.map_err(|error| Failure::new(FetcherFailed, format!("cannot tell the daemon: {error}")))?;
-    let sent = timeout_at(span.deadline, send(pair, fetched.built.pairs)).await;
+    let sent = timeout_at(span.deadline, send(pair, built.pairs)).await;
     steps.mark("send");
     match sent {
-        Ok(Ok(())) => Ok(Fetched { collection_id, age, keys, bw_version: fetched.bw_version }),
+        Ok(Ok(())) => Ok(answer),
         Ok(Err(error)) => {
             Err(Failure::new(FetcherFailed, format!("the writer does not take the pairs: {error}")))
         }

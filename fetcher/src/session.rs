@@ -12,7 +12,7 @@ use crate::server::Server;
 use crate::steps::Steps;
 use crate::store::{Names, Store};
 use crate::version;
-use crate::words::{Age, Failure, Fetch, SessionState, Vault};
+use crate::words::{self, Age, Failure, Fetch, SessionState, Vault, Want};
 use colibri_control::ErrorName::{
     BadCredentials, BwCrashed, ClientTooOld, CollectionNotFound, LimitExceeded, RateLimited, ServerMismatch,
     VaultError, VaultLocked, VaultTimeout, VaultUnreachable,
@@ -100,6 +100,8 @@ pub struct Fetched {
     pub built: Built,
     /// The `bw` version.
     pub bw_version: String,
+    /// All collections' names, where those were asked for.
+    pub names: Option<words::Names>,
 }
 
 /// When a request came and until when it must be answered.
@@ -264,6 +266,12 @@ impl Session {
     ) -> Result<Fetched, Failure> {
         self.open(span, steps).await?;
         let age = self.ask_for_changes(span, steps, warnings).await?;
+        if fetch.want == Want::Names {
+            let names = Some(self.all_names(span.deadline, warnings).await?);
+            steps.mark("collections");
+            let (collection_id, built) = (String::new(), Built::default());
+            return Ok(Fetched { collection_id, age, built, bw_version: self.version.clone(), names });
+        }
         let collection = self.collection(fetch, span.deadline, warnings).await?;
         steps.mark("collections");
         let items = self.items(&collection.id, span.deadline, warnings).await?;
@@ -279,7 +287,8 @@ impl Session {
             let shrunken_to = failure.shrunken_to.filter(|_| age == Age::Current);
             Failure { shrunken_to, ..failure }
         })?;
-        Ok(Fetched { collection_id: collection.id, age, built, bw_version: self.version.clone() })
+        let bw_version = self.version.clone();
+        Ok(Fetched { collection_id: collection.id, age, built, bw_version, names: None })
     }
 
     /// Syncs, unless there was a sync since the request came. While the vault
@@ -471,10 +480,7 @@ impl Session {
         warnings: &mut Vec<String>,
     ) -> Result<Collection, Failure> {
         for forced in [false, true] {
-            if self.collections.is_none() {
-                self.collections = Some(self.collections(deadline, warnings).await?);
-            }
-            let all = self.collections.as_deref().unwrap_or_default();
+            let all = self.listed(deadline, warnings).await?;
             match belief::choose(all, fetch) {
                 Ok(Chosen::Known(collection)) => return Ok(collection),
                 Ok(Chosen::Other(collection)) if forced || self.is_confirmed(&collection, fetch) => {
@@ -495,6 +501,27 @@ impl Session {
             self.collections = Some(listed);
         }
         Err(belief::missing(self.collections.as_deref().unwrap_or_default(), fetch))
+    }
+
+    /// The collections since the last sync.
+    async fn listed(
+        &mut self,
+        deadline: Instant,
+        warnings: &mut Vec<String>,
+    ) -> Result<&[Collection], Failure> {
+        if self.collections.is_none() {
+            self.collections = Some(self.collections(deadline, warnings).await?);
+        }
+        Ok(self.collections.as_deref().unwrap_or_default())
+    }
+
+    /// It needs no items, and no sync that costs a login.
+    async fn all_names(
+        &mut self,
+        deadline: Instant,
+        warnings: &mut Vec<String>,
+    ) -> Result<words::Names, Failure> {
+        Ok(belief::names(self.listed(deadline, warnings).await?))
     }
 
     /// Whether a forced sync for another tenant has just shown it, and not the

@@ -119,6 +119,19 @@ pub struct Fetch {
     pub rules: Rules,
     /// Time from the frame's arrival until the answer must be out.
     pub deadline_ms: u64,
+    /// What is asked for.
+    pub want: Want,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Want {
+    /// The collection's pairs.
+    #[default]
+    Pairs,
+    /// The names of all collections that the account sees; nothing else of the
+    /// request counts, and its socket stays unused.
+    Names,
 }
 
 /// How items become pairs, per tenant.
@@ -266,6 +279,17 @@ pub struct Fetched {
     pub keys: Vec<String>,
     /// The `bw` version.
     pub bw_version: String,
+    /// What was asked for with [`Want::Names`].
+    pub names: Option<Names>,
+}
+
+/// Names of collections, sorted, within the bound of a frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    /// The names; two collections may bear the same.
+    pub shown: Vec<String>,
+    /// How many more there are.
+    pub more: u32,
 }
 
 /// How new what was sent is.

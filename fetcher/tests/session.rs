@@ -8,7 +8,7 @@ mod driver;
 mod late;
 
 use colibri_control::ErrorName::{self, BadCredentials, CollectionNotFound, VaultTimeout, VaultUnreachable};
-use colibri_fetcher::words::{Bounds, Fetch, SessionState};
+use colibri_fetcher::words::{Bounds, Fetch, Names, SessionState, Want};
 use colibri_ipc::Secret;
 use colibri_test_vault::{Content, Fault, Fixture, Item, Route, Times, Transport, Vault};
 use driver::{Fetcher, Place, fleet, name, request};
@@ -30,6 +30,28 @@ fn a_hundred_requests_share_one_login() {
     }
     assert_eq!((vault.logins(), vault.count(Route::Sync)), (1, 1));
     assert!(fetcher.ready.is_sorted(), "in the order of arrival: {:?}", fetcher.ready);
+    assert!(fetcher.close().success());
+}
+
+/// And a collection that is not there is told with those that are like it.
+#[test]
+fn the_names_of_collections_cost_no_login_of_their_own() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+    for id in 1..3 {
+        let (done, pairs) = fetcher.fetch(Fetch { want: Want::Names, ..request(id, "") });
+        let shown = ["jail-0000", "jail-0001", "jail-0002"].map(Into::into).into();
+        let fetched = done.outcome.unwrap();
+        assert_eq!((fetched.names, pairs), (Some(Names { shown, more: 0 }), None));
+        assert_eq!((fetched.keys, done.warnings, &fetcher.ready), (vec![], vec![], &vec![]));
+    }
+    assert_eq!((vault.logins(), vault.count(Route::Sync)), (1, 1));
+    assert!(!place.log().contains("no pairs"), "{}", place.log());
+    let (done, _) = fetcher.fetch(request(3, "jail-002"));
+    let failure = done.outcome.unwrap_err();
+    assert_eq!(failure.name, CollectionNotFound);
+    assert!(failure.message.contains("did you mean \"jail-0002\""), "{failure}");
     assert!(fetcher.close().success());
 }
 

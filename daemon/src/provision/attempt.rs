@@ -10,7 +10,7 @@ use crate::store::Held;
 use crate::tenant::{Target, Tenant};
 use crate::writer::Run;
 use colibri_control::{Diff, ErrorName, Fault, OnChange, Outcome, Provision, Reason, Step, TenantId};
-use colibri_fetcher::words::{Age, Done, Failure, Fetch, Fetched};
+use colibri_fetcher::words::{Age, Done, Failure, Fetch, Fetched, Want};
 use colibri_ipc::{Change, EnvKey, Report};
 use colibri_order::{Order, Owner, Verb};
 use std::os::fd::OwnedFd;
@@ -262,6 +262,7 @@ fn fetch(tenant: &Tenant, reason: Reason) -> Fetch {
         shrunken_to: tenant.shrunken_since.filter(|since| waited(*since)).and(tenant.shrunken_to),
         rules: tenant.rules(),
         deadline_ms: 0,
+        want: Want::Pairs,
     }
 }
 

@@ -3,9 +3,10 @@
 use crate::host::{Host, SOON, wait};
 use crate::stand_in::Collection;
 use crate::system;
-use colibri_control::{Answer, Client, ErrorName, Event, Request, Secrets, SessionView};
+use colibri_control::{Answer, Client, CollectionsView, ErrorName, Event, Request, Secrets, SessionView};
 use colibri_test_host::process;
 use nix::unistd::{Group, User};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -95,6 +96,24 @@ fn the_vault_is_checked_without_a_tenant() {
     host.register_with("web", r#"{"deadline":600}"#);
     host.hook("web", &host.root("web"));
     wait(SOON, || host.content("web").is_some(), || host.log());
+}
+
+#[test]
+fn collections_are_named_and_remembered() {
+    let host = Host::new();
+    let known = || host.say(r#"{"verb":"known-collections"}"#).unwrap();
+    let none = CollectionsView::default();
+    assert_eq!(known(), Answer::Collections(none));
+    let named = |name: &str| (name.to_owned(), Collection::Crashes);
+    host.vault(BTreeMap::from(["web\u{1b}[2J\u{202e}", "db"].map(named)));
+    let names = vec!["db".into(), "web\u{fffd}[2J\u{fffd}".into()];
+    let seen = Answer::Collections(CollectionsView { names, more: 7 });
+    assert_eq!(host.say(r#"{"verb":"collections"}"#).unwrap(), seen);
+    assert_eq!(known(), seen);
+    // A failure that is no tenant's is told, and what was known stays.
+    host.has("", Collection::Fails(ErrorName::VaultUnreachable));
+    let fault = host.say(r#"{"verb":"collections"}"#).unwrap_err();
+    assert_eq!((fault.name, known()), (ErrorName::VaultUnreachable, seen));
 }
 
 #[test]
@@ -342,10 +361,11 @@ fn observers_look_and_change_nothing() {
     assert_eq!(mode(&host.path("run/observe")), 0o710);
     let mut client = Client::connect(&host.path("run/observe/colibrid.sock")).unwrap();
     assert!(client.call(Request::ListTenants {}).is_ok());
-    let refused = client
-        .call(Request::UnregisterTenant { secrets: Secrets::There, tenant: "web".parse().unwrap() })
-        .unwrap_err();
-    assert!(refused.to_string().contains(ErrorName::NotAllowed.as_str()), "{refused}");
+    let unregister = Request::UnregisterTenant { secrets: Secrets::There, tenant: "web".parse().unwrap() };
+    for request in [unregister, Request::Collections {}, Request::KnownCollections {}] {
+        let refused = client.call(request).unwrap_err();
+        assert!(refused.to_string().contains(ErrorName::NotAllowed.as_str()), "{refused}");
+    }
     let nobody = User::from_name("nobody").unwrap().unwrap();
     let group = Group::from_name("nogroup").unwrap().unwrap();
     let reaches = |name: &str| {

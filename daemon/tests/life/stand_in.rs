@@ -3,7 +3,7 @@
 
 use colibri_control::ErrorName;
 use colibri_fetcher::words::{
-    Age, Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, SessionState, ToFetcher,
+    Age, Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, Names, SessionState, ToFetcher, Want,
 };
 use colibri_ipc::{EnvKey, Pair, Secret, ToWriter, encode, send};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -73,7 +73,9 @@ fn answer(daemon: &mut UnixStream, fetch: Fetch, pair: OwnedFd, dir: &std::path:
     note(dir, "requests");
     let vault: Vault = serde_json::from_slice(&std::fs::read(dir.join("vault.json")).unwrap()).unwrap();
     let fails = |name| Err(Failure::new(name, "the stand-in was told so \u{1b}[31m\u{202e}\u{200b}"));
+    let named = || vault.keys().filter(|name| !name.is_empty()).cloned().collect();
     let outcome = match vault.get(&fetch.collection) {
+        None if fetch.want == Want::Names => Ok(fetched(Vec::new(), Some(Names { shown: named(), more: 7 }))),
         None => fails(ErrorName::CollectionNotFound),
         Some(Collection::Fails(name)) => fails(*name),
         Some(Collection::Refuses(name)) => {
@@ -105,18 +107,17 @@ fn answer(daemon: &mut UnixStream, fetch: Fetch, pair: OwnedFd, dir: &std::path:
                 tell(daemon, &FromFetcher::Ready { id: fetch.id });
                 flow(pair, secrets);
                 let keys = secrets.keys().cloned().collect();
-                Ok(Fetched {
-                    collection_id: "c-1".into(),
-                    age: Age::Current,
-                    keys,
-                    bw_version: "0.0.0".into(),
-                })
+                Ok(fetched(keys, None))
             }
         }
     };
     let warnings = vec!["item \"a b\": \u{1b}[31mno key".into()];
     let done = Done { id: fetch.id, outcome, warnings, steps: vec![("list".into(), 1)] };
     tell(daemon, &FromFetcher::Done(Box::new(done)));
+}
+
+fn fetched(keys: Vec<String>, names: Option<Names>) -> Fetched {
+    Fetched { collection_id: "c-1".into(), age: Age::Current, keys, bw_version: "0.0.0".into(), names }
 }
 
 fn flow(pair: OwnedFd, secrets: &BTreeMap<String, String>) {

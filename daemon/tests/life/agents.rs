@@ -57,6 +57,9 @@ pub fn prints(host: &Host, name: &str, text: &str) {
 
 #[test]
 fn an_agent_finds_its_secrets_in_a_container_of_its_own() {
+    if !system::may_make_jails() {
+        return;
+    }
     let host = Host::new();
     jail(&host, "web");
     host.secrets("web", &[("A", "it's $(id)")]);
@@ -75,6 +78,9 @@ fn an_agent_finds_its_secrets_in_a_container_of_its_own() {
 
 #[test]
 fn a_program_that_is_not_there_is_told() {
+    if !system::may_make_jails() {
+        return;
+    }
     let host = Host::new();
     jail(&host, "web");
     let spawned = spawn(&host, "web", "exec sleep 600");
@@ -91,6 +97,9 @@ fn a_program_that_is_not_there_is_told() {
 
 #[test]
 fn the_agent_starts_without_its_secrets_too() {
+    if !system::may_make_jails() {
+        return;
+    }
     let host = Host::with(&[("COLIBRI_DEADLINE", "1s")]);
     jail(&host, "web");
     host.has("web", Collection::Hangs);
@@ -112,6 +121,9 @@ fn left_behind(host: &Host) -> bool {
 
 #[test]
 fn stopping_asks_first_and_removes_the_secrets_on_request() {
+    if !system::may_make_jails() {
+        return;
+    }
     let host = Host::new();
     jail(&host, "web");
     host.secrets("web", &[("A", "1")]);
@@ -129,6 +141,9 @@ fn stopping_asks_first_and_removes_the_secrets_on_request() {
 
 #[test]
 fn an_agent_is_found_again_after_the_daemon_was_killed() {
+    if !system::may_make_jails() {
+        return;
+    }
     let mut host = Host::new();
     jail(&host, "web");
     jail(&host, "gone");
@@ -149,6 +164,9 @@ fn an_agent_is_found_again_after_the_daemon_was_killed() {
 
 #[test]
 fn an_agent_that_cannot_be_started_is_an_error_by_name() {
+    if !system::may_make_jails() {
+        return;
+    }
     let host = Host::new();
     let request = serde_json::json!({
         "verb": "spawn-agent", "jail": "web", "root": host.path("nowhere"), "command": ["true"],
@@ -161,6 +179,9 @@ fn an_agent_that_cannot_be_started_is_an_error_by_name() {
 
 #[test]
 fn a_change_tells_the_agent_once_and_a_failure_of_that_is_recorded() {
+    if !system::may_make_jails() {
+        return;
+    }
     let host = Host::new();
     for name in ["web", "cmd", "bad"] {
         jail(&host, name);

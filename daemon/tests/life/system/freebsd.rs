@@ -66,3 +66,12 @@ pub fn start_jail(name: &str, root: &Path) {
     let words = ["-c".into(), "persist".into(), format!("name={name}"), format!("path={}", root.display())];
     assert!(Command::new("/usr/sbin/jail").args(words).status().unwrap().success());
 }
+
+/// Whether an agent can be had; says why not if not.
+pub fn may_make_jails() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: only root makes jails");
+    }
+    root
+}

@@ -121,26 +121,18 @@ fn examine(socket: &Path, provider: &Path) -> Vec<Finding> {
             }
             findings.extend(root);
         }
-        findings.extend(strays(&host.base, &host.tenants));
+        findings.extend(strays(&host.base, &host.tenants, daemon));
     }
     findings
 }
 
 /// Jails below the base that are no tenants and have a file of a tenant's.
-fn strays(base: &Path, tenants: &[TenantView]) -> Vec<Finding> {
-    let is_tenant = |root: &PathBuf| tenants.iter().any(|tenant| tenant.root == *root);
-    let entries = std::fs::read_dir(base).into_iter().flatten().flatten();
-    let jails = entries.map(|entry| (entry.file_name(), entry.path().join("root")));
-    let mut findings: Vec<_> = jails
-        .filter(|(_, root)| !is_tenant(root))
-        .filter_map(|(name, root)| {
-            let (file, name) = (stray::in_root(&root)?, name.into_string().ok()?);
-            let found = format!("no tenant, and {file} in its root is a file of colibri's");
-            Some(Finding::failure(&format!("jail {name}"), found, stray::advice(&name, &root)))
-        })
-        .collect();
-    findings.sort_by(|one, other| one.check.cmp(&other.check));
-    findings
+fn strays(base: &Path, tenants: &[TenantView], daemon: &mut Client) -> Vec<Finding> {
+    let finding = |(name, stray): (String, stray::Stray)| {
+        let advice = stray.advice(&name, tenants, Some(&mut *daemon));
+        Finding::failure(&format!("jail {name}"), format!("no tenant, and {}", stray.found()), advice)
+    };
+    stray::below(base, tenants).into_iter().map(finding).collect()
 }
 
 fn daemon(socket: &Path) -> (Vec<Finding>, Host) {

@@ -71,6 +71,7 @@ fn ask(asked: Asked, socket: &Path, json: bool) -> Result<(), Failure> {
         return watch(&mut client, json);
     }
     show(&request, &answer, json)?;
+    no_tenant(&request, &answer, &mut client);
     missing_root(&request, json);
     judge(&request, answer)
 }
@@ -147,6 +148,25 @@ fn missing_root(request: &Request, json: bool) {
     }
 }
 
+/// A jail whose name is no tenant starts without secrets, or with those of the jail
+/// that it was cloned from or was before. Said in JSON's case, too: nobody else does.
+fn no_tenant(request: &Request, answer: &Answer, client: &mut Client) {
+    let (Request::Hook { jail, root } | Request::SpawnAgent { jail, root, .. }) = request else { return };
+    if screen::hook(answer).is_none_or(|hook| hook.result != HookResult::NoTenant) {
+        return;
+    }
+    // Without the tenants there is less to be said, but the warning all the same.
+    let tenants = match client.call(Request::ListTenants {}) {
+        Ok(Answer::Tenants(tenants)) => tenants,
+        _ => Vec::new(),
+    };
+    let stray = stray::in_root(root, &tenants).map(|stray| {
+        let advice = stray.advice(jail.as_str(), &tenants, Some(client));
+        (stray, advice)
+    });
+    screen::no_tenant(jail, stray.as_ref());
+}
+
 fn show(request: &Request, answer: &Answer, json: bool) -> Result<(), Failure> {
     if json {
         return print(&format!("{}\n", serde_json::to_string_pretty(answer)?));
@@ -156,11 +176,6 @@ fn show(request: &Request, answer: &Answer, json: bool) -> Result<(), Failure> {
         (Request::History { .. }, Answer::Provisions(history)) => print(&(table + &screen::reasons(history))),
         _ => {
             screen::warnings(answer);
-            if screen::hook(answer).is_some_and(|hook| hook.result == HookResult::NoTenant)
-                && let Request::Hook { jail, root } | Request::SpawnAgent { jail, root, .. } = request
-            {
-                screen::no_tenant(jail, root);
-            }
             print(&table)
         }
     }

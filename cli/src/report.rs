@@ -5,6 +5,7 @@ mod chart;
 mod page;
 
 use crate::failure::Failure;
+use crate::stray::{self, Stray};
 use colibri_control::{Answer, Client, ClientError, Provision, Request, StatusView, TenantView};
 use nix::unistd::geteuid;
 use serde::Deserialize;
@@ -22,6 +23,9 @@ struct Report {
     tenants: Vec<TenantView>,
     /// All that is kept, newest first.
     history: Vec<Provision>,
+    /// Jails that are no tenants and hold a tenant's secrets: name, what was found,
+    /// what to do.
+    strays: Vec<(String, String, String)>,
     proof: Result<Proof, String>,
 }
 
@@ -89,8 +93,13 @@ fn gather(socket: &Path) -> Result<Report, Failure> {
     let Answer::Provisions(history) = client.call(Request::History { tenant: None, limit: 0 })? else {
         return Err(other());
     };
+    let stray = |(name, stray): (String, Stray)| {
+        let advice = stray.advice(&name, &tenants, Some(&mut client));
+        (name, stray.found(), advice)
+    };
+    let strays = stray::below(&status.base, &tenants).into_iter().map(stray).collect();
     let proof = prove(&status.setup.writer);
-    Ok(Report { now: crate::now(), status: *status, tenants, history, proof })
+    Ok(Report { now: crate::now(), status: *status, tenants, history, strays, proof })
 }
 
 fn other() -> Failure {

@@ -2,7 +2,7 @@
 //! print them, colour only on a terminal that wants it.
 
 use crate::doctor::{Finding, Verdict};
-use crate::stray;
+use crate::stray::Stray;
 use colibri_control::{
     AgentNetwork, AgentState, AgentView, Answer, CollectionsView, Diff, Event, HookView, JailName, KeyCase,
     Notes, OnChange, OnDuplicate, Outcome, Provision, Settings, Status, StatusView, TenantView, plain,
@@ -11,7 +11,6 @@ use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io::{IsTerminal, stderr, stdout};
-use std::path::Path;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -87,12 +86,13 @@ fn soft_failure(hook: &HookView) {
     }
 }
 
-/// A jail that starts, and no tenant has its name.
-pub fn no_tenant(jail: &JailName, root: &Path) {
+/// A jail that starts, and no tenant has its name; what to do where its root holds a
+/// file of ours.
+pub fn no_tenant(jail: &JailName, stray: Option<&(Stray, String)>) {
     warn(&format!("no tenant has the name of the jail {jail}: no secrets were brought"));
-    if let Some(file) = stray::in_root(root) {
-        warn(&format!("{jail}: {file} in its root is a file of colibri's, for another tenant"));
-        eprintln!("  {}", plain(&stray::advice(jail.as_str(), root)));
+    if let Some((stray, advice)) = stray {
+        warn(&format!("{jail}: {}", stray.found()));
+        eprintln!("  {}", plain(advice));
     }
 }
 

@@ -399,6 +399,18 @@ const BROKEN: &[(Break, &str, &str, &str)] = &[
         "failure",
         "colibri rename-tenant",
     ),
+    // The file says whose it is, and that jail is there.
+    (
+        |host| {
+            let file = host.path("jails/clone/root/usr/local/etc/colibri/env");
+            fs::create_dir_all(file.parent().ok_or("no directory")?)?;
+            let text = "# Written by colibri from the vault. Edits are lost.\n# Tenant: web01\nA=1\n";
+            Ok(fs::write(file, text)?)
+        },
+        "jail clone",
+        "failure",
+        "web01 has its own jail, so this is a clone",
+    ),
 ];
 
 #[test]

@@ -59,8 +59,11 @@ fn page(dir: &Path) -> Outcome<String> {
     });
     fs::write(check.with_extension("json"), format!("{row}\n{row}\n"))?;
     fs::write(check.with_extension("status"), "0")?;
+    let file = dir.join("jails/<b>clone/root/usr/local/etc/colibri/env");
+    fs::create_dir_all(file.parent().ok_or("no directory")?)?;
+    fs::write(file, "# Written by colibri from the vault. Edits are lost.\n# Tenant: web03\nA=1\n")?;
     let status = json!({
-        "version": "0.1.0", "pid": 4000, "started": AT, "base": "/jails", "sandbox": true, "session": "idle",
+        "version": "0.1.0", "pid": 4000, "started": AT, "base": dir.join("jails"), "sandbox": true, "session": "idle",
         "fetcher": null, "fetcher-user": "_colibri", "bw-version": null, "session-error": null,
         "provisioned": 0, "active": 5, "stopped": 0, "destroyed": 0, "failing": 1, "under-way": 0,
         "agents": 0, "setup": { "writer": dir.join("colibri-writer") },
@@ -69,6 +72,7 @@ fn page(dir: &Path) -> Outcome<String> {
     let answers = vec![
         ("status", tell(json!({ "status": status }))?),
         ("list-tenants", tell(json!({ "tenants": (0..5).map(tenant).collect::<Vec<_>>() }))?),
+        ("check-root", Content::Ok(Answer::Done)),
         ("history", tell(json!({ "provisions": history() }))?),
     ];
     daemon::serve(&dir.join("s"), answers)?;
@@ -122,6 +126,10 @@ fn it_leads_with_what_is_wrong_and_says_each_advice_once() -> Outcome {
     assert_eq!(page.matches("make it, and wait").count(), 1, "one advice for three tenants");
     assert_eq!(page.matches("CollectionNotFound: none").count(), 3);
     assert!(page.contains("no item became a key"));
+    let clone = "jail &lt;b&gt;clone</b> <span class=\"bad\">no tenant, and usr/local/etc/colibri/env in its \
+        root is a file of colibri's, for the tenant web03";
+    assert!(page.contains(clone), "{page}");
+    assert!(page.contains("web03 has its own jail, so this is a clone"), "{page}");
     Ok(())
 }
 

@@ -306,6 +306,35 @@ fn each_other_verb_has_its_screen() -> Outcome {
     Ok(())
 }
 
+/// A jail that no tenant has the name of, and in whose root is the file of web01.
+fn stray(screen: &str, own_root: &str, look: Content) -> Outcome {
+    let place = Place::new(screen)?;
+    let root = place.0.join("clone/root");
+    let file = root.join("usr/local/etc/colibri/env");
+    fs::create_dir_all(file.parent().ok_or("no directory")?)?;
+    fs::write(file, "# Written by colibri from the vault. Edits are lost.\n# Tenant: web01\nA=1\n")?;
+    let (socket, shown) = (place.0.join("s"), root.display().to_string());
+    let mut web01 = tenant("web01", None);
+    web01["root"] = json!(own_root.replace("CLONE", &shown));
+    let one = |answer: Value| serde_json::from_value::<Answer>(answer).map(Content::Ok);
+    let hook = json!({ "result": "no-tenant", "warning": null, "provision": null });
+    let answers = vec![
+        ("hook", one(json!({ "hook": hook }))?),
+        ("list-tenants", one(json!({ "tenants": [web01] }))?),
+        ("check-root", look),
+    ];
+    daemon::serve(&socket, answers)?;
+    compare(screen, &transcript(Some(&socket), &["hook", "clone", &shown])?.replace(&shown, "ROOT"))
+}
+
+#[test]
+fn the_hook_tells_a_clone_from_a_jail_with_another_name() -> Outcome {
+    let gone = || refused(ErrorName::RootNotMounted, "nothing there").remove(0);
+    stray("hook-clone", "/jails/web01/root", Content::Ok(Answer::Done))?;
+    stray("hook-renamed", "CLONE", Content::Ok(Answer::Done))?;
+    stray("hook-either", "/jails/web01/root", gone())
+}
+
 /// A daemon that has web01, with another refresh, and old, which the file does not name.
 fn applied(screen: &str, words: &[&str]) -> Outcome {
     let place = Place::new(screen)?;

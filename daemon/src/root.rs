@@ -231,6 +231,7 @@ impl Roots {
             format: Format::default(),
             seconds: u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1),
             medium: Medium::default(),
+            tenant: String::new(),
             allow: Vec::new(),
         })
     }

@@ -124,7 +124,7 @@ impl Target {
     }
 
     /// The order for one writer.
-    pub fn order(&self, verb: Verb, root: &JailRoot, time: Duration) -> Order {
+    pub fn order(&self, verb: Verb, tenant: &TenantId, root: &JailRoot, time: Duration) -> Order {
         Order {
             verb,
             base: root.place().base().into(),
@@ -136,6 +136,7 @@ impl Target {
             format: self.format,
             seconds: u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1),
             medium: self.medium,
+            tenant: tenant.to_string(),
             allow: self.allow.clone(),
         }
     }

@@ -13,8 +13,8 @@ use std::ops::Range;
 pub use difference::{differences, pairs};
 pub use reserved::{is_barred, is_reserved};
 
-/// The comment line of the formats that have comments. It has no time stamp, so
-/// that equal secrets make equal files.
+/// The comment line of the formats that have comments; a note of the caller's stands
+/// behind it. It has no time stamp, so that equal secrets make equal files.
 pub const HEADER: &str = "# Written by colibri from the vault. Edits are lost.\n";
 /// How much is rendered at a time, in bytes, as long as no value is longer.
 const PIECE: usize = 32 * 1024;
@@ -80,19 +80,19 @@ impl Document {
         self.parts.iter().map(|(key, range)| (key, &self.values[range.clone()]))
     }
 
-    /// Hands on the file's text, some pairs at a time. A directory of files has
-    /// none: its values are written as they are.
+    /// Hands on the file's text, some pairs at a time. `note` is whole comment lines,
+    /// or empty. A directory of files has no text: its values are written as they are.
     ///
     /// # Errors
     /// The first of `put`'s.
-    pub fn render<E>(&self, mut put: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+    pub fn render<E>(&self, note: &str, mut put: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
         let (start, before, between, after, end) = match self.format {
-            Format::Env | Format::Dotenv | Format::Docker => (HEADER, "", "=", "\n", ""),
-            Format::Json => ("{", "\n  \"", "\": \"", "\"", "\n}\n"),
+            Format::Env | Format::Dotenv | Format::Docker => ([HEADER, note], "", "=", "\n", ""),
+            Format::Json => (["{", ""], "\n  \"", "\": \"", "\"", "\n}\n"),
             Format::Dir => return Ok(()),
         };
         let mut text = String::with_capacity(2 * PIECE);
-        text.push_str(start);
+        text.extend(start);
         for (place, (key, value)) in self.pairs().enumerate() {
             let comma = if place > 0 && self.format == Format::Json { "," } else { "" };
             text.extend([comma, before, key.as_str(), between]);
@@ -222,7 +222,7 @@ pub(crate) mod tests {
 
     pub fn whole(document: &Document) -> String {
         let mut text = String::new();
-        let all: Result<(), ()> = document.render(|piece| {
+        let all: Result<(), ()> = document.render("", |piece| {
             text.push_str(piece);
             Ok(())
         });
@@ -237,7 +237,7 @@ pub(crate) mod tests {
         let keys = ["A", "B", "C", "D"].map(|name| EnvKey::try_from(name.to_owned()).unwrap());
         keys.iter().for_each(|key| document.push(key.clone(), &value).unwrap());
         let mut pieces = 0;
-        let counted: Result<(), ()> = document.render(|_| {
+        let counted: Result<(), ()> = document.render("", |_| {
             pieces += 1;
             Ok(())
         });

@@ -40,7 +40,7 @@ fuzz_target!(|input: (u8, bool, &[u8])| {
 
 fn text(document: &Document) -> String {
     let mut text = String::new();
-    let Ok(()) = document.render(|piece| {
+    let Ok(()) = document.render("", |piece| {
         text.push_str(piece);
         Ok::<_, std::convert::Infallible>(())
     });

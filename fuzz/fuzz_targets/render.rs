@@ -41,7 +41,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
 
 fn whole(document: &Document) -> String {
     let mut text = String::new();
-    let Ok(()) = document.render(|piece| {
+    let Ok(()) = document.render("", |piece| {
         text.push_str(piece);
         Ok::<_, std::convert::Infallible>(())
     });

@@ -1,6 +1,6 @@
 //! The daemon's order to one writer, as the arguments that an operator sees
-//! in ps(1): verb, base, root, inode, dir, file, owner, format, seconds, medium, allowed
-//! keys. Everything in it is fixed before the fetcher can say a byte.
+//! in ps(1): verb, base, root, inode, dir, file, owner, format, seconds, medium, tenant,
+//! allowed keys. Everything in it is fixed before the fetcher can say a byte.
 
 use colibri_ipc::EnvKey;
 use std::ffi::{OsStr, OsString};
@@ -116,6 +116,9 @@ pub struct Order {
     pub seconds: u32,
     /// What the target directory must lie on.
     pub medium: Medium,
+    /// The tenant's name, for a comment in the file; empty for none. It has nothing
+    /// that could end the comment.
+    pub tenant: String,
     /// Reserved keys that this tenant allows by name.
     pub allow: Vec<EnvKey>,
 }
@@ -139,6 +142,7 @@ impl Order {
             self.format.as_str().into(),
             self.seconds.to_string().into(),
             self.medium.as_str().into(),
+            self.tenant.clone().into(),
         ];
         args.extend(self.allow.iter().map(|key| key.as_str().into()));
         args
@@ -161,6 +165,7 @@ impl Order {
             format: text(next, "format", Format::parse)?,
             seconds: text(next, "seconds", |text| text.parse().ok().filter(|seconds| *seconds > 0))?,
             medium: text(next, "medium", Medium::parse)?,
+            tenant: text(next, "tenant", |name| name.bytes().all(is_plain).then(|| name.into()))?,
             allow: args.map(key).collect::<Option<_>>().ok_or(OrderError("allow"))?,
         })
     }
@@ -176,12 +181,19 @@ fn text<T>(args: Args, name: &'static str, parse: impl Fn(&str) -> Option<T>) ->
     read(args, name, |arg| arg.to_str().and_then(&parse))
 }
 
+const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
+}
+
 fn key(arg: OsString) -> Option<EnvKey> {
     EnvKey::try_from(arg.into_string().ok()?).ok()
 }
 
 /// As an order's `inode`: the jail root may be any directory.
 pub const ANY: &str = "any";
+
+/// How the comment with the tenant's name begins.
+pub const TENANT: &str = "# Tenant: ";
 
 /// How names of temporaries begin and end, which no file may have.
 pub const TEMPORARY: (&str, &str) = (".colibri-", ".tmp");
@@ -257,6 +269,7 @@ mod tests {
             format: Format::Env,
             seconds: 30,
             medium: Medium::Memory,
+            tenant: "web-01.a".into(),
             allow: vec![EnvKey::try_from("PATH".to_owned()).unwrap()],
         }
     }
@@ -278,7 +291,9 @@ mod tests {
 
     #[test]
     fn an_order_with_an_argument_missing_or_malformed_is_refused() {
-        let names = ["verb", "base", "root", "inode", "dir", "file", "owner", "format", "seconds", "medium"];
+        let names = [
+            "verb", "base", "root", "inode", "dir", "file", "owner", "format", "seconds", "medium", "tenant",
+        ];
         for (place, name) in names.iter().enumerate() {
             let args = order().to_args().into_iter().take(place);
             assert!(Order::from_args(args).is_err(), "{name}");
@@ -294,7 +309,9 @@ mod tests {
             (7, "ini"),
             (8, "0"),
             (9, "maybe"),
-            (10, "a-b"),
+            (10, "a b"),
+            (10, "a\nPATH=x"),
+            (11, "a-b"),
         ] {
             let mut args = order().to_args();
             args[place] = bad.into();

@@ -4,7 +4,7 @@
 use colibri_envfile::Document;
 use colibri_ipc::Failure::LimitExceeded;
 use colibri_ipc::{EnvKey, MAX_PAIRS, MAX_VALUE};
-use colibri_order::{Format, Order, Verb};
+use colibri_order::{Format, Order, TENANT, Verb};
 use colibri_sandbox::{Confined, DIRECTORY, Error, Leftovers, own};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
@@ -78,7 +78,8 @@ impl<'a> Store<'a> {
             Format::Dir => self.build(document).and_then(|()| {
                 symlinkat(tree, self.dir, temporary).map_err(Error::write("cannot link the new directory"))
             }),
-            _ => self.create(self.dir, temporary, |file| document.render(|piece| fill(file, piece))),
+            _ => self
+                .create(self.dir, temporary, |file| document.render(&self.note(), |piece| fill(file, piece))),
         };
         made.and_then(|()| self.replace()).inspect_err(|_| {
             // The first failure is the one to tell; the next run removes what stays.
@@ -128,11 +129,14 @@ impl<'a> Store<'a> {
         keys.map(|key| value(&key).map(|value| (key, value))).collect()
     }
 
-    /// Whether a put would change nothing. A doubt is a no.
+    /// Whether a put would change nothing. A doubt is a no; that the tenant's name is
+    /// not in the file is no change.
     pub fn holds(&self, document: &Document) -> bool {
         if document.format() != Format::Dir {
             let name = self.order.file.as_os_str();
-            return self.is(self.dir, name, |file| document.render(|piece| continues(file, piece)));
+            return [&*self.note(), ""].iter().any(|note| {
+                self.is(self.dir, name, |file| document.render(note, |piece| continues(file, piece)))
+            });
         }
         let Some((name, files)) = self.leftovers.current() else { return false };
         let whole = |tree: OwnedFd| {
@@ -142,6 +146,12 @@ impl<'a> Store<'a> {
                 })
         };
         files.len() == document.keys() && openat(self.dir, name, DIRECTORY, Mode::empty()).is_ok_and(whole)
+    }
+
+    /// Says whose file it is, should it be found in another jail.
+    fn note(&self) -> String {
+        let tenant = &self.order.tenant;
+        if tenant.is_empty() { String::new() } else { format!("{TENANT}{tenant}\n") }
     }
 
     /// Whether `name` is just the file that would be made.

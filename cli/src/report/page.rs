@@ -57,11 +57,15 @@ fn wrong(report: &Report) -> Markup {
         by_advice.entry(fault.advice.clone()).or_default().push((who, fault));
     }
     let empty: Vec<_> = report.tenants.iter().filter(|tenant| has_nothing(tenant)).collect();
-    if by_advice.is_empty() && empty.is_empty() {
+    if by_advice.is_empty() && empty.is_empty() && report.strays.is_empty() {
         return html! { p.good { "Nothing: each tenant has what the vault has for it." } };
     }
     html! {
         ul.wrong {
+            @for (jail, found, advice) in &report.strays { li {
+                div { b { "jail " (jail) } " " span.bad { "no tenant, and " (found) } }
+                div.quiet { (advice) }
+            } }
             @for (advice, all) in &by_advice { li {
                 @for (who, fault) in all { div { b { (who) } " " span.bad { (fault) } } }
                 div.quiet { (advice) }

@@ -204,7 +204,7 @@ async fn order(
     };
     let target = Target::new(&tenant.settings, tools.config.owner)?.given_to(user);
     let time = deadline.saturating_duration_since(Instant::now());
-    Ok((target.order(verb, &root, time), root.identity().clone()))
+    Ok((target.order(verb, &tenant.id, &root, time), root.identity().clone()))
 }
 
 fn writer<'a>(tools: &'a Tools, id: &'a TenantId) -> Run<'a> {

@@ -82,6 +82,7 @@ impl Jail {
             format: self.format,
             seconds: 60,
             medium: Medium::Any,
+            tenant: String::new(),
             allow: Vec::new(),
         };
         Ok(order.to_args())

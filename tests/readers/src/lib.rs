@@ -13,5 +13,5 @@ mod table;
 pub use kind::{Kind, edge_list, kinds};
 pub use random::{every_scalar, every_text, values};
 pub use reader::{Pairs, Reader};
-pub use render::{key, render};
+pub use render::{NOTE, key, render};
 pub use table::{table, updated};

@@ -5,6 +5,9 @@ use colibri_envfile::{Document, NotCarried};
 use colibri_ipc::EnvKey;
 use colibri_order::Format;
 
+/// As the writer notes whose file it is.
+pub const NOTE: &str = "# Tenant: web-01.a\n";
+
 /// The file of these pairs, in their order.
 ///
 /// # Errors
@@ -20,7 +23,7 @@ pub fn render(format: Format, pairs: &[(EnvKey, &str)]) -> Result<String, NotCar
 /// The whole text.
 pub fn text(document: &Document) -> String {
     let mut text = String::new();
-    let Ok(()) = document.render(|piece| {
+    let Ok(()) = document.render(NOTE, |piece| {
         text.push_str(piece);
         Ok::<_, std::convert::Infallible>(())
     });

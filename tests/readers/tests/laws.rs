@@ -4,7 +4,7 @@
 use colibri_envfile::{Document, HEADER, agreed};
 use colibri_ipc::EnvKey;
 use colibri_order::Format;
-use colibri_readers::{key, render};
+use colibri_readers::{NOTE, key, render};
 use proptest::prelude::*;
 
 fn value() -> impl Strategy<Value = String> {
@@ -23,10 +23,10 @@ fn pairs(values: &[String]) -> Vec<(EnvKey, &str)> {
     values.iter().enumerate().map(|(number, value)| (key(number).unwrap(), &**value)).collect()
 }
 
-fn header(format: Format) -> &'static str {
+fn header(format: Format) -> String {
     match format {
-        Format::Env | Format::Dotenv | Format::Docker => HEADER,
-        Format::Json | Format::Dir => "",
+        Format::Env | Format::Dotenv | Format::Docker => format!("{HEADER}{NOTE}"),
+        Format::Json | Format::Dir => String::new(),
     }
 }
 
@@ -49,16 +49,16 @@ proptest! {
         prop_assume!(format != Format::Json);
         let alone = |pair: &(EnvKey, &str)| {
             let file = render(format, std::slice::from_ref(pair));
-            file.map(|file| file.strip_prefix(header(format)).unwrap().to_owned())
+            file.map(|file| file.strip_prefix(&*header(format)).unwrap().to_owned())
         };
         let lines: Result<String, _> = pairs(&values).iter().map(alone).collect();
-        prop_assert_eq!(render(format, &pairs(&values)), lines.map(|lines| header(format).to_owned() + &lines));
+        prop_assert_eq!(render(format, &pairs(&values)), lines.map(|lines| header(format) + &lines));
     }
 
     #[test]
     fn the_size_is_bounded_by_the_values(format in format(), values in values()) {
         if let Ok(file) = render(format, &pairs(&values)) {
-            let bound = HEADER.len() + values.iter().map(|value| most(value)).sum::<usize>();
+            let bound = HEADER.len() + NOTE.len() + values.iter().map(|value| most(value)).sum::<usize>();
             prop_assert!(file.len() <= bound, "{} of {bound}", file.len());
         }
     }

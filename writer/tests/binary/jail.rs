@@ -65,6 +65,7 @@ impl Jail {
             format: Format::Env,
             seconds: 60,
             medium: Medium::Any,
+            tenant: String::new(),
             allow: Vec::new(),
         };
         Self { top, order }

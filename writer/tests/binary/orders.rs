@@ -91,6 +91,7 @@ fn an_order_that_lacks_or_garbles_an_argument_touches_nothing() {
         (5, "a/b", "argument file"),
         (5, ".colibri-1.tmp", "argument file"),
         (6, "root", "argument owner"),
+        (10, "web\nPATH=/tmp", "argument tenant"),
     ] {
         let mut args = args.clone();
         args[place] = bad.into();

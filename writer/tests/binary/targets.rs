@@ -4,7 +4,7 @@
 use crate::jail::{Jail, Outcome, commit, one, pair, rel, root, run};
 use crate::system;
 use colibri_ipc::{Failure, Report};
-use colibri_order::{FileName, Medium, Owner, Verb};
+use colibri_order::{FileName, Format, Medium, Owner, Verb};
 use nix::sys::stat::{Mode, SFlag, mknod};
 use nix::unistd::mkfifo;
 use std::ffi::OsStr;
@@ -26,6 +26,43 @@ fn old() -> Jail {
     let jail = Jail::new();
     replaced(&jail);
     jail
+}
+
+#[test]
+fn the_file_says_whose_it_is_where_its_format_has_comments() {
+    let named = |format| {
+        let mut jail = Jail::new();
+        (jail.order.tenant, jail.order.format) = ("web-01.a".into(), format);
+        jail
+    };
+    for format in [Format::Env, Format::Dotenv, Format::Docker] {
+        let mut jail = named(format);
+        assert_eq!(*jail.put(&one("v")).last(), Report::Written { keys: 1 });
+        jail.holds("# Tenant: web-01.a\nK=v\n");
+        assert_eq!(*jail.put(&one("v")).last(), Report::Unchanged { keys: 1 });
+        // The jail's new name is worth a new file.
+        jail.order.tenant = "web02".into();
+        assert_eq!(*jail.put(&one("v")).last(), Report::Written { keys: 1 });
+        jail.holds("# Tenant: web02\nK=v\n");
+    }
+    for format in [Format::Json, Format::Dir] {
+        let jail = named(format);
+        assert_eq!(*jail.put(&one("v")).last(), Report::Written { keys: 1 });
+        let found = fs::read_to_string(jail.file()).or_else(|_| fs::read_to_string(jail.file().join("K")));
+        assert!(!found.unwrap().contains("web-01.a"), "{format:?}");
+        assert_eq!(*jail.put(&one("v")).last(), Report::Unchanged { keys: 1 });
+    }
+}
+
+#[test]
+fn that_only_the_name_is_missing_is_no_change() {
+    let mut jail = old();
+    let before = jail.snapshot();
+    jail.order.tenant = "web01".into();
+    assert_eq!(*jail.put(&one("v")).last(), Report::Unchanged { keys: 1 });
+    assert_eq!(jail.snapshot(), before);
+    assert_eq!(*jail.put(&one("w")).last(), Report::Written { keys: 1 });
+    jail.holds("# Tenant: web01\nK=w\n");
 }
 
 #[test]

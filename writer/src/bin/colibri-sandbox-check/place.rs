@@ -94,6 +94,7 @@ impl Place {
             format,
             seconds: 60,
             medium: Medium::Any,
+            tenant: String::new(),
             allow: Vec::new(),
         })
     }

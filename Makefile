@@ -44,7 +44,7 @@ test: setup bw readers
 	@scripts/need make cargo cc
 	$(CARGO) build --workspace --all-targets --locked
 	COLIBRI_TEST_BIN="$${CARGO_TARGET_DIR:-$$(pwd)/target}/debug" \
-	    $(CARGO) test --workspace --locked --no-fail-fast
+	    PATH="$$PATH:$$HOME/.cargo/bin" scripts/count-tests cargo test --workspace --locked --no-fail-fast
 
 # The tests that run bw, with each pinned version of it.
 test-bw: setup bw

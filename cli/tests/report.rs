@@ -151,7 +151,7 @@ fn on_a_phone_the_page_is_no_wider_than_the_screen() -> Outcome {
     fs::write(&file, frame)?;
     let words = ["--dump-dom", "--allow-file-access-from-files", "--virtual-time-budget=2000"];
     let Some(output) = chromium(dir.path(), &words) else {
-        println!("skipped: no Chromium here");
+        colibri_test_host::skip("no Chromium here");
         return Ok(());
     };
     let seen = String::from_utf8(output.stdout)?;
@@ -168,7 +168,7 @@ fn a_browser_shows_what_the_history_holds() -> Outcome {
     fs::set_permissions(dir.path(), Permissions::from_mode(0o700))?;
     page(dir.path())?;
     let Some(output) = chromium(dir.path(), &["--dump-dom"]) else {
-        println!("skipped: no Chromium here");
+        colibri_test_host::skip("no Chromium here");
         return Ok(());
     };
     let seen = String::from_utf8(output.stdout)?;
@@ -212,7 +212,7 @@ fn it_is_another_page_in_the_dark() -> Outcome {
             "--window-size=600,400".into(),
         ];
         if chromium(dir.path(), &words.each_ref().map(String::as_str)).is_none() {
-            println!("skipped: no Chromium here");
+            colibri_test_host::skip("no Chromium here");
             return Ok(());
         }
         faces.push(fs::read(file)?);

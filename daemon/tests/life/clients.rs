@@ -32,7 +32,7 @@ fn nobody_else_can_come_to_the_socket_or_the_database() {
 #[test]
 fn the_credentials_are_in_no_environment() {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root may read the environment of a process that nobody may trace");
+        colibri_test_host::skip("only root may read the environment of a process that nobody may trace");
         return;
     }
     let host = Host::new();
@@ -353,7 +353,7 @@ fn a_watcher_sees_what_happens() {
 #[test]
 fn observers_look_and_change_nothing() {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root can give a directory to a group");
+        colibri_test_host::skip("only root can give a directory to a group");
         return;
     }
     let host = Host::with(&[("COLIBRI_OBSERVERS", "nogroup")]);

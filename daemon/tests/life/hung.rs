@@ -5,95 +5,22 @@ use crate::agents::jail;
 use crate::host::{Host, SOON, processes, wait};
 use crate::stand_in::Collection;
 use colibri_control::{ErrorName, HookResult, Outcome};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use colibri_test_host::hung::Hung;
+use colibri_test_host::namespace::may_mount;
+use colibri_test_host::skip;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// What others may take longer than they took before.
 const USUAL: Duration = Duration::from_secs(2);
-/// Requests of FUSE's, in the first byte of their number.
-const INIT: u8 = 26;
-const INTERRUPT: u8 = 36;
 /// A look's own deadline, and what a loaded machine adds to it.
 const LOOK: Duration = Duration::from_secs(20);
 
-/// A FUSE file system whose server reads every request and answers none, so that
-/// who asks cannot even be killed. It ends, with errors, when this is dropped.
-struct Hung {
-    on: PathBuf,
-    over: Arc<AtomicBool>,
-    asked: Arc<AtomicUsize>,
-    server: Option<JoinHandle<()>>,
-}
-
-impl Hung {
-    /// `None`, and said so, where the system lets nobody mount it.
-    fn new(on: &Path) -> Option<Self> {
-        fs::create_dir_all(on).unwrap();
-        let flags = nix::fcntl::OFlag::O_NONBLOCK.bits();
-        let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).open("/dev/fuse");
-        let Ok(fuse) = opened.inspect_err(|error| eprintln!("NOT TRIED: /dev/fuse: {error}")) else {
-            return None;
-        };
-        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", fuse.as_raw_fd());
-        let none = MsFlags::empty();
-        if let Err(errno) = mount(Some("hung"), on, Some("fuse"), none, Some(options.as_str())) {
-            eprintln!("NOT TRIED: mount of FUSE: {errno}");
-            return None;
-        }
-        let (over, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let (stop, count) = (over.clone(), asked.clone());
-        let server = thread::spawn(move || serve(fuse, &stop, &count));
-        Some(Self { on: on.into(), over, asked, server: Some(server) })
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for Hung {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
-        self.server.take().map(JoinHandle::join);
-        umount2(&self.on, MntFlags::MNT_DETACH).unwrap();
-    }
-}
-
-fn serve(mut fuse: File, over: &AtomicBool, asked: &AtomicUsize) {
-    let mut request = vec![0; 1 << 20];
-    while !over.load(Ordering::SeqCst) {
-        let mut ready = [PollFd::new(fuse.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut ready, PollTimeout::from(20_u8)) == Ok(0) {
-            continue;
-        }
-        let Ok(length) = fuse.read(&mut request) else { continue };
-        match request.get(4..8).filter(|_| length >= 16) {
-            Some([INIT, ..]) => greet(&mut fuse, &request[8..16]),
-            // That a signal came in for another.
-            Some([INTERRUPT, ..]) | None => {}
-            Some(_) => drop(asked.fetch_add(1, Ordering::SeqCst)),
-        }
-    }
-}
-
-/// The one answer, without which the kernel would still let go of who is killed.
-fn greet(fuse: &mut File, unique: &[u8]) {
-    let mut answer = [80_u32.to_le_bytes(), 0_u32.to_le_bytes()].concat();
-    answer.extend_from_slice(unique);
-    for word in [7_u32, 31, 4096, 0, 0x000c_0010, 4096, 1] {
-        answer.extend_from_slice(&word.to_le_bytes());
-    }
-    answer.resize(80, 0);
-    fuse.write_all(&answer).unwrap();
+fn hung(on: &Path) -> Option<Hung> {
+    Hung::new(on).inspect_err(|error| skip(format_args!("no FUSE: {error}"))).ok()
 }
 
 const OTHERS: [&str; 3] = ["a", "b", "c"];
@@ -149,8 +76,24 @@ fn writers(host: &Host) -> usize {
     processes(host, "libexec/colibri-writer").len()
 }
 
+/// The control: who looks at the root by itself, as the daemon did, is held there, and
+/// not even SIGKILL brings it back before the file system answers.
+fn looks_itself(root: &Path, hung: &Hung) -> JoinHandle<()> {
+    let asked = hung.asked();
+    let mut looks =
+        Command::new("stat").arg(root).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait(SOON, || hung.asked() > asked, String::new);
+    looks.kill().unwrap();
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(looks.try_wait().unwrap(), None);
+    thread::spawn(move || assert!(!looks.wait().unwrap().success()))
+}
+
 #[test]
 fn a_root_that_does_not_answer_holds_up_its_own_tenant_only() {
+    if !may_mount("hung::a_root_that_does_not_answer_holds_up_its_own_tenant_only") {
+        return;
+    }
     let mut host = Host::new();
     vault(&host, "0");
     jail(&host, "web");
@@ -158,7 +101,7 @@ fn a_root_that_does_not_answer_holds_up_its_own_tenant_only() {
     assert_eq!(host.provision("web").outcome, Outcome::Written);
     let before = others(&host, "1");
     let root = host.path("jails/web/root");
-    let Some(hung) = Hung::new(&root) else { return };
+    let Some(hung) = hung(&root) else { return };
     // An agent that is being started makes the removal wait for another reason.
     let mut asked = requests(&host);
     asked.retain(|request| !request.contains("spawn-agent"));
@@ -193,6 +136,7 @@ fn a_root_that_does_not_answer_holds_up_its_own_tenant_only() {
         assert!(since.elapsed() < USUAL, "{request}: {:?}", since.elapsed());
     }
     assert_eq!((writers(&host), hung.asked()), (1, 1), "one look, and no other");
+    let lost = looks_itself(&root, &hung);
     let took = others(&host, "0");
     assert!(took < before + USUAL, "{took:?}, and {before:?} before");
     // It does not keep the daemon from ending either.
@@ -201,6 +145,7 @@ fn a_root_that_does_not_answer_holds_up_its_own_tenant_only() {
     assert!(since.elapsed() < before + USUAL * 3, "{:?}", since.elapsed());
     host.start();
     drop(hung);
+    lost.join().unwrap();
     wait(SOON, || writers(&host) == 0, || host.log());
     // The removal that could not be done is still to be done.
     assert!(host.show("web").removal_due);
@@ -210,11 +155,14 @@ fn a_root_that_does_not_answer_holds_up_its_own_tenant_only() {
 
 #[test]
 fn a_target_that_does_not_answer_is_left_to_the_one_writer_that_hangs_there() {
+    if !may_mount("hung::a_target_that_does_not_answer_is_left_to_the_one_writer_that_hangs_there") {
+        return;
+    }
     let host = Host::with(&[("COLIBRI_DEADLINE", "2s")]);
     vault(&host, "0");
     host.register("web");
     let before = others(&host, "1");
-    let Some(hung) = Hung::new(&host.path("jails/web/root/usr/local/etc/colibri")) else { return };
+    let Some(hung) = hung(&host.path("jails/web/root/usr/local/etc/colibri")) else { return };
     assert_eq!(host.provision("web").error.unwrap().name, ErrorName::RootUnresponsive);
     let since = Instant::now();
     let hook = host.hook("web", &host.path("jails/web/root"));

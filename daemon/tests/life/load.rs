@@ -100,7 +100,7 @@ const HOOKS: usize = 15;
 #[test]
 fn hooks_keep_their_time_beside_observers() {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root can give a directory to a group");
+        colibri_test_host::skip("only root can give a directory to a group");
         return;
     }
     let mut host = Host::with(&[("COLIBRI_OBSERVERS", "nogroup")]);

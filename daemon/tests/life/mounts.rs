@@ -3,6 +3,8 @@
 use crate::host::Host;
 use crate::identity::{ACCEPT, names, refuses};
 use colibri_control::Outcome;
+use colibri_test_host::namespace::may_mount;
+use colibri_test_host::skip;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,15 +13,11 @@ use std::process::Command;
 struct Mount(PathBuf);
 
 impl Mount {
-    fn new(on: PathBuf, words: &[&str]) -> Option<Self> {
+    fn new(on: PathBuf, words: &[&str]) -> Result<Self, String> {
         fs::create_dir_all(&on).unwrap();
         let mounted = Command::new("mount").args(words).arg(&on).output().unwrap();
-        if !mounted.status.success() {
-            // An ordinary user, or a container without the right.
-            eprintln!("NOT TRIED: mount {words:?}: {}", String::from_utf8_lossy(&mounted.stderr));
-            return None;
-        }
-        Some(Self(on))
+        let said = || String::from_utf8_lossy(&mounted.stderr).trim().to_owned();
+        if mounted.status.success() { Ok(Self(on)) } else { Err(said()) }
     }
 }
 
@@ -32,7 +30,10 @@ impl Drop for Mount {
 /// Provisioned while it is mounted, refused while it is not, and afterwards as `again` says.
 fn mounted(host: &Host, words: &[&str], again: bool) {
     let root = host.path("jails/web/root");
-    let Some(mount) = Mount::new(root.clone(), words) else { return };
+    let mount = match Mount::new(root.clone(), words) {
+        Ok(mount) => mount,
+        Err(said) => return skip(format_args!("mount {words:?}: {said}")),
+    };
     fs::write(root.join("sh"), "").unwrap();
     host.secrets("web", &[("A", "1")]);
     host.register("web");
@@ -53,6 +54,9 @@ fn mounted(host: &Host, words: &[&str], again: bool) {
 
 #[test]
 fn a_bind_mount_that_is_away_is_not_the_directory_below_it() {
+    if !may_mount("mounts::a_bind_mount_that_is_away_is_not_the_directory_below_it") {
+        return;
+    }
     let host = Host::new();
     let source = host.path("source");
     fs::create_dir(&source).unwrap();
@@ -61,11 +65,17 @@ fn a_bind_mount_that_is_away_is_not_the_directory_below_it() {
 
 #[test]
 fn a_memory_file_system_that_is_mounted_anew_is_another_jail() {
+    if !may_mount("mounts::a_memory_file_system_that_is_mounted_anew_is_another_jail") {
+        return;
+    }
     mounted(&Host::new(), &["-t", "tmpfs", "tmpfs"], false);
 }
 
 #[test]
 fn a_file_system_of_its_own_is_known_when_it_is_mounted_again() {
+    if !nix::unistd::geteuid().is_root() {
+        return skip("only root sets up a loop device");
+    }
     let host = Host::new();
     let image = host.path("image");
     fs::File::create(&image).unwrap().set_len(8 << 20).unwrap();

@@ -60,7 +60,7 @@ fn mandoc_has_no_warning() -> Outcome {
         let lint =
             std::process::Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).arg(&path).output();
         let Ok(lint) = lint else {
-            println!("skipped: no mandoc here");
+            colibri_test_host::skip("no mandoc here");
             return Ok(());
         };
         let said = String::from_utf8_lossy(&lint.stdout);

@@ -2,16 +2,38 @@
 //! directories or where `run-tests` has unpacked them and says so in the
 //! environment; and the processes that run.
 
+#[cfg(target_os = "linux")]
+pub mod hung;
+#[cfg(target_os = "linux")]
+pub mod namespace;
 pub mod process;
 
 use std::ffi::OsString;
-use std::io::{Error, ErrorKind, Result};
+use std::fmt::Display;
+use std::io::{Error, ErrorKind, Result, Write};
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 
 /// The tree's top, when it is not where the test was built.
 const ROOT: &str = "COLIBRI_TEST_ROOT";
 /// The directory of the built programs, when it is not beside the running test.
 const PROGRAMS: &str = "COLIBRI_TEST_BIN";
+
+/// Says that the running test, or a part of it, is not run here: a line on standard
+/// error itself, which the test harness does not keep back as it does `eprintln!`.
+/// `make test` and `run-tests` count these lines, list them, and fail for a reason
+/// that `tests/skips` does not accept of this user on this system.
+#[track_caller]
+pub fn skip(why: impl Display) {
+    let thread = std::thread::current();
+    // With one thread the harness runs all tests in its first one.
+    let name = thread.name().filter(|name| *name != "main");
+    let name = name.map_or_else(|| Location::caller().to_string().replace(':', " "), ToOwned::to_owned);
+    // Its own line, also after a name that the harness has printed already.
+    let line = format!("\nskipped: {name}: {why}\n");
+    // Where nobody reads, nobody is told.
+    let _told = std::io::stderr().write_all(line.as_bytes());
+}
 
 /// The tree's top.
 pub fn tree() -> PathBuf {

@@ -70,7 +70,7 @@ fn a_waiting_writer_has_no_environment_and_one_directory() {
 #[test]
 fn a_waiting_writer_cannot_be_looked_into_by_its_own_user() {
     if nix::unistd::geteuid().is_root() {
-        println!("skipped: root may look into everything");
+        colibri_test_host::skip("root may look into everything");
         return;
     }
     let writer = Waiting::new(&Jail::new());

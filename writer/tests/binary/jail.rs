@@ -31,7 +31,7 @@ pub fn me() -> Owner {
 /// Whether the test runs as root; says why it is skipped if not.
 pub fn root(why: &str) -> bool {
     if !geteuid().is_root() {
-        println!("skipped: {why} needs root");
+        colibri_test_host::skip(format_args!("{why} needs root"));
     }
     geteuid().is_root()
 }

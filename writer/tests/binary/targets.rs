@@ -81,7 +81,7 @@ fn a_device_is_replaced() {
     let null = fs::metadata("/dev/null").unwrap().rdev();
     // Where devices cannot be made there is nothing to test.
     if mknod(&jail.file(), SFlag::S_IFCHR, Mode::S_IRWXU, null).is_err() {
-        println!("skipped: no devices can be made here");
+        colibri_test_host::skip("no devices can be made here");
         return;
     }
     replaced(&jail);
@@ -189,7 +189,7 @@ fn an_immutable_file_is_an_error() {
     }
     let jail = old();
     if !system::set_immutable(&jail.file(), true) {
-        println!("skipped: no immutable files here");
+        colibri_test_host::skip("no immutable files here");
         return;
     }
     let outcome = jail.put(&one("w"));
@@ -332,7 +332,7 @@ fn a_quota_is_an_answer_and_the_old_file_stays() {
     let mut trial = std::process::Command::new("unshare");
     trial.args(["--mount", "sh", "-c", &format!("dir=$1; {quota}"), "sh"]).arg(jail.dir());
     if !trial.output().is_ok_and(|output| output.status.success()) {
-        println!("skipped: no btrfs with quotas to be had here");
+        colibri_test_host::skip("no btrfs with quotas to be had here");
         return;
     }
     let (outcome, seen) = mounted(&jail, &format!("{{ {quota}; }} >/dev/null 2>&1"), &large());
@@ -374,12 +374,12 @@ fn a_jail_on_another_file_system_is_written() {
 #[test]
 fn a_disk_where_memory_is_required_is_refused_before_anything_is_made() {
     let Ok(top) = colibri_test_host::scratch().and_then(tempfile::tempdir_in) else {
-        println!("skipped: the build directory is another user's");
+        colibri_test_host::skip("the build directory is another user's");
         return;
     };
     let mut jail = Jail::below(top);
     if system::on_memory(&jail.root()) {
-        println!("skipped: the build directory is in memory");
+        colibri_test_host::skip("the build directory is in memory");
         return;
     }
     jail.order.medium = Medium::Memory;

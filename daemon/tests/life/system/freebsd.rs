@@ -71,7 +71,7 @@ pub fn start_jail(name: &str, root: &Path) {
 pub fn may_make_jails() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
-        eprintln!("skipped: only root makes jails");
+        colibri_test_host::skip("only root makes jails");
     }
     root
 }

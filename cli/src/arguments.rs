@@ -257,7 +257,11 @@ pub enum Asked {
         tenant: String,
     },
     /// List all tenants
-    ListTenants,
+    ListTenants {
+        /// Only their names, a line each
+        #[arg(long)]
+        names: bool,
+    },
     /// Forget a tenant that has no secrets in its jail
     UnregisterTenant {
         /// The tenant
@@ -340,7 +344,11 @@ pub enum Asked {
     },
     /// Name the collections that the machine account sees in the vault
     #[command(after_help = COLLECTIONS)]
-    Collections,
+    Collections {
+        /// Without asking the vault: those that were seen last, and the tenants' own
+        #[arg(long)]
+        known: bool,
+    },
     /// Name the keys that a provision would add, remove or change
     #[command(after_help = "Examples:\n  colibri diff web01")]
     Diff {
@@ -454,7 +462,7 @@ impl Asked {
             },
             Self::AcceptRoot { tenant } => Request::AcceptRoot { tenant: id(tenant)? },
             Self::ShowTenant { tenant } => Request::ShowTenant { tenant: id(tenant)? },
-            Self::ListTenants => Request::ListTenants {},
+            Self::ListTenants { .. } => Request::ListTenants {},
             Self::UnregisterTenant { tenant, secrets_are_gone } => {
                 Request::UnregisterTenant { tenant: id(tenant)?, secrets: secrets(secrets_are_gone) }
             }
@@ -478,7 +486,8 @@ impl Asked {
             Self::DestroyTenant { tenant, secrets_are_gone } => {
                 Request::DestroyTenant { tenant: id(tenant)?, secrets: secrets(secrets_are_gone) }
             }
-            Self::Collections => Request::Collections {},
+            Self::Collections { known: false } => Request::Collections {},
+            Self::Collections { known: true } => Request::KnownCollections {},
             Self::Diff { tenant } => Request::Diff { tenant: id(tenant)? },
             Self::History { tenant, limit } => {
                 Request::History { tenant: tenant.map(id).transpose()?, limit }

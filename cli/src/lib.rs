@@ -3,6 +3,7 @@
 
 mod apply;
 mod arguments;
+mod completions;
 mod doctor;
 mod failure;
 mod init;
@@ -63,12 +64,16 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
 fn ask(asked: Asked, socket: &Path, json: bool) -> Result<(), Failure> {
     let patience = asked.patience();
     let watching = matches!(asked, Asked::Watch);
+    let names = !json && matches!(asked, Asked::ListTenants { names: true });
     let request = asked.into_request()?;
     let mut client = connect(socket)?;
     client.set_timeout(patience)?;
     let answer = wait::with_progress(&request, || client.call(request.clone()))?;
     if watching {
         return watch(&mut client, json);
+    }
+    if let (true, Answer::Tenants(tenants)) = (names, &answer) {
+        return print(&screen::names(tenants));
     }
     show(&request, &answer, json)?;
     no_tenant(&request, &answer, &mut client);
@@ -118,9 +123,7 @@ fn completions(shell: Shell) -> Result<(), Failure> {
         Shell::Zsh => clap_complete::Shell::Zsh,
         Shell::Fish => clap_complete::Shell::Fish,
     };
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut command(), "colibri", &mut text);
-    print(&String::from_utf8_lossy(&text))
+    print(&completions::script(shell, &mut command()))
 }
 
 fn watch(client: &mut Client, json: bool) -> Result<(), Failure> {
@@ -174,6 +177,8 @@ fn show(request: &Request, answer: &Answer, json: bool) -> Result<(), Failure> {
     let table = screen::answer(answer);
     match (request, answer) {
         (Request::History { .. }, Answer::Provisions(history)) => print(&(table + &screen::reasons(history))),
+        // What is known without the vault is no news of it.
+        (Request::KnownCollections {}, _) => print(&table),
         _ => {
             screen::warnings(answer);
             print(&table)

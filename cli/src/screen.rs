@@ -192,6 +192,11 @@ fn lines(mut table: Table) -> String {
     })
 }
 
+/// The tenants' names only.
+pub fn names(tenants: &[TenantView]) -> String {
+    tenants.iter().fold(String::new(), |text, tenant| text + tenant.tenant.as_str() + "\n")
+}
+
 fn tenant_table(tenants: &[TenantView]) -> String {
     let mut table = table(&["TENANT", "STATUS", "KEYS", "LAST SUCCESS", "ERROR", "ROOT"]);
     for tenant in tenants {

@@ -386,6 +386,11 @@ fn collections_are_names_a_line_each() -> Outcome {
     let asked = answered("collections", &["collections"], seen(&["db", "prod/web\n\u{1b}[2J"], 3)?)?;
     assert_eq!(asked["verb"], "collections");
     answered("collections-none", &["collections"], seen(&[], 0)?)?;
+    // Shells complete with these: a name a line, and nothing else.
+    let asked = answered("collections-known", &["collections", "--known"], seen(&["db", "prod web"], 3)?)?;
+    assert_eq!(asked["verb"], "known-collections");
+    let tenants = ok(json!({ "tenants": [tenant("web01", None), tenant("db", Some(not_found()))] }))?;
+    answered("list-tenants-names", &["list-tenants", "--names"], tenants)?;
     answered("collections-json", &["collections", "--json"], seen(&["db"], 0)?)?;
     Ok(())
 }

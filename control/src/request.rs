@@ -151,8 +151,8 @@ pub enum Request {
     CheckVault {},
     /// Asks the vault which collections the account sees: at most one login.
     Collections {},
-    /// Answers with the collections that were seen last since the daemon started,
-    /// without asking the vault.
+    /// Answers with the collections that were seen last since the daemon started, and
+    /// those that tenants have, without asking the vault.
     KnownCollections {},
     /// Answers `watching`, then sends events until the client hangs up.
     Watch {},

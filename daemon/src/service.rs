@@ -109,7 +109,7 @@ impl Service {
                 seen.map(Answer::Collections)
                     .map_err(|failure| Fault::new(failure.name, plain(&failure.message)))
             }
-            Request::KnownCollections {} => Ok(Answer::Collections(self.session.status().collections)),
+            Request::KnownCollections {} => self.known_collections().await,
             Request::Watch {} => Ok(Answer::Watching),
         }
     }
@@ -138,6 +138,15 @@ impl Service {
             tenant.view(owner, deadline, busy)
         };
         Ok(Answer::Tenants(tenants.into_iter().map(view).collect()))
+    }
+
+    async fn known_collections(&self) -> Answered {
+        let tenants = self.store.with(|db| db.tenants()).await?;
+        let mut known = self.session.status().collections;
+        known.names.extend(tenants.iter().map(|tenant| plain(tenant.collection())));
+        known.names.sort_unstable();
+        known.names.dedup();
+        Ok(Answer::Collections(known))
     }
 
     async fn registrations(&self) -> Answered {

@@ -114,6 +114,11 @@ fn collections_are_named_and_remembered() {
     host.has("", Collection::Fails(ErrorName::VaultUnreachable));
     let fault = host.say(r#"{"verb":"collections"}"#).unwrap_err();
     assert_eq!((fault.name, known()), (ErrorName::VaultUnreachable, seen));
+    // A tenant's own is known without the vault.
+    host.register("db");
+    host.register_with("web", r#"{"collection":"prod web"}"#);
+    let Answer::Collections(known) = known() else { panic!() };
+    assert_eq!(known.names, ["db", "prod web", "web\u{fffd}[2J\u{fffd}"]);
 }
 
 #[test]

@@ -165,15 +165,16 @@ pub enum Verb {
         #[arg(long)]
         prune: bool,
     },
-    /// Print the hook's line for a jail's jail.conf, or put it there (FreeBSD)
+    /// Print the hook's line for a jail's jail.conf or template, or put it there (FreeBSD)
     #[command(after_help = JAIL_CONF)]
     JailConf {
         /// The jail
         jail_name: String,
-        /// Its jail.conf(5) [default: bastille's beside its root, or one in jail.conf.d, or /etc/jail.conf]
+        /// Its jail.conf(5) [default: bastille's or AppJail's beside its root, or one in jail.conf.d, or
+        /// /etc/jail.conf]
         #[arg(long)]
         file: Option<PathBuf>,
-        /// Put the line into the jail's block, if jail(8) reads it there
+        /// Put the line into the jail's block, if jail(8), or appjail-config(1), reads it there
         #[arg(long)]
         write: bool,
     },

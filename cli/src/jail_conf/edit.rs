@@ -4,7 +4,7 @@
 /// The line, in double quotes: jail(8) puts name and path in, after a rename, too.
 pub const LINE: &str = r#"exec.created += "/usr/local/bin/colibri hook $name $path || true";"#;
 /// By this a line of an earlier day is known.
-const OURS: &str = "colibri hook";
+pub const OURS: &str = "colibri hook";
 
 /// What becomes of a file.
 #[derive(Debug, PartialEq, Eq)]

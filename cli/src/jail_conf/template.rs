@@ -1,0 +1,36 @@
+//! Where in an AppJail template the hook's line belongs: a parameter in each line, `:`
+//! for `=` and `+:` for `+=`. AppJail makes a jail.conf(5) of it when it starts a jail.
+
+use super::edit::{Edit, OURS};
+
+/// The line: AppJail hands name and path on to jail(8), which puts them in.
+pub const LINE: &str = r#"exec.created+: "/usr/local/bin/colibri hook ${name} ${path} || true""#;
+
+/// Puts the line in the place of one of ours, or at the end.
+pub fn edit(text: &str) -> Edit {
+    let is_ours = |line: &str| line.trim_start().starts_with("exec.created") && line.contains(OURS);
+    let mut lines: Vec<_> = text.lines().collect();
+    let first = lines.iter().position(|line| is_ours(line)).unwrap_or(lines.len());
+    lines.retain(|line| !is_ours(line));
+    lines.insert(first, LINE);
+    let edited = lines.join("\n") + "\n";
+    if edited == text { Edit::Stays } else { Edit::Changed(edited) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_is_put_once_and_others_of_its_parameter_stay() {
+        let text = "exec.start: \"/bin/sh /etc/rc\"\nexec.created+: \"appjail limits on ${name}\"";
+        let wanted = format!("{text}\n{LINE}\n");
+        assert_eq!(edit(text), Edit::Changed(wanted.clone()));
+        assert_eq!(edit(&wanted), Edit::Stays);
+        let old = "exec.created: \"/usr/local/bin/colibri hook web01 /old || true\"\nvnet\n";
+        let old = format!("{old}exec.created+: \"colibri hook ${{name}}\"\n# exec.created: colibri hook\n");
+        let wanted = format!("{LINE}\nvnet\n# exec.created: colibri hook\n");
+        assert_eq!(edit(&old), Edit::Changed(wanted));
+        assert_eq!(edit(""), Edit::Changed(format!("{LINE}\n")));
+    }
+}

@@ -17,8 +17,8 @@ use crate::settings::Config;
 use crate::store::{Agent, Store};
 use crate::tenant::{Target, signal};
 use colibri_control::{
-    AgentState, AgentView, ErrorName, Event, Fault, JailName, OnChange, Settings, SpawnView, Status,
-    TenantId, plain,
+    AgentState, AgentView, ErrorName, Event, Fault, HookResult, HookView, JailName, OnChange, Outcome,
+    Provision, Reason, Settings, SpawnView, Status, TenantId, plain,
 };
 use nix::sys::signal::Signal;
 use std::collections::HashMap;
@@ -201,6 +201,7 @@ impl Agents {
         // Written down first: a jail that a crash leaves behind is known as ours by
         // its mark, and one that somebody else started meanwhile is known not to be.
         self.put(&agent).await?;
+        let since = clock::now();
         if let Some(mark) = &agent.mark {
             match self.start_jail(&jail, mark).await {
                 Ok(mark) => agent.mark = Some(mark),
@@ -211,7 +212,10 @@ impl Agents {
             }
             self.put(&agent).await?;
         }
-        let hook = provision_tenant_env(&self.0.provisioner, name, root).await;
+        let hook = match self.hooked(name, since).await {
+            Some(hook) => hook,
+            None => provision_tenant_env(&self.0.provisioner, name, root).await,
+        };
         match self.launch(&jail, &env_file, &mut agent).await {
             Ok(started) => {
                 let process = process(&agent);
@@ -231,6 +235,14 @@ impl Agents {
                 Err(fault)
             }
         }
+    }
+
+    /// What the jail's own hook has brought while the jail started: bastille(8) starts
+    /// a jail with all that is in its jail.conf(5), and once is enough.
+    async fn hooked(&self, name: &JailName, since: u64) -> Option<HookView> {
+        let id = name.clone();
+        let newest = self.0.store.with(move |db| db.history(Some(&id), 1)).await.ok()?;
+        by_its_hook(newest.into_iter().next()?, since)
     }
 
     /// The agent as it is a moment after its start, and what it said if it has ended.
@@ -483,4 +495,45 @@ fn last_line(log: &Path) -> std::io::Result<Option<String>> {
 
 fn process(agent: &Agent) -> Process {
     Process { jail: agent.view.jail.clone(), pid: agent.view.pid, identity: agent.identity.clone() }
+}
+
+/// Whether that was brought by the jail's own hook since then, and is whole.
+fn by_its_hook(newest: Provision, since: u64) -> Option<HookView> {
+    let whole = matches!(newest.outcome, Outcome::Written | Outcome::Unchanged) && newest.error.is_none();
+    let own = newest.reason == Reason::Hook && newest.at >= since;
+    let hook = HookView { result: HookResult::Provisioned, warning: None, provision: Some(newest) };
+    (whole && own).then_some(hook)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_hook_has_just_brought_spares_the_agent_its_own() {
+        let provision = |reason, at, outcome| Provision {
+            number: 1,
+            tenant: "web01".parse().unwrap(),
+            reason,
+            at,
+            ms: 1,
+            outcome,
+            error: None,
+            keys: 1,
+            steps: Vec::new(),
+            warnings: Vec::new(),
+        };
+        for outcome in [Outcome::Written, Outcome::Unchanged] {
+            let hook = by_its_hook(provision(Reason::Hook, 100, outcome), 100).unwrap();
+            assert_eq!((hook.result, hook.provision.unwrap().outcome), (HookResult::Provisioned, outcome));
+        }
+        for (reason, at, outcome) in [
+            (Reason::Hook, 99, Outcome::Written),
+            (Reason::Hook, 100, Outcome::Failed),
+            (Reason::Hook, 100, Outcome::Removed),
+            (Reason::Refresh, 100, Outcome::Written),
+        ] {
+            assert_eq!(by_its_hook(provision(reason, at, outcome), 100), None);
+        }
+    }
 }

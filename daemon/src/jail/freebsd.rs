@@ -204,8 +204,10 @@ impl Jails for FreeBsd {
         if keeper == Keeper::Jail {
             return Ok(mark.to_owned());
         }
+        // bastille ends with 0 when it has started nothing, too.
+        let running = look(&jail.name).await?.filter(|running| running.path == jail.root.path());
         let message = || format!("bastille did not start {}", jail.name);
-        let running = look(&jail.name).await?.ok_or_else(|| Fault::new(ErrorName::JailFailed, message()))?;
+        let running = running.ok_or_else(|| Fault::new(ErrorName::JailFailed, message()))?;
         Ok(by_number(&running.jid, self.boot().await))
     }
 

@@ -1,5 +1,6 @@
 //! docs/twenty-jails.md, run: each command against the real `bw`, and what it prints
-//! compared with what the page shows. With `COLIBRI_ACCEPT=1` the page is written anew.
+//! compared with what the page shows. With `COLIBRI_ACCEPT=1` the page is written anew,
+//! and docs/report.png is the report that was made on the way, as Chromium shows it.
 #![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
@@ -97,6 +98,22 @@ fn played(host: &Host, page: &str) -> Result<String> {
     Ok(seen)
 }
 
+/// The top of the report, as docs/report.png.
+fn picture(host: &Host) -> Result<()> {
+    let dir = host.path("vault");
+    let page = fs::read_to_string(dir.join("report.html"))?;
+    fs::write(dir.join("report.html"), page.replace(&host.base().display().to_string(), BASE))?;
+    let made = Command::new("chromium")
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1000,900"])
+        .arg(format!("--user-data-dir={}", dir.join("browser").display()))
+        .arg(format!("--screenshot={}", checkout().join("docs/report.png").display()))
+        .arg(format!("file://{}", dir.join("report.html").display()))
+        .env("HOME", &dir)
+        .output()?;
+    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    Ok(())
+}
+
 /// The first screen of the README is a part of the page that was run.
 #[test]
 fn the_readme_shows_a_part_of_the_page() -> Result<()> {
@@ -118,6 +135,7 @@ fn the_page_of_twenty_jails_is_what_an_operator_sees() -> Result<()> {
     let seen = played(&host, &page).context("a command of the page")?;
     if std::env::var_os("COLIBRI_ACCEPT").is_some() {
         fs::write(&path, &seen)?;
+        picture(&host)?;
     }
     let differs = seen.lines().zip(page.lines()).find(|(seen, page)| seen != page);
     ensure!(seen == page, "the page shows otherwise, first at {differs:?}:\n{seen}\n{}", host.log());

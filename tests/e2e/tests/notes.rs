@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use colibri_control::{ErrorName, TenantView};
 use colibri_e2e::host::{Account, Host};
 use colibri_readers::Reader;
-use colibri_test_vault::{Content, Fixture, Item};
+use colibri_test_vault::{Content, Fixture, Item, SshKey};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -145,20 +145,34 @@ fn what_cannot_be_read_leaves_the_old_file_and_its_warnings() -> Result<()> {
     host.stop()
 }
 
-/// What the collection holds: logins, and notes of one line.
+/// What the collection holds: logins, SSH keys, and notes of one line.
 fn held(fixture: &Fixture, collection: &str) -> BTreeMap<String, String> {
     let items = fixture.organizations.iter().flat_map(|organization| &organization.items);
     let shown = items
         .filter(|item| !item.trashed && !item.archived && item.collections.iter().any(|id| id == collection));
-    let pair = |item: &Item| match &item.content {
-        Content::Login(login) => Some((item.name.clone(), login.password.clone().unwrap_or_default())),
+    let pairs = |item: &Item| match &item.content {
+        Content::Login(login) => vec![(item.name.clone(), login.password.clone().unwrap_or_default())],
         Content::Note(text) => {
-            let (name, value) = text.trim_end_matches('\n').split_once('=')?;
-            Some((name.to_owned(), value.trim_matches('\'').to_owned()))
+            let (name, value) = text.trim_end_matches('\n').split_once('=').unwrap_or_default();
+            vec![(name.to_owned(), value.trim_matches('\'').to_owned())]
         }
-        _ => None,
+        Content::SshKey(key) => vec![
+            (item.name.clone(), key.private.clone()),
+            (format!("{}_PUB", item.name), key.public.clone()),
+            (format!("{}_FINGERPRINT", item.name), key.fingerprint.clone()),
+        ],
+        _ => Vec::new(),
     };
-    shown.filter_map(pair).collect()
+    shown.flat_map(pairs).collect()
+}
+
+fn ssh_key(number: usize) -> Content {
+    let [begin, end] = ["BEGIN", "END"].map(|word| format!("-----{word} OPENSSH PRIVATE KEY-----\n"));
+    Content::SshKey(SshKey {
+        private: format!("{begin}{number}\n{end}"),
+        public: format!("ssh-ed25519 {number} a@b"),
+        fingerprint: format!("SHA256:{number}+/x"),
+    })
 }
 
 /// One edit of an item that is not of the first dozen: so much always stays.
@@ -175,15 +189,15 @@ fn edit(from: &mut StdRng, fixture: &mut Fixture, number: usize, [web, other]: [
         .map(|item| item.id.clone())
         .collect();
     let Some(id) = ids.choose(from).filter(|_| ids.len() > 8 || from.random_ratio(1, 2)).cloned() else {
-        let item = if from.random_ratio(1, 3) {
-            Item::note(&format!("note {number}"), &format!("N{number}='v{number}'\n"))
-        } else {
-            Item::login(&format!("K{number}"), &value)
+        let item = match from.random_range(0..6) {
+            0 | 1 => Item::note(&format!("note {number}"), &format!("N{number}='v{number}'\n")),
+            2 => Item::new(&format!("S{number}"), ssh_key(number)),
+            _ => Item::login(&format!("K{number}"), &value),
         };
         fixture.add(item.within(web));
         return "add";
     };
-    let what = from.random_range(0..8);
+    let what = from.random_range(0..9);
     if what == 0 {
         fixture.remove_item(&id);
         return "remove";
@@ -197,6 +211,9 @@ fn edit(from: &mut StdRng, fixture: &mut Fixture, number: usize, [web, other]: [
         4 => item.collections = vec![web.to_owned(), other.to_owned()],
         5 if !is_note => item.name = format!("R{number}"),
         6 => item.favorite = !item.favorite,
+        // The same, encrypted by another key.
+        7 => item.own_key = [None, Some(1), Some(2)].choose(from).copied().flatten(),
+        _ if matches!(item.content, Content::SshKey(_)) => item.content = ssh_key(number),
         _ if is_note => item.set_value(&format!("N{number}='w{number}'\n")),
         _ => item.set_value(&value),
     }
@@ -224,9 +241,11 @@ fn the_file_follows_the_vault_through_random_edits() -> Result<()> {
     host.colibri_ok(&["register-tenant", "web", text(&root)?])?;
     let file = root.join(ENV_FILE);
     for turn in 0..usize::try_from(edits)? {
+        // Mostly one at a time, and now and then some at once.
+        let at_once = if from.random_ratio(1, 5) { 3 } else { 1 };
         let (what, expected) = vault.edit(|fixture| {
-            let what = edit(&mut from, fixture, turn, [&web, &other]);
-            (what, held(fixture, &web))
+            let edits = (0..at_once).map(|at| edit(&mut from, fixture, turn * 3 + at, [&web, &other]));
+            (edits.collect::<Vec<_>>().join(", "), held(fixture, &web))
         })?;
         host.colibri_ok(&["provision", "web"])?;
         let dir = file.parent().context("no directory")?;

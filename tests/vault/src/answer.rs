@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::limit::Limiter;
-use crate::route::Route;
+use crate::route::{Route, file_of};
 use crate::token::Mint;
 use crate::vault::UserKeyId;
 use crate::world::World;
@@ -37,6 +37,10 @@ impl Answer {
 
     pub(crate) fn json_bytes(status: u16, bytes: Vec<u8>) -> Self {
         Self { status, content_type: JSON, body: Body::Whole(bytes) }
+    }
+
+    fn file(bytes: Vec<u8>) -> Self {
+        Self { status: 200, content_type: "application/octet-stream", body: Body::Whole(bytes) }
     }
 
     pub(crate) fn html(status: u16, text: &str) -> Self {
@@ -100,6 +104,9 @@ impl Answer {
 /// A request, as far as an answer depends on it.
 pub(crate) struct Request {
     pub(crate) from: IpAddr,
+    pub(crate) path: String,
+    /// After `?`.
+    pub(crate) query: String,
     /// After `Bearer `.
     pub(crate) token: Option<String>,
     pub(crate) body: Vec<u8>,
@@ -122,19 +129,48 @@ impl State {
             Route::Token => self.login(request),
             Route::Config => Ok(self.config()),
             Route::Other => Ok(Answer::not_found()),
-            Route::Sync | Route::RevisionDate | Route::UserKeyId => match self.account_of(request) {
-                Some(account) => self.answer_account(route, &account),
-                None => Ok(Answer::unauthorized()),
-            },
+            // The address is enough: no account is asked for.
+            Route::File => self.file(request),
+            Route::Sync | Route::RevisionDate | Route::UserKeyId | Route::Attachment => {
+                match self.account_of(request) {
+                    Some(account) => self.answer_account(route, &account, &request.path),
+                    None => Ok(Answer::unauthorized()),
+                }
+            }
         };
         answer.unwrap_or_else(|error| Answer::error(500, &format!("{error:#}")))
     }
 
-    fn answer_account(&mut self, route: Route, account: &str) -> Result<Answer> {
+    fn answer_account(&mut self, route: Route, account: &str, path: &str) -> Result<Answer> {
         match (route, self.user_key_id) {
-            (Route::Sync, _) => Ok(Answer::json(200, &self.world.sync(account)?)),
+            (Route::Sync, _) => {
+                self.world.encrypt_all()?;
+                let address = |item: &str, file: &str| address_of(&self.mint, &self.url, item, file);
+                Ok(Answer::json(200, &self.world.sync(account, &address)?))
+            }
+            (Route::Attachment, _) => self.attachment(account, path),
             (Route::RevisionDate, _) => Ok(Answer::json(200, &json!(self.world.revision()))),
             (Route::UserKeyId, UserKeyId::Accepted) => Ok(Answer::json_bytes(200, Vec::new())),
+            _ => Ok(Answer::not_found()),
+        }
+    }
+
+    /// Where a file is, for whoever sees its item.
+    fn attachment(&self, account: &str, path: &str) -> Result<Answer> {
+        let (item, file) = file_of("/api/ciphers/", "/attachment/", path).unwrap_or_default();
+        let address = |item: &str, file: &str| address_of(&self.mint, &self.url, item, file);
+        match self.world.attachment(account, item, file, &address)? {
+            Some(found) => Ok(Answer::json(200, &found)),
+            None => Ok(Answer::error(400, "Attachment doesn't exist")),
+        }
+    }
+
+    fn file(&self, request: &Request) -> Result<Answer> {
+        let (item, file) = file_of("/attachments/", "/", &request.path).unwrap_or_default();
+        let mut pairs = form_urlencoded::parse(request.query.as_bytes());
+        let token = pairs.find(|(name, _)| name == "token").map(|(_, value)| value).unwrap_or_default();
+        match self.world.file(item, file)? {
+            Some(bytes) if self.mint.opens(&token, item, file) => Ok(Answer::file(bytes)),
             _ => Ok(Answer::not_found()),
         }
     }
@@ -202,4 +238,8 @@ impl State {
             }),
         )
     }
+}
+
+fn address_of(mint: &Mint, url: &str, item: &str, file: &str) -> String {
+    format!("{url}/attachments/{item}/{file}?token={}", mint.issue_for_file(item, file, url))
 }

@@ -110,6 +110,8 @@ impl Listed {
             favorite: self.favorite,
             trashed: self.deleted_date.is_some(),
             archived: self.archived_date.is_some(),
+            own_key: None,
+            attachments: Vec::new(),
             content,
         })
     }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use crate::crypto::SymmetricKey;
-use crate::fixture::{Access, Collection, Content, Field, FieldKind, Item, Login};
+use crate::fixture::{Access, Attachment, Collection, Content, Field, FieldKind, Item, Login};
 
 /// When an item was made and last changed, as the server writes dates.
 #[derive(Clone, Debug)]
@@ -13,8 +13,45 @@ pub(crate) struct Stamp {
     pub(crate) revised: String,
 }
 
+/// The key that an item has of its own, if any.
+fn own_key(item: &Item) -> Option<SymmetricKey> {
+    item.own_key.map(|number| SymmetricKey::of(&["item key", &item.id, &number.to_string()]))
+}
+
+/// The key of one file.
+fn file_key(attachment: &Attachment) -> SymmetricKey {
+    SymmetricKey::of(&["attachment key", &attachment.id])
+}
+
+/// A file as it lies on the server: the kind of encryption, then what `2.…` has in
+/// base64, without separators.
+pub(crate) fn file(attachment: &Attachment) -> Result<Vec<u8>> {
+    file_key(attachment).encrypt_file(&attachment.content)
+}
+
+/// A file as an item lists it; `address` has a token that is good for a while.
+pub(crate) fn attachment(
+    item: &Item,
+    attachment: &Attachment,
+    key: &SymmetricKey,
+    address: &str,
+) -> Result<Value> {
+    let own = own_key(item);
+    let key = own.as_ref().unwrap_or(key);
+    // As Vaultwarden, whose sizes are those of what was uploaded.
+    let size = file(attachment)?.len();
+    Ok(json!({
+        "id": attachment.id, "url": address, "fileName": key.encrypt(attachment.name.as_bytes())?,
+        "size": size.to_string(), "sizeName": format!("{size} bytes"),
+        "key": key.wrap(&file_key(attachment))?, "object": "attachment",
+    }))
+}
+
 /// An item without what depends on who looks at it.
 pub(crate) fn encrypt(item: &Item, stamp: &Stamp, key: &SymmetricKey) -> Result<Value> {
+    let own = own_key(item);
+    let wrapped = own.as_ref().map(|own| key.wrap(own)).transpose()?;
+    let key = own.as_ref().unwrap_or(key);
     let text = match &item.content {
         Content::Note(text) => Some(text),
         _ => item.notes.as_ref(),
@@ -23,7 +60,7 @@ pub(crate) fn encrypt(item: &Item, stamp: &Stamp, key: &SymmetricKey) -> Result<
     let mut cipher = json!({
         "object": "cipherDetails", "id": item.id, "creationDate": stamp.created,
         "revisionDate": stamp.revised, "deletedDate": item.trashed.then_some(&stamp.revised),
-        "archivedDate": item.archived.then_some(&stamp.revised), "reprompt": 0, "key": null,
+        "archivedDate": item.archived.then_some(&stamp.revised), "reprompt": 0, "key": wrapped,
         "attachments": null, "organizationUseTotp": true, "name": key.encrypt(item.name.as_bytes())?,
         "notes": optional(text, key)?, "fields": fields, "passwordHistory": [], "login": null,
         "secureNote": null, "card": null, "identity": null, "sshKey": null, "bankAccount": null,

@@ -69,6 +69,15 @@ impl SymmetricKey {
         Ok(format!("2.{}|{}|{}", base64(&iv), base64(&ciphertext), base64(tag.as_ref())))
     }
 
+    /// The same as a file has it: the kind in a byte, the vector, the code, the text.
+    pub(crate) fn encrypt_file(&self, plain: &[u8]) -> Result<Vec<u8>> {
+        let text = self.encrypt(plain)?;
+        let parts = text.trim_start_matches("2.").split('|').map(|part| STANDARD.decode(part));
+        let parts: Vec<_> = parts.collect::<std::result::Result<_, _>>()?;
+        let [iv, ciphertext, tag] = parts.as_slice() else { return Err(anyhow!("no three parts")) };
+        Ok([&[2], iv.as_slice(), tag, ciphertext].concat())
+    }
+
     /// Another symmetric key under this one.
     pub(crate) fn wrap(&self, key: &Self) -> Result<String> {
         self.encrypt(&key.bytes)

@@ -117,6 +117,13 @@ pub struct Item {
     /// In the archive.
     #[serde(default)]
     pub archived: bool,
+    /// Encrypted by a key of its own, as newer clients do; another number is another
+    /// key, and none is the key of the organization.
+    #[serde(default)]
+    pub own_key: Option<u32>,
+    /// Its files.
+    #[serde(default)]
+    pub attachments: Vec<Attachment>,
     /// What it holds.
     #[serde(flatten)]
     pub content: Content,
@@ -166,6 +173,18 @@ pub struct SshKey {
     pub public: String,
     /// `SHA256:…`.
     pub fingerprint: String,
+}
+
+/// A file of an item.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attachment {
+    /// 20 letters of a hexadecimal number, as Vaultwarden gives.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its content.
+    pub content: Vec<u8>,
 }
 
 /// A custom field.
@@ -427,6 +446,8 @@ impl Item {
             favorite: false,
             trashed: false,
             archived: false,
+            own_key: None,
+            attachments: Vec::new(),
             content,
         }
     }
@@ -446,6 +467,14 @@ impl Item {
     #[must_use]
     pub fn within(mut self, collection: &str) -> Self {
         self.collections.push(collection.to_owned());
+        self
+    }
+
+    /// The same item with a file more.
+    #[must_use]
+    pub fn with_file(mut self, name: &str, content: &[u8]) -> Self {
+        let id = crypto::next_uuid().replace('-', "")[..20].to_owned();
+        self.attachments.push(Attachment { id, name: name.to_owned(), content: content.to_vec() });
         self
     }
 

@@ -25,9 +25,11 @@ pub mod bw;
 pub use credentials::Credentials;
 pub use fault::{Fault, Times};
 pub use fixture::{
-    Access, Account, Collection, Content, Field, FieldKind, Fixture, Item, Login, Organization, SshKey,
+    Access, Account, Attachment, Collection, Content, Field, FieldKind, Fixture, Item, Login, Organization,
+    SshKey,
 };
 pub use limit::LoginLimit;
 pub use route::Route;
 pub use server::Transport;
 pub use vault::{Options, UserKeyId, Vault};
+pub use world::Backup;

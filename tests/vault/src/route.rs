@@ -17,17 +17,31 @@ pub enum Route {
     RevisionDate,
     /// `POST /api/accounts/key-management/user-key-id`, from 2026.9.0 on.
     UserKeyId,
+    /// `GET /api/ciphers/ITEM/attachment/FILE`: where the file is.
+    Attachment,
+    /// `GET /attachments/ITEM/FILE?token=…`: the file, for whoever has the address.
+    File,
     /// Anything else.
     Other,
 }
 
 impl Route {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Token, Self::Config, Self::Sync, Self::RevisionDate, Self::UserKeyId, Self::Other];
+    pub const ALL: [Self; 8] = [
+        Self::Token,
+        Self::Config,
+        Self::Sync,
+        Self::RevisionDate,
+        Self::UserKeyId,
+        Self::Attachment,
+        Self::File,
+        Self::Other,
+    ];
 
     pub(crate) fn of(method: &Method, path: &str) -> Self {
         match (method.as_str(), path) {
+            ("GET", path) if file_of("/api/ciphers/", "/attachment/", path).is_some() => Self::Attachment,
+            ("GET", path) if file_of("/attachments/", "/", path).is_some() => Self::File,
             ("POST", "/identity/connect/token") => Self::Token,
             ("GET", "/api/config") => Self::Config,
             ("GET", "/api/sync") => Self::Sync,
@@ -36,4 +50,10 @@ impl Route {
             _ => Self::Other,
         }
     }
+}
+
+/// The item and the file of a path that begins so, with that between the two.
+pub(crate) fn file_of<'a>(start: &str, between: &str, path: &'a str) -> Option<(&'a str, &'a str)> {
+    let (item, file) = path.strip_prefix(start)?.split_once(between)?;
+    (!item.contains('/') && !file.contains('/')).then_some((item, file))
 }

@@ -152,10 +152,12 @@ async fn accept(listener: Option<&TcpListener>) -> (TcpStream, SocketAddr) {
 
 async fn read(request: hyper::Request<Incoming>, from: SocketAddr) -> io::Result<Request> {
     const LIMIT: usize = 1 << 20;
+    let path = request.uri().path().to_owned();
+    let query = request.uri().query().unwrap_or_default().to_owned();
     let bearer = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).map(str::to_owned);
     let body = Limited::new(request.into_body(), LIMIT).collect().await.map_err(io::Error::other)?;
-    Ok(Request { from: from.ip(), token, body: body.to_bytes().to_vec() })
+    Ok(Request { from: from.ip(), path, query, token, body: body.to_bytes().to_vec() })
 }
 
 fn send(answer: Answer) -> io::Result<hyper::Response<Payload>> {

@@ -21,7 +21,7 @@ use crate::route::Route;
 use crate::server::{Order, Server, Transport, lock};
 use crate::tls::Tls;
 use crate::token::Mint;
-use crate::world::World;
+use crate::world::{Backup, World};
 
 /// How a vault is started.
 #[derive(Clone, Debug)]
@@ -146,6 +146,16 @@ impl Vault {
         let result = change(&mut fixture);
         state.world.change(fixture)?;
         Ok(result)
+    }
+
+    /// What a backup of the vault would hold now.
+    pub fn back_up(&self) -> Backup {
+        lock(&self.server.state).world.back_up()
+    }
+
+    /// Puts a backup in place of the content: with it the dates are older again.
+    pub fn restore(&self, backup: Backup) {
+        lock(&self.server.state).world.restore(backup);
     }
 
     /// Puts a fault on a route, in place of the one that is there.

@@ -14,6 +14,17 @@ use crate::cipher::{self, Stamp};
 use crate::crypto::SymmetricKey;
 use crate::fixture::{Access, Account, Collection, Fixture, Item, Organization};
 
+/// The address of an item's file.
+pub(crate) type Address<'a> = dyn Fn(&str, &str) -> String + 'a;
+
+/// The content at a point in time, with its dates: what a backup holds.
+#[derive(Clone)]
+pub struct Backup {
+    fixture: Fixture,
+    stamps: HashMap<String, Stamp>,
+    revision: i64,
+}
+
 pub(crate) struct World {
     fixture: Fixture,
     keys: HashMap<String, AccountKeys>,
@@ -60,6 +71,17 @@ impl World {
         Ok(())
     }
 
+    /// What a backup holds.
+    pub(crate) fn back_up(&self) -> Backup {
+        Backup { fixture: self.fixture.clone(), stamps: self.stamps.clone(), revision: self.revision }
+    }
+
+    /// Puts a backup in place of all there is: its dates are older again.
+    pub(crate) fn restore(&mut self, Backup { fixture, stamps, revision }: Backup) {
+        self.encrypted.clear();
+        (self.fixture, self.stamps, self.revision) = (fixture, stamps, revision);
+    }
+
     /// The date of the last change.
     pub(crate) fn revision(&self) -> i64 {
         self.revision
@@ -73,16 +95,18 @@ impl World {
         self.keys.get(&account.id).ok_or_else(|| anyhow!("the account {} has no keys", account.email))
     }
 
-    /// The whole vault as that account sees it.
-    pub(crate) fn sync(&mut self, id: &str) -> Result<Value> {
-        self.encrypt_all()?;
+    /// The whole vault as that account sees it; `address` of an item and a file.
+    pub(crate) fn sync(&self, id: &str, address: &Address<'_>) -> Result<Value> {
         let account = self.account(id).context("no such account")?;
         let keys = self.keys(account)?;
-        let own = account.items.iter().map(|item| self.shown(item, None, &[], Access::Manage));
+        let own = account
+            .items
+            .iter()
+            .map(|item| self.shown(item, (None, keys.user_key()), &[], Access::Manage, address));
         let mut ciphers: Vec<Value> = own.collect::<Result<_>>()?;
         let mut collections = Vec::new();
         for organization in self.fixture.organizations.iter().filter(|all| all.has(account)) {
-            self.show_organization(organization, account, &mut collections, &mut ciphers)?;
+            self.show_organization(organization, account, (&mut collections, &mut ciphers), address)?;
         }
         Ok(json!({
             "profile": keys.profile(account, &self.fixture, &date(self.revision)?)?,
@@ -95,8 +119,8 @@ impl World {
         &self,
         organization: &Organization,
         account: &Account,
-        collections: &mut Vec<Value>,
-        ciphers: &mut Vec<Value>,
+        (collections, ciphers): (&mut Vec<Value>, &mut Vec<Value>),
+        address: &Address<'_>,
     ) -> Result<()> {
         let key = organization_key(organization);
         let seen = |collection: &&Collection| collection.access_of(account) != Access::None;
@@ -111,18 +135,53 @@ impl World {
                 item.collections.iter().filter_map(|id| seen.get(id.as_str()).copied()).collect();
             if let Some(best) = within.iter().map(|collection| collection.access_of(account)).min_by_key(rank)
             {
-                ciphers.push(self.shown(item, Some(&organization.id), &within, best)?);
+                ciphers.push(self.shown(item, (Some(&organization.id), &key), &within, best, address)?);
             }
         }
         Ok(())
     }
 
-    fn shown(&self, item: &Item, owner: Option<&str>, within: &[&Collection], best: Access) -> Result<Value> {
-        let encrypted = self.encrypted.get(&item.id).context("an item was not encrypted")?;
-        Ok(cipher::show(encrypted.clone(), owner, within, best))
+    fn shown(
+        &self,
+        item: &Item,
+        (owner, key): (Option<&str>, &SymmetricKey),
+        within: &[&Collection],
+        best: Access,
+        address: &Address<'_>,
+    ) -> Result<Value> {
+        let mut encrypted = self.encrypted.get(&item.id).context("an item was not encrypted")?.clone();
+        if !item.attachments.is_empty() {
+            let files = item.attachments.iter();
+            let files = files.map(|file| cipher::attachment(item, file, key, &address(&item.id, &file.id)));
+            encrypted["attachments"] = Value::Array(files.collect::<Result<_>>()?);
+        }
+        Ok(cipher::show(encrypted, owner, within, best))
     }
 
-    fn encrypt_all(&mut self) -> Result<()> {
+    /// One file as its item lists it, if that account sees the item.
+    pub(crate) fn attachment(
+        &self,
+        account: &str,
+        item: &str,
+        file: &str,
+        address: &Address<'_>,
+    ) -> Result<Option<Value>> {
+        let all = self.sync(account, address)?;
+        let entry = |list: &Value, id: &str| {
+            list.as_array().and_then(|all| all.iter().find(|one| one["id"] == id)).cloned()
+        };
+        Ok(entry(&all["ciphers"], item).and_then(|item| entry(&item["attachments"], file)))
+    }
+
+    /// What lies on the server of one file.
+    pub(crate) fn file(&self, item: &str, file: &str) -> Result<Option<Vec<u8>>> {
+        let item = self.fixture.items().find(|one| one.id == item);
+        let file = item.and_then(|item| item.attachments.iter().find(|one| one.id == file));
+        file.map(cipher::file).transpose()
+    }
+
+    /// Encrypts what was not asked for yet.
+    pub(crate) fn encrypt_all(&mut self) -> Result<()> {
         for account in &self.fixture.accounts {
             let keys = self.keys.get(&account.id).context("an account has no keys")?;
             encrypt(&account.items, keys.user_key(), &self.stamps, &mut self.encrypted)?;
@@ -202,7 +261,9 @@ mod tests {
         fixture.add(Item::login("HIDDEN", "x").within(&ids[0]).within(&ids[2]));
         fixture.add(Item::login("UNSEEN", "x").within(&ids[2]));
         let id = fixture.accounts[0].id.clone();
-        let sync = World::new(fixture).unwrap().sync(&id).unwrap();
+        let mut world = World::new(fixture).unwrap();
+        world.encrypt_all().unwrap();
+        let sync = world.sync(&id, &|_, _| String::new()).unwrap();
         let flags = |n: usize| {
             let cipher = &sync["ciphers"][n];
             (cipher["edit"].clone(), cipher["viewPassword"].clone(), cipher["collectionIds"].clone())
@@ -211,5 +272,35 @@ mod tests {
         assert_eq!(flags(1), (json!(false), json!(false), json!([ids[0]])));
         assert_eq!(sync["ciphers"].as_array().unwrap().len(), 2);
         assert_eq!(sync["collections"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_backup_brings_its_dates_back() {
+        let mut world = World::new(Fixture::fleet(1, 1)).unwrap();
+        let (backup, revision) = (world.back_up(), world.revision());
+        let mut fixture = world.fixture().clone();
+        fixture.item_named("KEY_0").unwrap().set_value("new");
+        world.change(fixture).unwrap();
+        world.restore(backup.clone());
+        assert_eq!((world.revision(), &world.fixture), (revision, &backup.fixture));
+    }
+
+    #[test]
+    fn a_file_is_listed_for_those_who_see_its_item() {
+        let mut fixture = Fixture::machine();
+        let [seen, unseen] = ["a", "b"].map(|name| fixture.add_collection(name));
+        let collection = fixture.collection(&unseen).unwrap();
+        collection.access.insert("machine@example.com".to_owned(), Access::None);
+        let of = |id: &str| Item::note("N", "").with_file("f", b"x").within(id);
+        let items = [&seen, &unseen].map(|id| fixture.add(of(id)));
+        let files = items.clone().map(|id| fixture.item(&id).unwrap().attachments[0].id.clone());
+        let account = fixture.accounts[0].id.clone();
+        let mut world = World::new(fixture).unwrap();
+        world.encrypt_all().unwrap();
+        let listed = |at: usize| world.attachment(&account, &items[at], &files[at], &|_, _| "u".into());
+        assert_eq!(listed(0).unwrap().unwrap()["url"], "u");
+        assert!(listed(1).unwrap().is_none());
+        assert_eq!(world.file(&items[0], &files[0]).unwrap().unwrap()[0], 2);
+        assert!(world.file(&items[0], &files[1]).unwrap().is_none());
     }
 }

@@ -85,9 +85,11 @@ names! {
     /// No collection of that name.
     CollectionNotFound, Later, "create the collection or give the machine account access to it; it is tried again by itself";
     /// More than one collection of that name.
-    CollectionAmbiguous, Never, "rename one of the collections in the vault";
-    /// The account sees the collection but may not read its secrets.
-    CollectionUnreadable, Later, "let the machine account view passwords in this collection; it is tried again by itself";
+    CollectionAmbiguous, Never, "choose one with `colibri update-tenant NAME --collection-id ID`, or --organization, or rename one of them in the vault";
+    /// Another collection has the name now.
+    CollectionReplaced, Later, "if it was deleted and made anew, wait: it is followed by itself, and the old file stays; `colibri update-tenant NAME --collection-id ID` does it at once";
+    /// The account sees the collection but may not read its secrets, or cannot decrypt them.
+    CollectionUnreadable, Later, "let the machine account view passwords in this collection; save an item that cannot be decrypted anew, or remove it; it is tried again by itself, and the old file stays";
     /// Fewer secrets than before, not confirmed yet.
     AnswerShrunken, Later, "if the secrets were removed on purpose, wait for the confirmation or run `colibri provision`; the old file stays";
     /// Two items of different names become one key.
@@ -98,6 +100,8 @@ names! {
     KeyMissing, Later, "add the item to the vault, or correct the tenant's expected keys; the old file stays";
     /// A value in the vault cannot be read for certain.
     ValueUnreadable, Later, "correct the item in the vault, as the message says; it is tried again by itself, and the old file stays";
+    /// An attachment cannot be fetched.
+    AttachmentUnreadable, Later, "try to open the attachment in the vault, and attach the file anew if it is lost; a vault that keeps files at another address cannot be used for them; it is tried again by itself, and the old file stays";
     /// The format cannot carry a value.
     ValueNotCarried, Never, "change the value in the vault or choose another format for this tenant; the old file stays";
     /// A bound was exceeded.

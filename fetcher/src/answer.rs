@@ -42,11 +42,39 @@ pub struct StatusTemplate {
 
 /// A collection.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Collection {
     /// Its id.
     pub id: String,
     /// Its name.
     pub name: String,
+    /// The organization that it is of.
+    #[serde(default)]
+    pub organization_id: Option<String>,
+}
+
+/// An organization.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Organization {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A file of an item.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attachment {
+    /// Its id.
+    pub id: String,
+    /// Its name; none where it cannot be decrypted.
+    pub file_name: Option<String>,
+    /// How many bytes it takes encrypted, as text.
+    pub size: Option<String>,
+    /// What is in it, once it was fetched.
+    #[serde(skip)]
+    pub content: Option<Secret>,
 }
 
 /// An item of the vault.
@@ -73,7 +101,7 @@ pub struct Item {
     pub fields: Vec<Field>,
     /// Files.
     #[serde(default, deserialize_with = "nullable")]
-    pub attachments: Vec<Anything>,
+    pub attachments: Vec<Attachment>,
     /// There, if only empty, unless the account may not see passwords.
     pub password_history: Option<Anything>,
     /// When it was last changed.
@@ -162,7 +190,7 @@ mod tests {
     fn only_complete_json_is_an_answer() {
         let whole = br#"{"success":true,"data":{"object":"list","data":[{"id":"1","name":"a","x":[1]}]}}"#;
         let Answer::Success(list) = parse::<List<Collection>>(whole) else { panic!("an answer") };
-        assert_eq!(list.data, [Collection { id: "1".into(), name: "a".into() }]);
+        assert_eq!(list.data, [Collection { id: "1".into(), name: "a".into(), organization_id: None }]);
         for end in 0..whole.len() {
             assert!(matches!(parse::<List<Collection>>(&whole[..end]), Answer::Garbage), "{end}");
         }

@@ -21,6 +21,8 @@ pub struct Difference {
     pub id: String,
     /// What tells its states apart, as stored.
     pub stored: Option<String>,
+    /// Whether it is listed at all.
+    pub listed: bool,
 }
 
 /// What is thought of a list.
@@ -32,6 +34,9 @@ pub enum Weighed {
     Warned(String),
     /// It is not believed yet.
     Doubted(BTreeSet<Difference>),
+    /// An item is stored and not listed, whatever is done: it is not gone, but cannot
+    /// be read, and this is said.
+    Unreadable(String),
 }
 
 /// The differences for which a new `bw serve` was started in a session.
@@ -54,10 +59,16 @@ impl Doubts {
         if self.renewals < MAX_RENEWALS && !found.is_subset(&self.known) {
             return Weighed::Doubted(found);
         }
+        let unlisted = found.iter().find(|one| !list.is_empty() && !one.listed);
+        if let Some(one) = unlisted {
+            let id = quoted(&one.id);
+            return Weighed::Unreadable(format!(
+                "the vault has an item with the id {id} that bw does not list: it cannot decrypt it"
+            ));
+        }
         let what = if list.is_empty() { "collection" } else { "item" };
         Weighed::Warned(format!(
-            "bw does not list {what} {} as it has stored it, {}{} of the list in all: it may not be able to \
-             decrypt it",
+            "bw does not list {what} {} as it has stored it, {}{} of the list in all",
             quoted(&first.id),
             if found.len() < MAX_FOUND { "" } else { "at least " },
             found.len()
@@ -83,7 +94,20 @@ mod tests {
     use super::*;
 
     fn difference(list: &str, id: &str, stored: &str) -> Difference {
-        Difference { list: list.into(), id: id.into(), stored: Some(stored.into()) }
+        Difference { list: list.into(), id: id.into(), stored: Some(stored.into()), listed: true }
+    }
+
+    #[test]
+    fn an_item_that_is_never_listed_is_not_taken_for_gone() {
+        for (list, unreadable) in [("web", true), ("", false)] {
+            let mut doubts = Doubts::default();
+            let found = BTreeSet::from([Difference { listed: false, ..difference(list, "1", "a") }]);
+            assert_eq!(doubts.weigh(list, found.clone()), Weighed::Doubted(found.clone()));
+            doubts.renew(found.clone());
+            let weighed = doubts.weigh(list, found);
+            assert_eq!(matches!(weighed, Weighed::Unreadable(_)), unreadable, "{weighed:?}");
+            assert_eq!(matches!(weighed, Weighed::Warned(_)), !unreadable, "{weighed:?}");
+        }
     }
 
     #[test]

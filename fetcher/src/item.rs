@@ -1,8 +1,8 @@
 //! Items of the vault into named values. Which of them become pairs, `pairs`
 //! decides.
 
-use crate::answer::{Field, Item, Login, SshKey};
-use crate::naming::trimmed;
+use crate::answer::{Attachment, Field, Item, Login, SshKey};
+use crate::naming::{self, Named, trimmed};
 use crate::note::{self, Dialect, Doubt, Entry, Why};
 use crate::warnings::{Warnings, quoted};
 use crate::words::{Notes, Rules};
@@ -72,8 +72,11 @@ pub fn contents(item: Item, rules: &Rules, warnings: &mut Warnings) -> Contents 
         warnings.add(format!("{}: {what}", source.label));
     }
     let files = item.attachments.len();
-    if files > 0 {
-        warnings.add(format!("{} has attachments, {files} in number: they are not carried", source.label));
+    if rules.attachments {
+        contents.found.extend(item.attachments.into_iter().map(|file| from_file(file, &source)));
+    } else if files > 0 {
+        let what = format!("has attachments, {files} in number: they are carried with --attachments only");
+        warnings.add(format!("{} {what}", source.label));
     }
     match extent {
         Extent::Fields => {
@@ -121,7 +124,7 @@ impl Source {
 
     /// A part, and what it is called in front of the item's label.
     fn part(&self, part: &str, what: &str, value: Secret) -> Found {
-        let name = format!("{}_{}", trimmed(&self.name), trimmed(part));
+        let name = joined(&self.name, part);
         let label = format!("{what}{}", self.label);
         Found { name, source: format!("{}\0{part}", self.name), label, value, doubts: Vec::new() }
     }
@@ -189,6 +192,25 @@ fn from_field(field: Field, source: &Source, warnings: &mut Warnings) -> Option<
         warnings.add(format!("{what}{} has no value: skipped", source.label));
     }
     field.value.map(|value| source.part(&name, &what, value))
+}
+
+/// One that was not fetched is found too, without content, so that its name is judged
+/// like all others.
+fn from_file(file: Attachment, source: &Source) -> Found {
+    let name = file.file_name.unwrap_or_default();
+    let what = format!("attachment {} of ", quoted(&name));
+    source.part(&name, &what, file.content.unwrap_or_else(|| Secret::new(String::new())))
+}
+
+/// Whether a file's content becomes a pair.
+pub fn is_wanted(item: &str, file: &Attachment, rules: &Rules) -> bool {
+    let name = joined(item, file.file_name.as_deref().unwrap_or_default());
+    rules.attachments && matches!(naming::key(&name, rules), Named::Key(_))
+}
+
+/// The name of a part of an item, such as a field or a file.
+fn joined(item: &str, part: &str) -> String {
+    format!("{}_{}", trimmed(item), trimmed(part))
 }
 
 /// Enough of an id to tell two items apart.

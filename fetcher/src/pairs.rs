@@ -363,11 +363,12 @@ mod tests {
     #[test]
     fn an_ssh_key_is_three_variables() {
         let key = json!({"id": "1", "name": "DEPLOY", "type": 5, "collectionIds": ["c"],
-            "attachments": [{"id": "f", "fileName": "x.pem"}],
+            "attachments": [{"id": "f", "fileName": "x.pem", "size": "70"}],
             "sshKey": {"privateKey": "p\nq", "publicKey": "u", "keyFingerprint": "f"}});
         let found = built(std::slice::from_ref(&key), &Rules::default()).unwrap();
         assert_eq!(text(&found), ["DEPLOY=p\nq", "DEPLOY_FINGERPRINT=f", "DEPLOY_PUB=u"]);
-        let said = r#"item "DEPLOY" (1) has attachments, 1 in number: they are not carried"#;
+        let said =
+            r#"item "DEPLOY" (1) has attachments, 1 in number: they are carried with --attachments only"#;
         assert_eq!(found.warnings, [said]);
         let mut hidden = key;
         hidden["sshKey"]["privateKey"].take();

@@ -1,7 +1,7 @@
 //! One `bw serve`: HTTP over a socketpair, one request after another. An
 //! answer counts when its JSON is complete.
 
-use crate::answer::{self, Answer};
+use crate::answer::{self, Answer, Anything};
 use crate::classify;
 use crate::words::Failure;
 use colibri_control::ErrorName::{BwCrashed, LimitExceeded, VaultError, VaultTimeout, VaultUnreachable};
@@ -80,6 +80,30 @@ impl Serve {
         body: Zeroizing<Vec<u8>>,
         deadline: Instant,
     ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        self.answer(method, path, body, deadline).await.map(|(bytes, _)| bytes)
+    }
+
+    /// Asks for what is in a file of an item.
+    ///
+    /// # Errors
+    /// As for [`Serve::bytes`], and by what `bw` says instead.
+    pub async fn file(&mut self, path: &str, deadline: Instant) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        match self.answer(Method::GET, path, Zeroizing::default(), deadline).await? {
+            (bytes, Kind::File) => Ok(bytes),
+            (bytes, Kind::Answer) => match answer::parse::<Anything>(&bytes) {
+                Answer::Refusal(message) => Err(classify::failure(&message)),
+                Answer::Success(_) | Answer::Garbage => Err(garbage(&bytes)),
+            },
+        }
+    }
+
+    async fn answer(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Zeroizing<Vec<u8>>,
+        deadline: Instant,
+    ) -> Result<(Zeroizing<Vec<u8>>, Kind), Failure> {
         self.requests += 1;
         match timeout_at(deadline, self.exchange(method, path, body)).await {
             Ok(Err(Failure { name: BwCrashed, message, .. })) => Err(self.last_words(message).await),
@@ -110,7 +134,7 @@ impl Serve {
         method: Method,
         path: &str,
         body: Zeroizing<Vec<u8>>,
-    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    ) -> Result<(Zeroizing<Vec<u8>>, Kind), Failure> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -120,6 +144,10 @@ impl Serve {
             .map_err(|error| crashed(&error))?;
         self.sender.ready().await.map_err(|error| crashed(&error))?;
         let response = self.sender.send_request(request).await.map_err(|error| crashed(&error))?;
+        let kind = match response.headers().get(CONTENT_TYPE) {
+            Some(kind) if kind == "application/octet-stream" && response.status().is_success() => Kind::File,
+            _ => Kind::Answer,
+        };
         let mut body = response.into_body();
         let mut bytes = Zeroizing::new(Vec::new());
         let mut length = 0_usize;
@@ -140,8 +168,17 @@ impl Serve {
         if length > MAX_ANSWER {
             return Err(Failure::new(LimitExceeded, format!("bw's answer is over {MAX_ANSWER} bytes")));
         }
-        Ok(bytes)
+        Ok((bytes, kind))
     }
+}
+
+/// What an answer is, by its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Words of `bw`.
+    Answer,
+    /// What is in a file of the vault.
+    File,
 }
 
 /// Reads `data` of a successful answer.

@@ -1,23 +1,26 @@
 //! The vault session: one login, one `bw serve`, one unlock for every request,
 //! and what is done about the known faults of `bw serve`.
 
-use crate::answer::{self, Answer, Anything, Collection, Item, List, Status};
+use crate::answer::{self, Answer, Anything, Attachment, Collection, Item, List, Organization, Status};
 use crate::belief::{self, Chosen};
 use crate::cage::{Cage, Output};
 use crate::classify;
 use crate::doubts::{Difference, Doubts, MAX_RENEWALS, Weighed};
+use crate::item::is_wanted;
 use crate::pairs::{self, Built};
 use crate::serve::{self, Serve};
 use crate::server::Server;
 use crate::steps::Steps;
 use crate::store::{Names, Store};
 use crate::version;
-use crate::words::{self, Age, Failure, Fetch, SessionState, Vault, Want};
+use crate::warnings::quoted;
+use crate::words::{self, Age, Failure, Fetch, Rules, SessionState, Sync, Vault, Want};
 use colibri_control::ErrorName::{
-    BadCredentials, BwCrashed, ClientTooOld, CollectionNotFound, LimitExceeded, RateLimited, ServerMismatch,
+    AttachmentUnreadable, BadCredentials, BwCrashed, ClientTooOld, CollectionAmbiguous, CollectionNotFound,
+    CollectionReplaced, CollectionUnreadable, LimitExceeded, RateLimited, ServerMismatch, ValueNotCarried,
     VaultError, VaultLocked, VaultTimeout, VaultUnreachable,
 };
-use colibri_ipc::Secret;
+use colibri_ipc::{MAX_VALUE, Secret};
 use hyper::Method;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeSet, HashMap};
@@ -40,6 +43,10 @@ const UNLOCK: Duration = Duration::from_secs(30);
 /// After the vault limited or refused a login, none is tried for this long; nor
 /// is a list asked for that was over its bound.
 const PENALTY: Duration = Duration::from_secs(60);
+/// Most attachments of one collection: each is two requests to the vault.
+const MAX_FILES: usize = 64;
+/// What encryption adds to a file at most, in bytes.
+const MAX_WRAPPING: usize = 1 + 16 + 32 + 16;
 /// Fetches all of the vault, and costs a login at the server.
 const FORCED: &str = "/sync?force=true";
 
@@ -63,6 +70,8 @@ pub struct Session {
     store: Stored,
     readable: bool,
     collections: Option<Vec<Collection>>,
+    /// Asked for where a collection's name does not tell which is meant.
+    organizations: Option<Vec<Organization>>,
     /// The ids of those whose items were over the bound, and when.
     too_large: HashMap<String, Instant>,
     /// The ids of those that the last forced sync brought.
@@ -138,6 +147,7 @@ impl Session {
             store: Stored::Unread,
             readable: true,
             collections: None,
+            organizations: None,
             too_large: HashMap::new(),
             confirmed: BTreeSet::new(),
             names: Names::new(),
@@ -265,7 +275,7 @@ impl Session {
         warnings: &mut Vec<String>,
     ) -> Result<Fetched, Failure> {
         self.open(span, steps).await?;
-        let age = self.ask_for_changes(span, steps, warnings).await?;
+        let age = self.ask_for_changes(fetch.sync, span, steps, warnings).await?;
         if fetch.want == Want::Names {
             let names = Some(self.all_names(span.deadline, warnings).await?);
             steps.mark("collections");
@@ -274,8 +284,12 @@ impl Session {
         }
         let collection = self.collection(fetch, span.deadline, warnings).await?;
         steps.mark("collections");
-        let items = self.items(&collection.id, span.deadline, warnings).await?;
+        let mut items = self.items(&collection.id, span.deadline, warnings).await?;
         steps.mark("items");
+        if fetch.rules.attachments {
+            self.attachments(&mut items, &fetch.rules, span.deadline).await?;
+            steps.mark("attachments");
+        }
         let mut built = pairs::build(items, &fetch.rules, fetch.held.as_deref()).map_err(|mut failure| {
             warnings.append(&mut failure.warnings);
             failure
@@ -295,15 +309,17 @@ impl Session {
     /// limits logins, what the last sync brought is given.
     async fn ask_for_changes(
         &mut self,
+        sync: Sync,
         span: Span,
         steps: &mut Steps,
         warnings: &mut Vec<String>,
     ) -> Result<Age, Failure> {
-        if self.synced.is_some_and(|synced| synced >= span.arrived) {
+        let whole = self.may_have_missed() || (sync == Sync::Everything && self.may_look_again());
+        if !whole && self.synced.is_some_and(|synced| synced >= span.arrived) {
             return Ok(Age::Current);
         }
         if !self.is_limited() {
-            let path = if self.may_have_missed() { FORCED } else { "/sync" };
+            let path = if whole { FORCED } else { "/sync" };
             let result = self.sync(path, span.deadline).await;
             steps.mark("sync");
             return result.map(|()| Age::Current);
@@ -452,6 +468,12 @@ impl Session {
         self.whole.is_some_and(|whole| whole.elapsed() >= bound) && self.may_force()
     }
 
+    /// Whether it is long enough ago that all of the vault was fetched.
+    fn may_look_again(&self) -> bool {
+        let bound = Duration::from_millis(self.vault.bounds.again_ms);
+        self.whole.is_some_and(|whole| whole.elapsed() >= bound) && self.may_force()
+    }
+
     async fn sync(&mut self, path: &str, deadline: Instant) -> Result<(), Failure> {
         let begun = Instant::now();
         if path == FORCED {
@@ -467,7 +489,7 @@ impl Session {
         }
         result?;
         (self.synced, self.current) = (Some(begun), Some(begun));
-        (self.store, self.collections) = (Stored::Unread, None);
+        (self.store, self.collections, self.organizations) = (Stored::Unread, None, None);
         Ok(())
     }
 
@@ -480,8 +502,8 @@ impl Session {
         warnings: &mut Vec<String>,
     ) -> Result<Collection, Failure> {
         for forced in [false, true] {
-            let all = self.listed(deadline, warnings).await?;
-            match belief::choose(all, fetch) {
+            self.listed(deadline, warnings).await?;
+            match self.choose(fetch, deadline).await? {
                 Ok(Chosen::Known(collection)) => return Ok(collection),
                 Ok(Chosen::Other(collection)) if forced || self.is_confirmed(&collection, fetch) => {
                     warnings.push(belief::other(&collection));
@@ -489,8 +511,13 @@ impl Session {
                 }
                 Ok(Chosen::Other(_)) if self.may_force() => {}
                 Ok(Chosen::Other(collection)) => {
-                    let message = format!("{}; it is asked for again", belief::other(&collection));
-                    return Err(Failure::new(CollectionNotFound, message));
+                    let message = format!(
+                        "{}: it is followed by itself, in {} s at the earliest, when all of the vault may be \
+                         fetched again",
+                        belief::other(&collection),
+                        self.until_forced()
+                    );
+                    return Err(Failure::new(CollectionReplaced, message));
                 }
                 Err(failure) if failure.name == CollectionNotFound && !forced && self.may_force() => {}
                 Err(failure) => return Err(failure),
@@ -500,7 +527,21 @@ impl Session {
             self.confirmed = listed.iter().map(|one| one.id.clone()).collect();
             self.collections = Some(listed);
         }
-        Err(belief::missing(self.collections.as_deref().unwrap_or_default(), fetch))
+        let all = self.collections.as_deref().unwrap_or_default();
+        Err(belief::missing(all, self.organizations.as_deref().unwrap_or_default(), fetch))
+    }
+
+    /// What the names say, and where they say too little the organizations, too.
+    async fn choose(&mut self, fetch: &Fetch, deadline: Instant) -> Result<Result<Chosen, Failure>, Failure> {
+        let all = self.collections.clone().unwrap_or_default();
+        let known = self.organizations.as_deref().unwrap_or_default();
+        let chosen = belief::choose(&all, known, fetch);
+        let ambiguous = chosen.as_ref().is_err_and(|failure| failure.name == CollectionAmbiguous);
+        if self.organizations.is_some() || !(ambiguous || fetch.organization.is_some()) {
+            return Ok(chosen);
+        }
+        let List { data } = self.get::<List<Organization>>("/list/object/organizations", deadline).await?;
+        Ok(belief::choose(&all, self.organizations.insert(data), fetch))
     }
 
     /// The collections since the last sync.
@@ -535,6 +576,13 @@ impl Session {
     /// It costs a login.
     fn may_force(&self) -> bool {
         !self.is_limited() && self.forced.is_none_or(|forced| forced.elapsed() >= PENALTY)
+    }
+
+    /// Until all of the vault may be fetched again, in seconds.
+    fn until_forced(&self) -> u64 {
+        let left = |at: Instant| (at + PENALTY).saturating_duration_since(Instant::now());
+        let limited = self.limited.map(|until| until.saturating_duration_since(Instant::now()));
+        self.forced.map(left).into_iter().chain(limited).max().unwrap_or_default().as_secs() + 1
     }
 
     async fn collections(
@@ -572,6 +620,61 @@ impl Session {
         Ok(items)
     }
 
+    /// Fetches what is in the attachments that become pairs.
+    async fn attachments(
+        &mut self,
+        items: &mut [Item],
+        rules: &Rules,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        let mut count = 0;
+        for item in
+            items.iter_mut().filter(|item| item.deleted_date.is_none() && item.archived_date.is_none())
+        {
+            for file in item.attachments.iter_mut().filter(|file| is_wanted(&item.name, file, rules)) {
+                count += 1;
+                if count > MAX_FILES {
+                    let message = format!("more than {MAX_FILES} attachments in one collection");
+                    return Err(Failure::new(LimitExceeded, message));
+                }
+                let name = quoted(file.file_name.as_deref().unwrap_or_default());
+                let label = format!("attachment {name} of item {}", quoted(&item.name));
+                file.content = Some(self.attachment(&item.id, file, &label, deadline).await?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Its size is known before it is fetched; a vault that lies is found out later.
+    async fn attachment(
+        &mut self,
+        item: &str,
+        file: &Attachment,
+        label: &str,
+        deadline: Instant,
+    ) -> Result<Secret, Failure> {
+        let large = || Failure::new(LimitExceeded, format!("{label} is over {MAX_VALUE} bytes"));
+        let size = file.size.as_deref().and_then(|size| size.parse().ok()).unwrap_or(0_usize);
+        if size > MAX_VALUE + MAX_WRAPPING {
+            return Err(large());
+        }
+        let path = format!("/object/attachment/{}?itemid={}", escaped(&file.id), escaped(item));
+        let serve = self.serve.as_mut().ok_or_else(|| Failure::new(BwCrashed, "bw serve does not run"))?;
+        let bytes = serve.file(&path, deadline).await.map_err(|failure| self.with_trouble(failure));
+        let bytes = bytes.map_err(|failure| match failure.name {
+            // It is about this file: the session is as good as before.
+            VaultError => Failure::new(AttachmentUnreadable, format!("{label}: {failure}")),
+            _ => failure,
+        })?;
+        if bytes.len() > MAX_VALUE {
+            return Err(large());
+        }
+        match std::str::from_utf8(&bytes) {
+            Ok(text) if !text.contains('\0') => Ok(Secret::new(text.to_owned())),
+            _ => Err(Failure::new(ValueNotCarried, format!("{label} is no text"))),
+        }
+    }
+
     /// A list counts when two answers in a row agree, and agree with what is
     /// stored: after a sync that brought changes, the first may be empty though
     /// the collection is not, and all may be as they were before.
@@ -595,6 +698,9 @@ impl Session {
                     Weighed::Warned(warning) => {
                         warnings.push(warning);
                         return Ok(listed);
+                    }
+                    Weighed::Unreadable(message) => {
+                        return Err(Failure::new(CollectionUnreadable, message));
                     }
                     Weighed::Doubted(found) => {
                         tracing::debug!(list = name, count = found.len(), first = ?found.first(), "doubted");
@@ -698,7 +804,8 @@ impl Session {
     /// Ends `bw serve`, and the login too when `state` is `LoggedOut`.
     async fn fall_back(&mut self, state: SessionState) -> Result<(), Failure> {
         self.serve = None;
-        (self.synced, self.store, self.collections) = (None, Stored::Unread, None);
+        (self.synced, self.store) = (None, Stored::Unread);
+        (self.collections, self.organizations) = (None, None);
         self.names = Names::new();
         if self.state != SessionState::LoggedOut {
             self.enter(state);

@@ -128,7 +128,8 @@ fn differences(list: &str, listed: &States<'_>, stored: &States<'_>) -> BTreeSet
     let lone = listed.keys().filter(|id| !stored.contains_key(**id));
     let difference = |id: &&str| {
         let stored = stored.get(id).map(|state| state.clone().unwrap_or_default());
-        Difference { list: list.to_owned(), id: (*id).to_owned(), stored }
+        let listed = listed.contains_key(id);
+        Difference { list: list.to_owned(), id: (*id).to_owned(), stored, listed }
     };
     stored.keys().chain(lone).filter(differs).take(MAX_FOUND).map(difference).collect()
 }
@@ -276,7 +277,11 @@ mod tests {
     #[test]
     fn a_name_that_stays_while_what_is_stored_changes_is_a_difference() {
         let list = |names: [(&str, &str); 2]| {
-            names.map(|(id, name)| Collection { id: id.to_owned(), name: name.to_owned() })
+            names.map(|(id, name)| Collection {
+                id: id.to_owned(),
+                name: name.to_owned(),
+                organization_id: None,
+            })
         };
         let old = sample();
         let before = list([("web", "Web"), ("db", "Db")]);

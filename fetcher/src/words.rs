@@ -79,11 +79,14 @@ pub struct Bounds {
     /// last change; in milliseconds. `bw` compares the vault's clock with its
     /// own, and where that is ahead misses changes. It costs a login.
     pub whole_ms: u64,
+    /// Time until all of the vault is fetched anew for whoever asks for it; in
+    /// milliseconds.
+    pub again_ms: u64,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { requests: 2000, growth: 256 * 1024, whole_ms: 60 * 60 * 1000 }
+        Self { requests: 2000, growth: 256 * 1024, whole_ms: 60 * 60 * 1000, again_ms: 60 * 1000 }
     }
 }
 
@@ -107,6 +110,12 @@ pub struct Fetch {
     pub collection: String,
     /// The collection's id as found the first time.
     pub pinned: Option<String>,
+    /// The collection's id as the operator chose it: then its name says nothing.
+    pub chosen: Option<String>,
+    /// The name or id of the organization that it has to be of.
+    pub organization: Option<String>,
+    /// What the vault is asked for first.
+    pub sync: Sync,
     /// How many keys the tenant's file holds now; 0 for none.
     pub known_keys: u32,
     /// Their names; `None` if they are not known for certain. What cannot be read
@@ -134,6 +143,18 @@ pub enum Want {
     Names,
 }
 
+/// What the vault is asked for before a request is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sync {
+    /// What has changed, by the date that the vault tells.
+    #[default]
+    Changes,
+    /// Everything, unless that was fetched a moment ago: a vault that was restored
+    /// from a backup tells an older date, and `bw` takes that for no change.
+    Everything,
+}
+
 /// How items become pairs, per tenant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
@@ -143,8 +164,10 @@ pub struct Rules {
     pub on_duplicate: OnDuplicate,
     /// How notes are read.
     pub notes: Notes,
-    /// Also take custom fields, user names, URIs and TOTP seeds.
+    /// Also take custom fields, user names, URIs, TOTP seeds and a login's notes.
     pub fields: bool,
+    /// Also take attachments that are text.
+    pub attachments: bool,
     /// Reserved keys that are allowed.
     pub allow: Vec<String>,
     /// Keys that must be there.

@@ -5,7 +5,9 @@
 #[path = "support/driver.rs"]
 mod driver;
 
-use colibri_control::ErrorName::{BwCrashed, LimitExceeded, ServerMismatch, VaultError, VaultTimeout};
+use colibri_control::ErrorName::{
+    BwCrashed, CollectionUnreadable, LimitExceeded, ServerMismatch, VaultError, VaultTimeout,
+};
 use colibri_fetcher::words::{Fetch, SessionState, Vault};
 use driver::{Fetcher, Place, fleet, name, request};
 use std::fs;
@@ -40,8 +42,8 @@ fn what_bw_never_lists_costs_one_new_serve_and_is_said() {
     let mut fetcher = Fetcher::start(&place, stand_in(&place));
     for id in 1..=3 {
         let (done, pairs) = fetcher.fetch(request(id, "lost"));
-        assert_eq!(pairs.map(|pairs| pairs.len()), Some(1), "{done:?}");
-        assert!(done.warnings.iter().any(|warning| warning.contains("LOST")), "{done:?}");
+        assert_eq!((name(&done.outcome), pairs), (CollectionUnreadable, None), "{done:?}");
+        assert!(done.outcome.unwrap_err().message.contains("LOST"));
     }
     let serving = fetcher.states.iter().filter(|state| **state == SessionState::Serving);
     assert_eq!(serving.count(), 2);

@@ -7,7 +7,9 @@ mod driver;
 #[path = "support/late.rs"]
 mod late;
 
-use colibri_control::ErrorName::{self, BadCredentials, CollectionNotFound, VaultTimeout, VaultUnreachable};
+use colibri_control::ErrorName::{
+    self, BadCredentials, CollectionNotFound, CollectionReplaced, VaultTimeout, VaultUnreachable,
+};
 use colibri_fetcher::words::{Bounds, Fetch, Names, SessionState, Want};
 use colibri_ipc::Secret;
 use colibri_test_vault::{Content, Fault, Fixture, Item, Route, Times, Transport, Vault};
@@ -206,7 +208,7 @@ fn an_expired_token_and_a_crash_are_put_right_without_anybody() {
 
 #[test]
 fn a_bw_serve_that_is_worn_out_is_replaced_without_a_login() {
-    let never = Bounds { requests: u32::MAX, growth: u64::MAX, whole_ms: u64::MAX };
+    let never = Bounds { requests: u32::MAX, growth: u64::MAX, whole_ms: u64::MAX, again_ms: u64::MAX };
     for bounds in [Bounds { requests: 10, ..never }, Bounds { growth: 0, ..never }] {
         let place = Place::new();
         let vault = fleet(&place);
@@ -335,7 +337,7 @@ fn two_collections_of_one_name_are_refused_unless_one_is_pinned() {
     assert_eq!(done.outcome.unwrap().collection_id, id);
     vault.edit(|fixture| fixture.remove_collection(&id)).unwrap();
     let (done, _) = fetcher.fetch(Fetch { pinned: Some(id), ..request(4, "jail-0000") });
-    assert_eq!(name(&done.outcome), CollectionNotFound, "within a minute it is not asked for again");
+    assert_eq!(name(&done.outcome), CollectionReplaced, "within a minute it is not asked for again");
     assert!(fetcher.close().success());
 }
 

@@ -156,7 +156,8 @@ impl State {
     }
 
     /// Where a file is, for whoever sees its item.
-    fn attachment(&self, account: &str, path: &str) -> Result<Answer> {
+    fn attachment(&mut self, account: &str, path: &str) -> Result<Answer> {
+        self.world.encrypt_all()?;
         let (item, file) = file_of("/api/ciphers/", "/attachment/", path).unwrap_or_default();
         let address = |item: &str, file: &str| address_of(&self.mint, &self.url, item, file);
         match self.world.attachment(account, item, file, &address)? {

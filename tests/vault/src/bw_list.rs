@@ -111,6 +111,7 @@ impl Listed {
             trashed: self.deleted_date.is_some(),
             archived: self.archived_date.is_some(),
             own_key: None,
+            unreadable: false,
             attachments: Vec::new(),
             content,
         })

@@ -15,7 +15,8 @@ pub(crate) struct Stamp {
 
 /// The key that an item has of its own, if any.
 fn own_key(item: &Item) -> Option<SymmetricKey> {
-    item.own_key.map(|number| SymmetricKey::of(&["item key", &item.id, &number.to_string()]))
+    let number = item.own_key.or(item.unreadable.then_some(0));
+    number.map(|number| SymmetricKey::of(&["item key", &item.id, &number.to_string()]))
 }
 
 /// The key of one file.
@@ -50,7 +51,9 @@ pub(crate) fn attachment(
 /// An item without what depends on who looks at it.
 pub(crate) fn encrypt(item: &Item, stamp: &Stamp, key: &SymmetricKey) -> Result<Value> {
     let own = own_key(item);
-    let wrapped = own.as_ref().map(|own| key.wrap(own)).transpose()?;
+    let nobodys = SymmetricKey::of(&["nobody's key"]);
+    let wrapping = if item.unreadable { &nobodys } else { key };
+    let wrapped = own.as_ref().map(|own| wrapping.wrap(own)).transpose()?;
     let key = own.as_ref().unwrap_or(key);
     let text = match &item.content {
         Content::Note(text) => Some(text),

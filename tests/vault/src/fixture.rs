@@ -121,6 +121,9 @@ pub struct Item {
     /// key, and none is the key of the organization.
     #[serde(default)]
     pub own_key: Option<u32>,
+    /// Encrypted by a key that nobody has.
+    #[serde(default)]
+    pub unreadable: bool,
     /// Its files.
     #[serde(default)]
     pub attachments: Vec<Attachment>,
@@ -447,6 +450,7 @@ impl Item {
             trashed: false,
             archived: false,
             own_key: None,
+            unreadable: false,
             attachments: Vec::new(),
             content,
         }

@@ -232,7 +232,7 @@ pub enum Asked {
     },
     /// Change a tenant's settings; what is not named stays
     #[command(
-        after_help = "Examples:\n  colibri update-tenant web01 --refresh 15m --expect API_TOKEN\n  colibri update-tenant web01 --fields=false"
+        after_help = "Examples:\n  colibri update-tenant web01 --refresh 15m --expect API_TOKEN\n  colibri update-tenant web01 --fields=false\n  colibri update-tenant web01 --only 'DB_*' --dry-run"
     )]
     UpdateTenant {
         /// The tenant
@@ -243,6 +243,9 @@ pub enum Asked {
         /// Go on when what was written before cannot be found: it is gone
         #[arg(long)]
         secrets_are_gone: bool,
+        /// Change nothing, and name the keys that would be added, removed or changed
+        #[arg(long, conflicts_with_all = ["jail_root", "secrets_are_gone"])]
+        dry_run: bool,
         #[command(flatten)]
         options: Box<Options>,
     },
@@ -297,6 +300,9 @@ pub enum Asked {
         /// All tenants
         #[arg(long, group = "which")]
         all: bool,
+        /// Change nothing, and name the keys that would be added, removed or changed
+        #[arg(long, conflicts_with = "all")]
+        dry_run: bool,
     },
     /// What a jail manager calls before a jail's services start
     #[command(after_help = "Examples:\n  colibri hook web01 /usr/local/bastille/jails/web01/root || true")]
@@ -402,7 +408,16 @@ pub struct Options {
     /// The network of its agents: the host's, or none but a loopback
     #[arg(long, value_parser = one_of::<AgentNetwork>(AgentNetwork::ALL.iter().map(|one| one.as_str())))]
     agent_network: Option<AgentNetwork>,
-    /// Also take custom fields, user names, URIs and TOTP seeds
+    /// The collection's id, which then counts instead of its name; '' for the name again
+    #[arg(long, value_name = "ID")]
+    collection_id: Option<String>,
+    /// The name or id of the collection's organization, where several have one of its name; '' for any
+    #[arg(long, value_name = "NAME")]
+    organization: Option<String>,
+    /// Also take attachments that are text
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    attachments: Option<bool>,
+    /// Also take custom fields, user names, URIs, TOTP seeds and a login's notes
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     fields: Option<bool>,
     /// Refuse a target that is not on a memory file system
@@ -455,12 +470,15 @@ impl Asked {
                 root: absolute(&jail_root)?,
                 settings: Box::new(options.settings(collection)?),
             },
-            Self::UpdateTenant { tenant, jail_root, secrets_are_gone, options } => Request::UpdateTenant {
-                tenant: id(tenant)?,
-                root: jail_root.as_deref().map(absolute).transpose()?,
-                changes: options.changes()?,
-                secrets: secrets(secrets_are_gone),
-            },
+            Self::UpdateTenant { tenant, jail_root, secrets_are_gone, dry_run, options } => {
+                Request::UpdateTenant {
+                    dry_run,
+                    tenant: id(tenant)?,
+                    root: jail_root.as_deref().map(absolute).transpose()?,
+                    changes: options.changes()?,
+                    secrets: secrets(secrets_are_gone),
+                }
+            }
             Self::AcceptRoot { tenant } => Request::AcceptRoot { tenant: id(tenant)? },
             Self::ShowTenant { tenant } => Request::ShowTenant { tenant: id(tenant)? },
             Self::ListTenants { .. } => Request::ListTenants {},
@@ -473,6 +491,9 @@ impl Asked {
                 root: jail_root.as_deref().map(absolute).transpose()?,
                 secrets: secrets(secrets_are_gone),
             },
+            Self::Provision { tenant: Some(tenant), dry_run: true, .. } => {
+                Request::Diff { tenant: id(tenant)? }
+            }
             Self::Provision { tenant, .. } => Request::Provision { tenant: tenant.map(id).transpose()? },
             Self::Hook { jail_name, jail_root } => {
                 Request::Hook { jail: jail(jail_name)?, root: absolute(&jail_root)? }
@@ -526,6 +547,9 @@ impl Options {
             ("notes", self.notes.map(|notes| json!(notes))),
             ("on-duplicate", self.on_duplicate.map(|duplicate| json!(duplicate))),
             ("agent-network", self.agent_network.map(|network| json!(network))),
+            ("collection-id", self.collection_id.map(some_text)),
+            ("organization", self.organization.map(some_text)),
+            ("attachments", self.attachments.map(|attachments| json!(attachments))),
             ("fields", self.fields.map(|fields| json!(fields))),
             ("require-tmpfs", self.require_tmpfs.map(|required| json!(required))),
             ("refresh", self.refresh.map(|refresh| json!(refresh))),
@@ -539,6 +563,11 @@ impl Options {
         ];
         Ok(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
     }
+}
+
+/// An empty word brings the default back.
+fn some_text(text: String) -> Value {
+    if text.is_empty() { Value::Null } else { json!(text) }
 }
 
 pub const fn secrets(gone: bool) -> Secrets {
@@ -704,6 +733,9 @@ mod tests {
         ];
         let Request::RegisterTenant { settings, .. } = request(&line).unwrap() else { panic!() };
         let expected = Settings {
+            collection_id: None,
+            organization: None,
+            attachments: false,
             collection: Some("web".to_owned().try_into().unwrap()),
             dir: Some("run/x".into()),
             file: Some("f".into()),
@@ -742,6 +774,9 @@ mod tests {
         let line = ["update-tenant", "a", "--expect", "", "--allow", "", "--only", "", "--rename", ""];
         let Request::UpdateTenant { changes, .. } = request(&line).unwrap() else { panic!() };
         assert_eq!(Value::Object(changes), json!({ "expect": [], "allow": [], "only": [], "rename": [] }));
+        let line = ["update-tenant", "a", "--collection-id", "", "--organization", "o"];
+        let Request::UpdateTenant { changes, .. } = request(&line).unwrap() else { panic!() };
+        assert_eq!(Value::Object(changes), json!({ "collection-id": null, "organization": "o" }));
         assert!(matches!(request(&["update-tenant", "a", "--rename", "A"]), Err(Failure::Usage(_))));
     }
 

@@ -118,6 +118,7 @@ fn examine(socket: &Path, provider: &Path) -> Vec<Finding> {
             if root.as_ref().is_some_and(|finding| finding.verdict != Verdict::Failure) {
                 findings.extend(agent::finding(&host.setup, &host.base, tenant));
                 findings.extend(target::finding(tenant));
+                findings.extend(agent::owner(&host.setup, &host.base, tenant));
             }
             findings.extend(root);
         }

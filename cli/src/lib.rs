@@ -18,7 +18,7 @@ use arguments::{Arguments, Asked, Shell, Verb};
 use clap::{CommandFactory, Parser};
 use colibri_control::{
     Answer, Client, ClientError, ErrorName, Fault, HookResult, Outcome, Provision, Request, SpawnView,
-    TenantId,
+    Status, TenantId,
 };
 use failure::{Failure, Work};
 use std::io::Write;
@@ -78,6 +78,7 @@ fn ask(asked: Asked, socket: &Path, json: bool) -> Result<(), Failure> {
     show(&request, &answer, json)?;
     no_tenant(&request, &answer, &mut client);
     missing_root(&request, json);
+    follows(&request, &answer, json);
     judge(&request, answer)
 }
 
@@ -138,6 +139,18 @@ fn watch(client: &mut Client, json: bool) -> Result<(), Failure> {
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or_default()
+}
+
+/// That the file changes by an update, and when, is not seen in the settings.
+fn follows(request: &Request, answer: &Answer, json: bool) {
+    if let (Request::UpdateTenant { .. }, Answer::Tenant(tenant), false) = (request, answer, json)
+        && tenant.status == Status::Active
+    {
+        eprintln!(
+            "colibri: note: its secrets are brought anew now, by these settings; see `colibri history {}`",
+            tenant.tenant
+        );
+    }
 }
 
 /// A tenant may be registered before its jail is made, and by a slip of the hand.

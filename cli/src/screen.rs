@@ -18,6 +18,9 @@ use time::macros::format_description;
 pub fn warnings(answer: &Answer) {
     let provisions: Vec<&Provision> = match answer {
         Answer::Tenants(tenants) => return empty(tenants),
+        Answer::Diff(diff) => {
+            return diff.warnings.iter().for_each(|line| warn(&format!("{}: {line}", diff.tenant)));
+        }
         // Of many, those that have no secrets.
         Answer::Collections(seen) => return unseen(seen),
         Answer::Provisions(all) => all.iter().filter(|one| all.len() == 1 || one.keys == 0).collect(),
@@ -362,7 +365,10 @@ fn mapping_lines(settings: &Settings) -> Vec<(&'static str, String)> {
         ("key case", yes(settings.key_case != KeyCase::Strict, settings.key_case.as_str())),
         ("notes", yes(settings.notes == Notes::Dotenv, "dotenv")),
         ("on duplicate", yes(settings.on_duplicate == OnDuplicate::Reject, "reject")),
+        ("organization", settings.organization.clone().unwrap_or_default()),
+        ("by its id", settings.collection_id.clone().unwrap_or_default()),
         ("fields", yes(settings.fields, "taken too")),
+        ("attachments", yes(settings.attachments, "taken too")),
         ("prefix", settings.prefix.clone()),
         ("only", settings.only.join(" ")),
         ("rename", renamed.join(" ")),
@@ -392,6 +398,9 @@ fn difference(diff: &Diff) -> String {
         }
     }
     let _ = writeln!(text, "{} the same", diff.same);
+    for line in &diff.file {
+        let _ = writeln!(text, "the file: {}", plain(line));
+    }
     if text.lines().count() == 1 && !diff.intact {
         text.push_str("a provision would write the file anew: its owner, mode or spelling differs\n");
     }

@@ -64,8 +64,38 @@ impl Fault {
     /// A failure with its usual advice, and its message as one plain line: parts
     /// of it may come from a vault, or from the fetcher.
     pub fn new(name: ErrorName, message: impl AsRef<str>) -> Self {
-        Self { name, message: plain(message.as_ref()), advice: name.advice().into() }
+        let message = plain(message.as_ref());
+        let advice = cause(name, &message).unwrap_or_else(|| name.advice());
+        Self { name, advice: advice.into(), message }
     }
+}
+
+/// What to do about a step of the write, by what the system said of it.
+const CAUSES: &[(&str, &str)] = &[
+    (
+        "without following a link",
+        "a directory on the way to the target is a symbolic link, as usr/local is in some thin jails, or no \
+         directory; none is followed: `colibri update-tenant NAME --dir REL` names one without, such as \
+         etc/colibri; it is tried again by itself",
+    ),
+    (
+        "read-only file system",
+        "the jail's file system is mounted read-only: mount it read-write, or name a directory on another \
+         with `colibri update-tenant NAME --dir REL`; it is tried again by itself",
+    ),
+    ("no space left", "the jail's file system is full: make room; it is tried again by itself"),
+    (
+        "quota exceeded",
+        "the quota of the file's owner, or of the jail's file system, is used up: raise it, or make room; it \
+         is tried again by itself",
+    ),
+];
+
+/// The advice for the cause, where the system told one.
+fn cause(name: ErrorName, message: &str) -> Option<&'static str> {
+    let message = message.to_lowercase();
+    let causes = CAUSES.iter().filter(|_| name == ErrorName::WriteFailed);
+    causes.into_iter().find(|(word, _)| message.contains(word)).map(|(_, advice)| *advice)
 }
 
 words! {
@@ -231,6 +261,21 @@ pub struct Diff {
     /// and the way it is written agree too.
     #[serde(default)]
     pub intact: bool,
+    /// What settings that are only tried would change of the file itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub file: Vec<String>,
+    /// What would be skipped and why, and what is doubtful; names, no values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+impl Diff {
+    /// That of a tenant of which nothing is known yet.
+    pub fn of(tenant: TenantId) -> Self {
+        let (added, removed, changed) = (Vec::new(), Vec::new(), Vec::new());
+        let (file, warnings) = (Vec::new(), Vec::new());
+        Self { tenant, added, removed, changed, same: 0, intact: false, file, warnings }
+    }
 }
 
 words! {
@@ -421,4 +466,25 @@ pub enum Event {
     Session(SessionView),
     /// The client was too slow: this many events were left out.
     Missed(u64),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_for_a_failed_write_hangs_on_its_cause() {
+        for (said, part) in [
+            ("cannot make the target directory: Read-only file system", "mounted read-only"),
+            ("cannot write the temporary file: No space left on device", "is full"),
+            ("cannot create the temporary file: Disc quota exceeded", "quota"),
+            ("cannot open the target directory without following a link: Not a directory", "--dir REL"),
+            ("cannot sync the temporary file: I/O error", "see the message"),
+        ] {
+            let fault = Fault::new(ErrorName::WriteFailed, said);
+            assert!(fault.advice.contains(part), "{said}: {}", fault.advice);
+        }
+        let other = Fault::new(ErrorName::StoreFailed, "No space left on device");
+        assert_eq!(other.advice, ErrorName::StoreFailed.advice());
+    }
 }

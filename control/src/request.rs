@@ -33,6 +33,9 @@ pub enum Request {
         /// What was written before is gone, where it cannot be found.
         #[serde(default, skip_serializing_if = "Secrets::are_there")]
         secrets: Secrets,
+        /// Change nothing: answers with what a provision would change then.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
     },
     /// Takes the directory at a tenant's root for its jail, which was restored, moved
     /// or made anew. Answers with the tenant.

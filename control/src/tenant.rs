@@ -163,8 +163,14 @@ pub struct Settings {
     pub on_duplicate: OnDuplicate,
     /// Whose reading of escapes and variables in a note counts.
     pub notes: Notes,
-    /// Also take custom fields, user names, URIs and TOTP seeds.
+    /// The collection's id, which then counts instead of its name.
+    pub collection_id: Option<String>,
+    /// The name or id of the organization that the collection is of.
+    pub organization: Option<String>,
+    /// Also take custom fields, user names, URIs, TOTP seeds and a login's notes.
     pub fields: bool,
+    /// Also take attachments that are text.
+    pub attachments: bool,
     /// Refuse a target that is not on a memory file system.
     pub require_tmpfs: bool,
     /// Seconds between refreshes; 0 for none.
@@ -186,6 +192,15 @@ pub struct Settings {
     pub rename: Vec<(String, String)>,
     /// What network its agents have.
     pub agent_network: AgentNetwork,
+}
+
+impl Settings {
+    /// Whether others mean the same collection.
+    pub fn same_collection(&self, other: &Self) -> bool {
+        self.collection == other.collection
+            && self.organization == other.organization
+            && self.collection_id == other.collection_id
+    }
 }
 
 /// A tenant as the daemon shows it. Times are milliseconds since 1970.

@@ -142,6 +142,11 @@ fn inherited() -> anyhow::Result<Found> {
 }
 
 fn complete(found: Found) -> anyhow::Result<Option<Credentials>> {
+    // Each login and unlock with it would fail, and be tried again for ever.
+    let empty = |found: &&Option<Secret>| found.as_ref().is_some_and(|secret| secret.expose().is_empty());
+    if let Some((name, _)) = NAMES.iter().zip(&found.0).find(|(_, found)| empty(found)) {
+        bail!("{name} is set and empty");
+    }
     match found.0 {
         [Some(client_id), Some(client_secret), Some(password)] => {
             Ok(Some(Credentials { client_id, client_secret, password }))
@@ -168,6 +173,13 @@ mod tests {
         let error = complete(Found([secret("id"), None, secret("pass")])).unwrap_err().to_string();
         assert_eq!(error, "BW_CLIENTSECRET must be set too");
         assert!(complete(Found([None, None, None])).unwrap().is_none());
+        for (found, name) in [
+            ([secret(""), secret("s"), secret("p")], "BW_CLIENTID"),
+            ([secret("user.x"), secret("s"), secret("")], "BW_PASSWORD"),
+        ] {
+            let error = complete(Found(found)).unwrap_err().to_string();
+            assert_eq!(error, format!("{name} is set and empty"));
+        }
     }
 
     #[test]

@@ -17,7 +17,9 @@ use crate::session::{Session, concerns_session};
 use crate::settings::Config;
 use crate::store::{Db, End, Life, Store};
 use crate::tenant::Tenant;
-use colibri_control::{Diff, ErrorName, Event, Fault, Outcome, Provision, Reason, Status, TenantId};
+use colibri_control::{
+    Diff, ErrorName, Event, Fault, Outcome, Provision, Reason, Settings, Status, TenantId,
+};
 use colibri_fetcher::words::Age;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -122,6 +124,16 @@ impl Provisioner {
         ended.await.unwrap_or_else(|_| Err(ending()))
     }
 
+    /// The same with settings that are only tried.
+    ///
+    /// # Errors
+    /// Why there is nothing to compare, or what a provision would fail by.
+    pub async fn preview(&self, id: &TenantId, settings: Settings) -> Compared {
+        let (answer, ended) = oneshot::channel();
+        self.queue(id, Task::Preview(Box::new(settings), answer));
+        ended.await.unwrap_or_else(|_| Err(ending()))
+    }
+
     fn queue(&self, id: &TenantId, task: Task) {
         let _ending = self.jobs.send(Message::Job(id.clone(), Job::now(task)));
     }
@@ -185,16 +197,22 @@ async fn perform(tools: &Tools, id: &TenantId, Job { task, since }: Job) -> Afte
         }
         Task::Compare(waiting) => {
             let span = tracing::error_span!("compare", tenant = %id);
-            let compared = compare(tools, id, since).instrument(span).await;
+            let compared = compare(tools, id, None, since).instrument(span).await;
             for waiting in waiting {
                 let _gone = waiting.send(compared.clone());
             }
             After { next: Next::Stays, again: Again::Silent }
         }
+        Task::Preview(settings, waiting) => {
+            let span = tracing::error_span!("preview", tenant = %id);
+            let compared = compare(tools, id, Some(&settings), since).instrument(span).await;
+            let _gone = waiting.send(compared);
+            After { next: Next::Stays, again: Again::Silent }
+        }
     }
 }
 
-async fn compare(tools: &Tools, id: &TenantId, since: Instant) -> Compared {
+async fn compare(tools: &Tools, id: &TenantId, settings: Option<&Settings>, since: Instant) -> Compared {
     let known = id.clone();
     let tenant = tools.store.with(move |db| db.known(&known)).await?;
     if tenant.status == Status::Destroyed {
@@ -202,7 +220,10 @@ async fn compare(tools: &Tools, id: &TenantId, since: Instant) -> Compared {
         return Err(Fault::new(ErrorName::WrongState, message));
     }
     let deadline = since + tenant.deadline(tools.config.settings.deadline);
-    attempt::compare(tools, &tenant, deadline).await
+    match settings {
+        Some(settings) => attempt::preview(tools, &tenant, settings, deadline).await,
+        None => attempt::compare(tools, &tenant, deadline).await,
+    }
 }
 
 async fn run(tools: &Tools, id: &TenantId, work: Work, since: Instant) -> (Ended, Next, Again) {

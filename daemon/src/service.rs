@@ -52,7 +52,13 @@ impl Service {
             Request::RegisterTenant { tenant, root, settings } => {
                 self.register(tenant, &root, *settings).await
             }
-            Request::UpdateTenant { tenant, root, changes, secrets } => {
+            Request::UpdateTenant { tenant, root: None, changes, dry_run: true, .. } => {
+                self.preview(tenant, changes).await
+            }
+            Request::UpdateTenant { dry_run: true, .. } => {
+                Err(bad("a move of the jail cannot be tried: only settings can"))
+            }
+            Request::UpdateTenant { tenant, root, changes, secrets, dry_run: false } => {
                 self.update(tenant, root, changes, secrets).await
             }
             Request::AcceptRoot { tenant } => self.accept(tenant).await,
@@ -230,6 +236,13 @@ impl Service {
             self.provisioner.schedule(&id, Some(clock::now()));
         }
         self.show(&id).await
+    }
+
+    /// What a provision would change with other settings.
+    async fn preview(&self, id: TenantId, changes: Map<String, Value>) -> Answered {
+        let settings = merge(&self.tenant(&id).await?.settings, changes)?;
+        check(&settings, self.config.owner)?;
+        Ok(Answer::Diff(Box::new(self.provisioner.preview(&id, settings).await?)))
     }
 
     /// Whether that is the tenant's own jail at another path.

@@ -13,7 +13,7 @@ use crate::{child, frame, leftover};
 use colibri_control::{CollectionsView, ErrorName, Event, Fault, SessionView};
 use colibri_fetcher::words::{
     Age, Bounds, Confinement, Credentials, Done, Failure, Fetch, FromFetcher, MAX_WORD, Names, Rules,
-    SessionState, ToFetcher, Vault, Want,
+    SessionState, Sync, ToFetcher, Vault, Want,
 };
 use colibri_ipc::Secret;
 use std::collections::HashMap;
@@ -658,6 +658,9 @@ fn names(time: Duration) -> Fetch {
         id: 0,
         collection: String::new(),
         pinned: None,
+        chosen: None,
+        organization: None,
+        sync: Sync::Changes,
         known_keys: 0,
         held: None,
         shrunken_to: None,

@@ -275,7 +275,9 @@ impl Db {
     pub fn update(&mut self, id: &TenantId, root: &Path, settings: &Settings) -> Result<()> {
         let sql = "UPDATE tenants SET root = ?2, settings = ?3, failures = 0,
             shrunken_since = NULL, shrunken_to = NULL, identity = CASE WHEN root = ?2 THEN identity END,
-            collection_id = CASE WHEN settings ->> 'collection' IS ?3 ->> 'collection' THEN collection_id END
+            collection_id = CASE WHEN settings ->> 'collection' IS ?3 ->> 'collection'
+                AND settings ->> 'organization' IS ?3 ->> 'organization'
+                AND settings ->> 'collection-id' IS ?3 ->> 'collection-id' THEN collection_id END
             WHERE name = ?1";
         self.0.execute(sql, params![id.as_str(), rows::text(root), rows::json(settings)])?;
         Ok(())

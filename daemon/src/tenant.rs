@@ -18,6 +18,8 @@ use std::time::Duration;
 
 const DIR: &str = "usr/local/etc/colibri";
 const FILE: &str = "env";
+/// Longest name of an organization, or id, in bytes.
+const MAX_NAME: usize = 256;
 /// Longest deadline that a tenant may have.
 const MAX_DEADLINE: u32 = 3600;
 
@@ -156,6 +158,23 @@ impl Target {
         Path::new("/").join(self.dir.as_path()).join(self.file.as_os_str())
     }
 
+    /// What another target would change of the file itself, a line each.
+    pub fn changes(&self, new: &Self) -> Vec<String> {
+        let mut changes = Vec::new();
+        if self.inside() != new.inside() {
+            changes.push(format!("{} becomes {}", self.inside().display(), new.inside().display()));
+        }
+        if self.owner != new.owner {
+            let text = |owner: Owner| format!("{}:{}", owner.uid, owner.gid);
+            changes.push(format!("its owner {} becomes {}", text(self.owner), text(new.owner)));
+        }
+        if self.format != new.format {
+            let (old, new) = (self.format.as_str(), new.format.as_str());
+            changes.push(format!("its format {old} becomes {new}"));
+        }
+        changes
+    }
+
     /// Whether `other` is the same file, written anew.
     pub fn same_place(&self, other: &Self) -> bool {
         self.dir == other.dir && self.file == other.file && self.is_dir() == other.is_dir()
@@ -173,6 +192,13 @@ impl Target {
 pub fn check(settings: &Settings, owner: Owner) -> Result<(), Fault> {
     Target::new(settings, owner)?;
     settings.expect.iter().try_for_each(|name| key("expect", name).map(drop))?;
+    for (setting, value) in
+        [("collection-id", &settings.collection_id), ("organization", &settings.organization)]
+    {
+        if value.as_ref().is_some_and(|value| value.is_empty() || value.len() > MAX_NAME) {
+            return Err(bad(&format!("{setting} is empty or longer than {MAX_NAME} bytes")));
+        }
+    }
     if !settings.prefix.is_empty() {
         key("prefix", &settings.prefix)?;
     }
@@ -301,6 +327,7 @@ impl Tenant {
                 Notes::Dotenv => words::Notes::Dotenv,
             },
             fields: settings.fields,
+            attachments: settings.attachments,
             allow: settings.allow.clone(),
             expect: settings.expect.clone(),
             prefix: settings.prefix.clone(),
@@ -377,6 +404,8 @@ mod tests {
             (r#"{"allow":["PATH","RANDOM"]}"#, "allow: RANDOM"),
             (r#"{"expect":[""]}"#, "expect"),
             (r#"{"prefix":"a-"}"#, "prefix"),
+            (r#"{"collection-id":""}"#, "collection-id"),
+            (r#"{"organization":""}"#, "organization"),
             (r#"{"deadline":0}"#, "deadline"),
             (r#"{"on-change":{"signal":"HOP"}}"#, "on-change"),
             (r#"{"on-change":{"command":[]}}"#, "on-change"),

@@ -191,8 +191,9 @@ fn an_item_that_cannot_be_decrypted_fails_by_its_id() {
     let (done, pairs) = fetcher.fetch(request(2, "web"));
     assert_eq!((name(&done.outcome), pairs), (CollectionUnreadable, None), "{done:?}");
     let said = done.outcome.unwrap_err().message;
-    assert!(said.contains(&id.clone().unwrap()) && said.contains("decrypt"), "{said}");
-    vault.edit(|fixture| fixture.item(&id.unwrap()).map(|item| item.trashed = true)).unwrap();
+    let id = id.unwrap();
+    assert!(said.contains(&id) && said.contains("decrypt"), "{said}");
+    vault.edit(|fixture| fixture.item(&id).map(|item| item.trashed = true)).unwrap();
     let (done, pairs) = fetcher.fetch(request(3, "web"));
     assert_eq!(pairs.unwrap(), [pair("A", "a")], "{done:?}");
     assert!(fetcher.close().success());

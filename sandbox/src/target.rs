@@ -111,11 +111,14 @@ pub fn open_target(mut at: OwnedFd, order: &Order) -> Result<Option<Target>, Err
 /// as it is.
 fn make(parent: &OwnedFd, name: &OsStr, order: &Order, last: bool) -> Result<OwnedFd, Error> {
     let made = mkdirat(parent, name, Mode::S_IRWXU);
+    // Told first: what could not be made cannot be opened either.
+    if made != Err(Errno::EEXIST) {
+        made.map_err(Error::write("cannot make the target directory"))?;
+    }
     let dir = openat(parent, name, DIRECTORY, Mode::empty())
-        .map_err(Error::write("cannot open the new target directory"))?;
-    match made {
-        Err(Errno::EEXIST) => return Ok(dir),
-        made => made.map_err(Error::write("cannot make the target directory"))?,
+        .map_err(Error::write("cannot open the target directory without following a link"))?;
+    if made.is_err() {
+        return Ok(dir);
     }
     if last {
         own(&dir, order.owner, "cannot give the target directory its owner")?;

@@ -26,6 +26,9 @@ find . -xdev \( -path ./proc -o -path ./dev \) -prune -o \
 	\( ! -readable -o -type d ! -executable \) -print 2>/dev/null |
 	sed -n 's|^\.|unreadable |p' | head -n 1000"#;
 
+/// Says whether a file in a directory can be read.
+const READ: &str = r#"cd "$1" && [ -r "$2" ] && echo readable || echo unreadable"#;
+
 /// Looks through the jail of a tenant that had an agent; only root can.
 pub fn finding(setup: &SetupView, base: &Path, tenant: &TenantView) -> Option<Finding> {
     let uid = tenant.agent_uid.filter(|_| geteuid().is_root())?;
@@ -40,12 +43,48 @@ pub fn finding(setup: &SetupView, base: &Path, tenant: &TenantView) -> Option<Fi
     })
 }
 
+/// Whether the file's owner can read it: the file is that user's, but perhaps not a
+/// directory above it. Only root can ask as another user.
+pub fn owner(setup: &SetupView, base: &Path, tenant: &TenantView) -> Option<Finding> {
+    let settings = &tenant.settings;
+    let (uid, gid) = settings.owner.as_deref().and_then(|owner| owner.split_once(':'))?;
+    let (uid, gid) = (uid.parse::<u32>().ok()?, gid.parse::<u32>().ok()?);
+    let owner = tenant.agent_uid.map_or((uid, gid), |uid| (uid, uid));
+    let asked = geteuid().is_root() && owner.0 != 0 && !tenant.keys.is_empty();
+    let file = settings.dir.as_ref()?.join(settings.file.as_ref()?);
+    let name = format!("file of {}", tenant.tenant);
+    let told = asked.then(|| ask(setup, base, owner, READ, &[&tenant.root, &file]))??;
+    let (shown, user) = (tenant.root.join(&file), format!("{}:{}", owner.0, owner.1));
+    Some(match told.trim() {
+        "readable" => Finding::ok(&name, format!("{}, which its owner {user} can read", shown.display())),
+        _ => Finding::failure(
+            &name,
+            format!("its owner {user} cannot read {}", shown.display()),
+            format!(
+                "let {user} through the directories above it: chmod o+x, or chown, from {} on",
+                tenant.root.display()
+            ),
+        ),
+    })
+}
+
 fn look(setup: &SetupView, base: &Path, root: &Path, uid: u32) -> Option<String> {
+    ask(setup, base, (uid, uid), LOOK, &[root])
+}
+
+/// Runs a script as somebody else, on these paths.
+fn ask(
+    setup: &SetupView,
+    base: &Path,
+    (uid, gid): (u32, u32),
+    script: &str,
+    paths: &[&Path],
+) -> Option<String> {
     let group = base.metadata().ok().filter(|found| found.mode() & 0o011 == 0o010);
     let group = group.map_or_else(|| "-".into(), |found| found.gid().to_string());
     let mut child = Command::new(setup.writer.with_file_name("colibri-shim"))
-        .args(["run", &format!("{uid}:{uid}"), &group, "-", "/bin/sh", "-c", LOOK, "sh"])
-        .arg(root)
+        .args(["run", &format!("{uid}:{gid}"), &group, "-", "/bin/sh", "-c", script, "sh"])
+        .args(paths)
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .stdin(Stdio::piped())

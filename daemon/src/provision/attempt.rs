@@ -9,8 +9,10 @@ use crate::session::{MAX_CLOSED, Ticket, Unserved};
 use crate::store::Held;
 use crate::tenant::{Target, Tenant};
 use crate::writer::Run;
-use colibri_control::{Diff, ErrorName, Fault, OnChange, Outcome, Provision, Reason, Step, TenantId};
-use colibri_fetcher::words::{Age, Done, Failure, Fetch, Fetched, Want};
+use colibri_control::{
+    Diff, ErrorName, Fault, OnChange, Outcome, Provision, Reason, Settings, Step, TenantId,
+};
+use colibri_fetcher::words::{Age, Done, Failure, Fetch, Fetched, Sync, Want};
 use colibri_ipc::{Change, EnvKey, Report};
 use colibri_order::{Order, Owner, Verb};
 use std::os::fd::OwnedFd;
@@ -131,16 +133,50 @@ pub async fn put(tools: &Tools, tenant: &Tenant, reason: Reason, deadline: Insta
 
 /// Compares the tenant's file with what the vault has.
 pub async fn compare(tools: &Tools, tenant: &Tenant, deadline: Instant) -> Result<Diff, Fault> {
+    compare_with(tools, tenant, tenant, deadline).await
+}
+
+/// Compares the tenant's file with what it would be by other settings. The file is
+/// looked for where it is now; where it would be another, that place is tried too.
+pub async fn preview(
+    tools: &Tools,
+    tenant: &Tenant,
+    settings: &Settings,
+    deadline: Instant,
+) -> Result<Diff, Fault> {
+    // Another collection was not found before.
+    let pinned = tenant.collection_id.clone().filter(|_| settings.same_collection(&tenant.settings));
+    let tried = Tenant { settings: settings.clone(), collection_id: pinned, ..tenant.clone() };
+    let owner = tools.config.owner;
+    let (old, new) = (Target::new(&tenant.settings, owner)?, Target::new(settings, owner)?);
+    let mut diff = compare_with(tools, tenant, &tried, deadline).await?;
+    diff.file = old.changes(&new);
+    if !diff.file.is_empty() {
+        compare_with(tools, &tried, &tried, deadline).await?;
+        diff.intact = false;
+    }
+    Ok(diff)
+}
+
+/// The file is `tenant`'s, what it would hold is by `tried`.
+async fn compare_with(
+    tools: &Tools,
+    tenant: &Tenant,
+    tried: &Tenant,
+    deadline: Instant,
+) -> Result<Diff, Fault> {
     let mut record = Record::new(tenant, Reason::Operator);
+    let mut of = Tenant { settings: tenant.settings.clone(), ..tried.clone() };
+    of.settings.allow.clone_from(&tried.settings.allow);
     // All that is there is to be seen: a small answer needs no second look.
-    let fetch = Fetch { known_keys: 0, ..fetch(tenant, Reason::Operator) };
-    let heard = fetch_and_write(tools, tenant, (Verb::Compare, fetch), deadline, &mut record).await;
-    difference(&tenant.id, heard?)
+    let fetch = Fetch { known_keys: 0, ..fetch(tried, Reason::Operator) };
+    let heard = fetch_and_write(tools, &of, (Verb::Compare, fetch), deadline, &mut record).await;
+    let diff = difference(&tenant.id, heard?)?;
+    Ok(Diff { warnings: record.provision.warnings, ..diff })
 }
 
 fn difference(id: &TenantId, heard: Heard) -> Result<Diff, Fault> {
-    let (added, removed, changed) = (Vec::new(), Vec::new(), Vec::new());
-    let mut diff = Diff { tenant: id.clone(), added, removed, changed, same: 0, intact: false };
+    let mut diff = Diff::of(id.clone());
     match heard {
         (Report::Compared { differences, same, intact }, _) => {
             (diff.same, diff.intact) = (same, intact);
@@ -256,6 +292,10 @@ fn fetch(tenant: &Tenant, reason: Reason) -> Fetch {
         id: 0,
         collection: tenant.collection().into(),
         pinned: tenant.collection_id.clone(),
+        chosen: tenant.settings.collection_id.clone(),
+        organization: tenant.settings.organization.clone(),
+        // Who asks may know that the vault was restored, which bw does not see.
+        sync: if reason == Reason::Operator { Sync::Everything } else { Sync::Changes },
         known_keys: u32::try_from(tenant.keys.len()).unwrap_or(u32::MAX),
         // What may have been written without a record may hold other keys.
         held: (!tenant.unsure).then(|| tenant.keys.clone()),

@@ -4,7 +4,7 @@
 use super::missed::Missed;
 use super::{Compared, Ended, Tools, Work, perform};
 use crate::clock;
-use colibri_control::{Reason, TenantId};
+use colibri_control::{Reason, Settings, TenantId};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,8 @@ const FAR: Duration = Duration::from_secs(3600);
 pub(super) enum Task {
     File(Work, Vec<oneshot::Sender<Ended>>),
     Compare(Vec<oneshot::Sender<Compared>>),
+    /// With settings that are only tried.
+    Preview(Box<Settings>, oneshot::Sender<Compared>),
 }
 
 pub(super) struct Job {

@@ -245,6 +245,25 @@ fn attempt(case: Case, call: &Call, fault: &str) -> Result<bool> {
     Ok(true)
 }
 
+/// What could not be made cannot be opened either, and that is not the cause.
+#[test]
+fn the_first_thing_that_the_system_said_is_told() -> Result<()> {
+    let log = tempfile::NamedTempFile::new()?;
+    for (errno, words) in [
+        ("EROFS", "Read-only file system"),
+        ("ENOSPC", "No space left on device"),
+        ("EDQUOT", "Quota exceeded"),
+        ("EACCES", "Permission denied"),
+    ] {
+        let jail = Case::First.jail()?;
+        let outcome = strace(&jail, Case::First, log.path(), Some(format!("inject=mkdirat:error={errno}")))?;
+        let message = format!("cannot make the target directory: {words}");
+        let expected = Report::Failed { kind: colibri_ipc::Failure::WriteFailed, message };
+        ensure!(outcome.reports.last() == Some(&expected), "{errno}: {outcome:?}");
+    }
+    Ok(())
+}
+
 fn plan() -> Result<Vec<(Case, Call, &'static str)>> {
     let mut plan = Vec::new();
     for case in Case::ALL {

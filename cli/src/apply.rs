@@ -154,7 +154,7 @@ fn request(step: Step) -> Request {
     match step {
         Step::Remove { tenant } => Request::RemoveTenant { tenant, secrets: Secrets::There },
         Step::Update { tenant, root, changes } => {
-            Request::UpdateTenant { tenant, root, changes, secrets: Secrets::There }
+            Request::UpdateTenant { tenant, root, changes, secrets: Secrets::There, dry_run: false }
         }
         Step::Register { tenant, registration } => Request::RegisterTenant {
             tenant,

@@ -6,31 +6,13 @@ use crate::answer::Item;
 use crate::pairs::{Built, build};
 use crate::words::{Failure, KeyCase, Notes, Rules};
 use colibri_control::ErrorName::ValueUnreadable;
-use serde::Deserialize;
 use std::collections::BTreeMap;
 
-#[derive(Deserialize)]
-struct Corpus {
-    note: Vec<Note>,
-}
+#[path = "../../tests/e2e/corpus.rs"]
+mod form;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Note {
-    name: String,
-    text: String,
-    #[serde(default)]
-    key_case: KeyCase,
-    #[serde(default)]
-    notes: Notes,
-    #[serde(default)]
-    allow: Option<String>,
-    #[serde(default)]
-    values: BTreeMap<String, String>,
-    refused: Option<u32>,
-    #[serde(default)]
-    warned: Vec<String>,
-}
+pub use form::malformed;
+use form::{Corpus, Note};
 
 fn read(text: &str, rules: &Rules) -> Result<Built, Failure> {
     let item =
@@ -39,12 +21,18 @@ fn read(text: &str, rules: &Rules) -> Result<Built, Failure> {
     build(vec![item], rules, Some(&[]))
 }
 
+fn setting<T: serde::de::DeserializeOwned>(word: &str) -> T {
+    serde_json::from_value(word.into()).unwrap()
+}
+
 #[test]
 fn each_note_is_read_as_its_project_means_it_or_refused() {
     let corpus: Corpus = toml::from_str(include_str!("../../tests/e2e/corpus.toml")).unwrap();
     assert!(corpus.note.len() >= 80);
     for Note { name, text, key_case, notes, allow, values, refused, warned } in corpus.note {
         let allow = allow.into_iter().collect();
+        let key_case = key_case.map_or(KeyCase::Strict, |word| setting(&word));
+        let notes = notes.map_or(Notes::Sh, |word| setting(&word));
         let said = match (read(&text, &Rules { key_case, notes, allow, ..Rules::default() }), refused) {
             (Ok(built), None) => {
                 let found =

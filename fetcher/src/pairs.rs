@@ -454,37 +454,7 @@ mod tests {
         for text in
             [&pem, no_begin, no_end, &body, capitals, &pem.replace('\n', " \\\n"), &pem.replace('\n', "\n  ")]
         {
-            let json = format!("{{\n  \"key\": \"{}\"\n}}", text.replace('\n', "\\n"));
-            forms.extend([
-                text.to_owned(),
-                format!("K={text}"),
-                format!("K = {text}\nB=1"),
-                format!("K=\n{text}"),
-                format!("K=\n\n{text}\nB=1"),
-                format!("K:\n{text}"),
-                format!("K: |\n{text}"),
-                format!("K='{text}"),
-                format!("K=\"{text}\nB=\"1\""),
-                format!("K='{text}' x\nB='1'"),
-                format!("K={text}'\nB='1'"),
-                format!("K=`{text}\nB=1"),
-                format!("K=\"\"\"\n{text}"),
-                format!("K=$'{text}"),
-                format!("K=$(cat <<EOF\n{text}\nEOF\n)"),
-                format!("cat > key <<EOF\n{text}\nEOF"),
-                format!("K=(\n{text}\n)"),
-                format!("K={}", json.replace('}', "")),
-                format!("K={}", json.replace("\":", "\" =")),
-                json,
-                format!("K=\u{201c}{text}\u{201d}"),
-                format!("B=1\n{text}\nC=2"),
-                format!("{text}\nC=2"),
-                format!("K={}", text.replace('\n', "\r")),
-                format!("K={}", text.replace('\n', "\n\n")),
-                text.replace('\n', "\n\n"),
-                format!("- K={text}"),
-                format!("[Peer]\n{text}"),
-            ]);
+            forms.extend(crate::corpus::malformed(text));
         }
         let rules = [KeyCase::Strict, KeyCase::Upper, KeyCase::Keep].map(|key_case| Rules {
             key_case,

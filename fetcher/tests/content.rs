@@ -21,11 +21,12 @@ fn pair(key: &str, value: &str) -> (String, String) {
 }
 
 /// A vault with the collection `web` and these items in it.
+#[cfg(test)]
 fn vault(place: &Place, items: Vec<Item>) -> Vault {
     let mut fixture = Fixture::machine();
     let id = fixture.add_collection("web");
     items.into_iter().for_each(|item| drop(fixture.add(item.within(&id))));
-    Vault::start(fixture, place.path()).expect("a vault")
+    Vault::start(fixture, place.path()).unwrap()
 }
 
 fn with_files() -> Rules {

@@ -11,35 +11,16 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+#[path = "../corpus.rs"]
+mod form;
+
+use form::{Corpus, malformed};
+
 const ENV_FILE: &str = "usr/local/etc/colibri/env";
-
-#[derive(Deserialize)]
-struct Corpus {
-    note: Vec<Note>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Note {
-    name: String,
-    text: String,
-    #[serde(default)]
-    key_case: Option<String>,
-    #[serde(default)]
-    notes: Option<String>,
-    #[serde(default)]
-    allow: Option<String>,
-    #[serde(default)]
-    values: BTreeMap<String, String>,
-    refused: Option<u32>,
-    #[serde(default)]
-    warned: Vec<String>,
-}
 
 fn text(path: &Path) -> Result<&str> {
     path.to_str().context("a path that is not UTF-8")
@@ -261,4 +242,83 @@ fn the_file_follows_the_vault_through_random_edits() -> Result<()> {
         ensure!(keys.iter().eq(expected.keys()), "edit {turn}, {what}: {keys:?}");
     }
     host.stop()
+}
+
+/// A key that was made for this test alone.
+fn throw_away() -> String {
+    let line =
+        |length| rand::rng().sample_iter(rand::distr::Alphanumeric).take(length).map(char::from).collect();
+    let mut lines: Vec<String> = [64, 64, 64, 60].map(line).into();
+    lines.push(format!("{}==", lines[3].to_ascii_uppercase()));
+    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", lines.join("\n"))
+}
+
+/// Whether so much of a line of the key stands in a text that it is no accident.
+fn holds_piece(text: &str, key: &str) -> Option<String> {
+    let text = text.to_ascii_uppercase();
+    let lines = key.lines().filter(|line| !line.starts_with('-')).map(str::to_ascii_uppercase);
+    let pieces = lines.flat_map(|line| {
+        line.as_bytes()
+            .windows(8)
+            .map(|piece| String::from_utf8_lossy(piece).into_owned())
+            .collect::<Vec<_>>()
+    });
+    pieces.into_iter().find(|piece| text.contains(piece.as_str()))
+}
+
+/// Throw-away keys in every malformed form, through all of it: what the commands
+/// print, the history, the daemon's and the fetcher's log at its most verbose, and the
+/// bytes of the database.
+#[test]
+fn no_piece_of_a_malformed_value_leaves_the_fetcher() -> Result<()> {
+    let key = throw_away();
+    let cut = key.rsplit_once('\n').context("one line")?.0;
+    let forms: Vec<_> = [key.as_str(), cut].into_iter().flat_map(malformed).collect();
+    let mut fixture = Fixture::machine();
+    for (number, form) in forms.iter().enumerate() {
+        let id = fixture.add_collection(&format!("form-{number}"));
+        fixture.add(Item::note("env", form).within(&id));
+    }
+    let control = fixture.add_collection("control");
+    let name = key.lines().nth(1).context("no line")?.to_ascii_uppercase();
+    fixture.add(Item::login(&format!("K{name}"), "a name, so that it has to be found").within(&control));
+    let (mut host, vault) = Host::with_vault(fixture)?;
+    host.set_account(&Account::of(&vault)?);
+    host.set("COLIBRI_LOG", "trace");
+    host.set("COLIBRI_DEADLINE", "110");
+    host.start()?;
+    let mut said = String::new();
+    let run = |host: &Host, line: &[&str]| -> Result<String> {
+        let output = host.colibri(line)?;
+        Ok([output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat())
+    };
+    for (number, case) in (0..forms.len()).zip(["strict", "upper", "keep"].into_iter().cycle()) {
+        let name = format!("form-{number}");
+        let root = host.jail(&name)?;
+        host.colibri_ok(&["register-tenant", &name, text(&root)?, "--key-case", case])?;
+    }
+    said += &run(&host, &["provision", "--all"])?;
+    for number in 0..forms.len() {
+        said += &run(&host, &["show-tenant", &format!("form-{number}")])?;
+    }
+    said += &run(&host, &["history", "--json", "--limit", "0"])?;
+    ensure!(said.contains("ValueUnreadable"), "nothing was refused: {said}");
+    let root = host.jail("control")?;
+    host.colibri_ok(&["register-tenant", "control", text(&root)?])?;
+    let controlled = run(&host, &["provision", "control"])? + &run(&host, &["show-tenant", "control"])?;
+    ensure!(holds_piece(&controlled, &key).is_some(), "the control is not found: {controlled}");
+    // What the control left is no leak of the others.
+    let unnamed = |text: &str| text.to_ascii_uppercase().replace(&name, "");
+    host.stop()?;
+    let mut places = vec![("what was printed", said), ("the log", unnamed(&host.log()))];
+    for file in fs::read_dir(host.path("state"))? {
+        let bytes = fs::read(file?.path())?;
+        places.push(("the database", unnamed(&String::from_utf8_lossy(&bytes))));
+    }
+    ensure!(places.len() > 2, "no database was looked at");
+    for (place, text) in places {
+        let piece = holds_piece(&text, &key);
+        ensure!(piece.is_none(), "{place} holds {piece:?}");
+    }
+    Ok(())
 }

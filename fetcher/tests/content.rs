@@ -14,7 +14,12 @@ use colibri_fetcher::words::{self, Bounds, Fetch, KeyCase, Rules, Sync};
 use colibri_test_vault::{
     Collection, Content, Fault, Fixture, Item, Login, Organization, Route, SshKey, Times, Vault,
 };
-use driver::{Fetcher, Place, name, request};
+use driver::{Fetcher, Place, name};
+
+/// With time enough for a machine that has much else to do.
+fn request(id: u64, collection: &str) -> Fetch {
+    Fetch { deadline_ms: 300_000, ..driver::request(id, collection) }
+}
 
 fn pair(key: &str, value: &str) -> (String, String) {
     (key.to_owned(), value.to_owned())

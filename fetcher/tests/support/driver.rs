@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(330);
 
 /// The `bw` that the tests run, unless `COLIBRI_TEST_BW_VERSION` names another.
 pub fn version() -> String {

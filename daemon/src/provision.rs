@@ -17,6 +17,7 @@ use crate::session::{Session, concerns_session};
 use crate::settings::Config;
 use crate::store::{Db, End, Life, Store};
 use crate::tenant::Tenant;
+use crate::writer::Reached;
 use colibri_control::{
     Diff, ErrorName, Event, Fault, Outcome, Provision, Reason, Settings, Status, TenantId,
 };
@@ -293,11 +294,12 @@ async fn record(
     attempt: attempt::Attempt,
     next: Option<Duration>,
 ) -> Result<(Provision, Option<Duration>), Fault> {
-    let attempt::Attempt { provision, held, identity, shrunken_to, .. } = attempt;
+    let attempt::Attempt { provision, held, identity, shrunken_to, reached, .. } = attempt;
     // What an earlier provision wrote and did not live to record is a change, too.
     let written =
         provision.outcome == Outcome::Written || (provision.outcome == Outcome::Unchanged && tenant.unsure);
-    let unsure = provision.error.as_ref().is_some_and(|fault| tenant.unsure || fault.name.may_have_written());
+    let may_have_written = |fault: &Fault| reached == Reached::Unknown && fault.name.may_have_written();
+    let unsure = provision.error.as_ref().is_some_and(|fault| tenant.unsure || may_have_written(fault));
     // The hook comes before the agent, so there is nobody yet to be told.
     let wanted = tenant.settings.on_change != colibri_control::OnChange::None;
     let action_due = written && wanted && provision.reason != Reason::Hook;

@@ -203,7 +203,8 @@ impl Roots {
         ours.set_nonblocking(true).map_err(failed)?;
         let order = self.order(&place, end)?;
         let child = writer::Run { program: &self.config.writer, jail, leaving: &self.leaving };
-        let report = child.run(&order, Some(theirs.into()), end).await.map_err(|fault| late(jail, fault))?;
+        let report =
+            child.run(&order, Some(theirs.into()), end).await.map_err(|failed| late(jail, failed.into()))?;
         match (report, receive(&ours)) {
             (Report::Looked { device, inode, born, file_system, empty }, Some(dir)) => {
                 let lasting = identity::lasting(&file_system, device);

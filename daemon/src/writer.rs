@@ -12,6 +12,43 @@ use std::process::Stdio;
 use tokio::process::{Child, ChildStdout};
 use tokio::time::{Instant, timeout_at};
 
+/// That it is ready, what came of it, and that this could not be said.
+const MAX_REPORTS: usize = 3;
+
+/// A writer's failure, and how far it had come.
+#[derive(Debug)]
+pub struct Failed {
+    /// What the writer says, or what became of it.
+    pub fault: Fault,
+    /// How far it had come.
+    pub reached: Reached,
+}
+
+/// How far a writer came that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// It never had the target directory ready, so it read no pair and wrote nothing.
+    Nothing,
+    /// It was ready, or nobody knows: the new file may be in place.
+    Unknown,
+}
+
+impl Failed {
+    fn unknown(fault: Fault) -> Self {
+        Self { fault, reached: Reached::Unknown }
+    }
+
+    fn nothing(fault: Fault) -> Self {
+        Self { fault, reached: Reached::Nothing }
+    }
+}
+
+impl From<Failed> for Fault {
+    fn from(failed: Failed) -> Self {
+        failed.fault
+    }
+}
+
 /// A writer about to be run for a jail.
 #[derive(Debug)]
 pub struct Run<'a> {
@@ -34,14 +71,15 @@ impl Run<'_> {
         order: &Order,
         stdin: Option<OwnedFd>,
         deadline: Instant,
-    ) -> Result<Report, Fault> {
-        self.leaving.none(self.jail)?;
-        let mut writer = start(self.program, order, stdin)?;
+    ) -> Result<Report, Failed> {
+        self.leaving.none(self.jail).map_err(Failed::unknown)?;
+        let mut writer = start(self.program, order, stdin).map_err(Failed::nothing)?;
         match timeout_at(deadline, finish(&mut writer)).await {
             Ok(report) => report,
             Err(_) => {
-                self.leaving.kill(self.jail, writer).await?;
-                Err(fault(ErrorName::DeadlineExceeded, "the writer was not done at the deadline"))
+                self.leaving.kill(self.jail, writer).await.map_err(Failed::unknown)?;
+                let late = fault(ErrorName::DeadlineExceeded, "the writer was not done at the deadline");
+                Err(Failed::unknown(late))
             }
         }
     }
@@ -62,30 +100,38 @@ fn start(program: &Path, order: &Order, stdin: Option<OwnedFd>) -> Result<Child,
     Ok(writer)
 }
 
-async fn finish(writer: &mut Child) -> Result<Report, Fault> {
-    let last = match writer.stdout.take() {
-        Some(reports) => last_report(reports).await,
-        None => None,
+async fn finish(writer: &mut Child) -> Result<Report, Failed> {
+    let reports = match writer.stdout.take() {
+        Some(pipe) => reports(pipe).await,
+        None => Vec::new(),
     };
-    let status = writer.wait().await.map_err(|error| fault(ErrorName::WriteFailed, &error.to_string()))?;
-    match last {
-        Some(Report::Failed { kind, message }) => Err(fault(name(kind), &message)),
-        Some(Report::Ready) | None => {
-            Err(fault(ErrorName::WriteFailed, &format!("the writer ended without a report: {status}")))
+    let status = writer.wait().await;
+    judge(reports, &status.map_or_else(|error| error.to_string(), |status| status.to_string()))
+}
+
+/// A failure that is the first word of a writer came before it was ready.
+fn judge(mut reports: Vec<Report>, status: &str) -> Result<Report, Failed> {
+    match (reports.pop(), reports.is_empty()) {
+        (Some(Report::Failed { kind, message }), true) => Err(Failed::nothing(fault(name(kind), &message))),
+        (Some(Report::Failed { kind, message }), false) => Err(Failed::unknown(fault(name(kind), &message))),
+        (Some(Report::Ready) | None, _) => {
+            let message = format!("the writer ended without a report: {status}");
+            Err(Failed::unknown(fault(ErrorName::WriteFailed, &message)))
         }
-        Some(report) => Ok(report),
+        (Some(report), _) => Ok(report),
     }
 }
 
-async fn last_report(mut from: ChildStdout) -> Option<Report> {
-    let mut last = None;
+/// What the writer says in order; nothing, if it is not to be read.
+async fn reports(mut from: ChildStdout) -> Vec<Report> {
+    let mut all = Vec::new();
     while let Ok(Some(bytes)) = frame::recv(&mut from, MAX_REPORT).await {
         match colibri_ipc::decode(&bytes) {
-            Ok(report) => last = Some(report),
-            Err(_) => return None,
+            Ok(report) if all.len() < MAX_REPORTS => all.push(report),
+            _ => return Vec::new(),
         }
     }
-    last
+    all
 }
 
 const fn name(kind: Failure) -> ErrorName {
@@ -104,4 +150,26 @@ const fn name(kind: Failure) -> ErrorName {
 
 fn fault(name: ErrorName, message: &str) -> Fault {
     Fault::new(name, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(kind: Failure) -> Report {
+        Report::Failed { kind, message: "why".into() }
+    }
+
+    #[test]
+    fn a_writer_that_failed_before_it_was_ready_wrote_nothing() {
+        let reached = |reports| judge(reports, "exit status: 1").map_err(|failed| failed.reached);
+        for kind in [Failure::WriteFailed, Failure::ProtocolViolation, Failure::TargetEscapesRoot] {
+            assert_eq!(reached(vec![failed(kind)]), Err(Reached::Nothing), "{kind:?}");
+            assert_eq!(reached(vec![Report::Ready, failed(kind)]), Err(Reached::Unknown), "{kind:?}");
+        }
+        for unheard in [vec![], vec![Report::Ready]] {
+            assert_eq!(reached(unheard), Err(Reached::Unknown));
+        }
+        assert_eq!(reached(vec![Report::Ready, Report::Removed]), Ok(Report::Removed));
+    }
 }

@@ -8,7 +8,7 @@ use crate::root::Identity;
 use crate::session::{MAX_CLOSED, Ticket, Unserved};
 use crate::store::Held;
 use crate::tenant::{Target, Tenant};
-use crate::writer::Run;
+use crate::writer::{Failed, Reached, Run};
 use colibri_control::{
     Diff, ErrorName, Fault, OnChange, Outcome, Provision, Reason, Settings, Step, TenantId,
 };
@@ -47,6 +47,8 @@ pub struct Attempt {
     pub shrunken_to: Option<u32>,
     /// How new what was brought is.
     pub age: Age,
+    /// What a failure left behind.
+    pub reached: Reached,
 }
 
 /// What the writer did, and how many keys the file has.
@@ -63,6 +65,7 @@ struct Record {
     identity: Option<Identity>,
     shrunken_to: Option<u32>,
     age: Age,
+    reached: Reached,
 }
 
 impl Record {
@@ -80,7 +83,15 @@ impl Record {
             steps: Vec::new(),
             warnings: Vec::new(),
         };
-        Self { started, last: started, provision, identity: None, shrunken_to: None, age: Age::Current }
+        Self {
+            started,
+            last: started,
+            provision,
+            identity: None,
+            shrunken_to: None,
+            age: Age::Current,
+            reached: Reached::Nothing,
+        }
     }
 
     /// Everything since the last step was this step.
@@ -106,8 +117,9 @@ impl Record {
     }
 
     fn attempt(mut self, result: Result<Written, Fault>, held: Option<Held>) -> Attempt {
-        let (identity, shrunken_to, age) = (self.identity.take(), self.shrunken_to, self.age);
-        Attempt { provision: self.end(result), held, identity, shrunken_to, age }
+        let identity = self.identity.take();
+        let (shrunken_to, age, reached) = (self.shrunken_to, self.age, self.reached);
+        Attempt { provision: self.end(result), held, identity, shrunken_to, age, reached }
     }
 
     fn end(mut self, result: Result<Written, Fault>) -> Provision {
@@ -338,7 +350,8 @@ async fn serve(
     if fetched.is_none() {
         tools.session.overdue(id);
     }
-    judge(written, fetched, record).map_err(Some)
+    record.reached = written.as_ref().map_or_else(|failed| failed.reached, |_| Reached::Unknown);
+    judge(written.map_err(Failed::into), fetched, record).map_err(Some)
 }
 
 /// Why a request never became ready; `Err(None)` if its session closed.

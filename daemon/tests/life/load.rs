@@ -66,14 +66,15 @@ fn two_hundred_agents_start_and_stop() {
         return;
     }
     let host = Host::new();
-    jail(&host, "a");
-    let root = host.root("a");
     let name = |number: usize| format!("a{number}").parse().unwrap();
     let command = vec!["/bin/sleep".to_owned(), "1000".to_owned()];
     std::thread::scope(|scope| {
         for first in 0..10 {
-            let (host, root, command) = (&host, root.clone(), command.clone());
+            // Those of one root come one after the other: on FreeBSD each mounts a devfs.
+            let (host, command, place) = (&host, command.clone(), format!("root{first}"));
             scope.spawn(move || {
+                jail(host, &place);
+                let root = host.root(&place);
                 let mut client = host.client();
                 for number in (first..AGENTS).step_by(10) {
                     let (root, command) = (root.clone(), command.clone());

@@ -43,6 +43,8 @@ const MAX_STATES: u32 = 100;
 const MAX_CONFINED: usize = 8;
 /// How long the words of a fetcher that has ended may still be under way.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Least time for a step of a session's start: `bw` is slow to begin with.
+const MIN_STEP_MS: u64 = 20_000;
 
 /// A handle to the session's task.
 #[derive(Clone, Debug)]
@@ -202,6 +204,13 @@ impl Session {
     pub fn status(&self) -> SessionStatus {
         self.status.borrow().clone()
     }
+}
+
+/// What a session may take that serves requests with this deadline: an answer all of
+/// it, and a step of its start twice that, since nobody's deadline cuts that short.
+fn bounds(deadline: Duration) -> Bounds {
+    let (answer_ms, step_ms) = (crate::clock::millis(deadline), crate::clock::millis(deadline * 2));
+    Bounds { answer_ms, step_ms: step_ms.max(MIN_STEP_MS), ..Bounds::default() }
 }
 
 struct Request {
@@ -380,7 +389,7 @@ impl Keeper {
             bwrap: Some(self.config.bwrap.clone()),
             insecure_no_sandbox: settings.insecure_no_sandbox,
             any_bw_version: settings.any_bw_version,
-            bounds: Bounds::default(),
+            bounds: bounds(settings.deadline),
             credentials: credentials.ok_or_else(missing)?,
         })
     }

@@ -14,7 +14,7 @@ use crate::words::{
 };
 use crate::workdir::WorkDir;
 use colibri_control::ErrorName::{
-    DeadlineExceeded, FetcherFailed, ProtocolViolation, SandboxUnavailable, TlsUntrusted,
+    DeadlineExceeded, FetcherFailed, ProtocolViolation, SandboxUnavailable, TlsUntrusted, VaultTimeout,
 };
 use colibri_ipc::{EnvKey, Pair, Secret, ToWriter, encode};
 use std::collections::BTreeMap;
@@ -144,57 +144,84 @@ async fn serve(
     Ok(())
 }
 
+/// Answers a request by its deadline. What it had begun by then goes on: the next
+/// finds it done, or further.
 async fn answer(fetch: Fetch, fds: Vec<OwnedFd>, wire: Wire, session: Prepared) {
     let arrived = Instant::now();
     let span = Span { arrived, deadline: arrived + Duration::from_millis(fetch.deadline_ms) };
-    let mut steps = Steps::since(arrived);
-    let mut warnings = Vec::new();
-    let outcome = provide(&fetch, fds, &wire, &session, span, &mut steps, &mut warnings).await;
-    if let Err(failure) = &outcome {
-        tracing::warn!(request = fetch.id, name = %failure.name, %failure, "no pairs");
-    }
-    let done = Done { id: fetch.id, outcome, warnings, steps: steps.into_list() };
-    if let Err(error) = wire.send(&FromFetcher::Done(Box::new(done)), &[]).await {
-        tracing::error!(%error, "cannot answer the daemon");
+    let steps = Steps::new("wait", arrived);
+    let answer = Answer { id: fetch.id, wire: &wire, steps: &steps };
+    let Ok([pair]) = <[OwnedFd; 1]>::try_from(fds) else {
+        let failure = Failure::new(ProtocolViolation, "a request came without its socket");
+        return answer.send(Err(failure), Vec::new()).await;
+    };
+    let fetching = async {
+        let mut turn = within(span.deadline, "other requests took all the time", session.lock()).await?;
+        turn.as_mut().map_err(|failure| failure.clone())?.fetch(&fetch, span, &steps).await
+    };
+    let mut fetching = std::pin::pin!(fetching);
+    match timeout_at(span.deadline, &mut fetching).await {
+        Ok(Ok(fetched)) => answer.give(fetch.want, fetched, pair, span.deadline).await,
+        Ok(Err(mut failure)) => {
+            let warnings = std::mem::take(&mut failure.warnings);
+            answer.send(Err(failure), warnings).await;
+        }
+        Err(_) => {
+            drop(pair);
+            answer.send(Err(answer.late()), Vec::new()).await;
+            if let Err(failure) = fetching.await {
+                tracing::debug!(request = fetch.id, %failure, "after its time");
+            }
+        }
     }
 }
 
-async fn provide(
-    fetch: &Fetch,
-    fds: Vec<OwnedFd>,
-    wire: &Wire,
-    session: &Prepared,
-    span: Span,
-    steps: &mut Steps,
-    warnings: &mut Vec<String>,
-) -> Result<Fetched, Failure> {
-    let [pair] = <[OwnedFd; 1]>::try_from(fds)
-        .map_err(|_| Failure::new(ProtocolViolation, "a request came without its socket"))?;
-    let mut turn = within(span.deadline, "other requests took all the time", session.lock()).await?;
-    steps.mark("wait");
-    let session = turn.as_mut().map_err(|failure| failure.clone())?;
-    let fetched = session.fetch(fetch, span, steps).await.map_err(|mut failure| {
-        *warnings = std::mem::take(&mut failure.warnings);
-        failure
-    })?;
-    drop(turn);
-    let session::Fetched { collection_id, age, built, bw_version, names } = fetched;
-    *warnings = built.warnings;
-    let keys = built.pairs.keys().map(EnvKey::to_string).collect();
-    let answer = Fetched { collection_id, age, keys, bw_version, names };
-    if fetch.want == Want::Names {
-        return Ok(answer);
+/// Where a request's answer goes, and what it says of its steps.
+struct Answer<'a> {
+    id: u64,
+    wire: &'a Wire,
+    steps: &'a Steps,
+}
+
+impl Answer<'_> {
+    fn late(&self) -> Failure {
+        let message = match self.steps.current() {
+            "wait" => "other requests took all the time".into(),
+            step => format!("`{step}` did not end in time; it goes on, for the next try"),
+        };
+        Failure::new(VaultTimeout, message)
     }
-    let ready = wire.send(&FromFetcher::Ready { id: fetch.id }, &[]).await;
-    ready.map_err(|error| Failure::new(FetcherFailed, format!("cannot tell the daemon: {error}")))?;
-    let sent = timeout_at(span.deadline, send(pair, built.pairs)).await;
-    steps.mark("send");
-    match sent {
-        Ok(Ok(())) => Ok(answer),
-        Ok(Err(error)) => {
-            Err(Failure::new(FetcherFailed, format!("the writer does not take the pairs: {error}")))
+
+    /// Hands the pairs to the writer, unless only names were asked for.
+    async fn give(&self, want: Want, fetched: session::Fetched, pair: OwnedFd, deadline: Instant) {
+        let session::Fetched { collection_id, age, built, bw_version, names } = fetched;
+        let keys = built.pairs.keys().map(EnvKey::to_string).collect();
+        let fetched = Fetched { collection_id, age, keys, bw_version, names };
+        let sent = async {
+            if want == Want::Names {
+                return Ok(());
+            }
+            let ready = self.wire.send(&FromFetcher::Ready { id: self.id }, &[]).await;
+            ready.map_err(|error| Failure::new(FetcherFailed, format!("cannot tell the daemon: {error}")))?;
+            self.steps.begin("send");
+            let late = || Failure::new(DeadlineExceeded, "the writer did not take the pairs in time");
+            let sent = timeout_at(deadline, send(pair, built.pairs)).await.map_err(|_| late())?;
+            sent.map_err(|error| {
+                Failure::new(FetcherFailed, format!("the writer does not take the pairs: {error}"))
+            })
+        };
+        let outcome = sent.await.map(|()| fetched);
+        self.send(outcome, built.warnings).await;
+    }
+
+    async fn send(&self, outcome: Result<Fetched, Failure>, warnings: Vec<String>) {
+        if let Err(failure) = &outcome {
+            tracing::warn!(request = self.id, name = %failure.name, %failure, "no pairs");
         }
-        Err(_) => Err(Failure::new(DeadlineExceeded, "the writer did not take the pairs in time")),
+        let done = Done { id: self.id, outcome, warnings, steps: self.steps.list() };
+        if let Err(error) = self.wire.send(&FromFetcher::Done(Box::new(done)), &[]).await {
+            tracing::error!(%error, "cannot answer the daemon");
+        }
     }
 }
 

@@ -14,11 +14,11 @@ use crate::steps::Steps;
 use crate::store::{Names, Store};
 use crate::version;
 use crate::warnings::quoted;
-use crate::words::{self, Age, Failure, Fetch, Rules, SessionState, Sync, Vault, Want};
+use crate::words::{self, Age, Bounds, Failure, Fetch, Rules, SessionState, Sync, Vault, Want};
 use colibri_control::ErrorName::{
     AttachmentUnreadable, BadCredentials, BwCrashed, ClientTooOld, CollectionAmbiguous, CollectionNotFound,
-    CollectionReplaced, CollectionUnreadable, LimitExceeded, RateLimited, ServerMismatch, ValueNotCarried,
-    VaultError, VaultLocked, VaultTimeout, VaultUnreachable,
+    CollectionReplaced, CollectionUnreadable, DeadlineExceeded, LimitExceeded, RateLimited, ServerMismatch,
+    ValueNotCarried, VaultError, VaultLocked, VaultTimeout, VaultUnreachable,
 };
 use colibri_ipc::{MAX_VALUE, Secret};
 use hyper::Method;
@@ -122,6 +122,14 @@ pub struct Span {
     pub deadline: Instant,
 }
 
+impl Span {
+    /// Nothing is begun for a request that has been answered by its end.
+    fn goes_on(self) -> Result<(), Failure> {
+        let over = || Failure::new(DeadlineExceeded, "the request is over");
+        (Instant::now() < self.deadline).then_some(()).ok_or_else(over)
+    }
+}
+
 impl Session {
     /// A session that has not begun. `server` is `None` for `bw`'s default.
     pub fn new(
@@ -160,14 +168,18 @@ impl Session {
     /// `bw` that died are put right once each; a vault that does not accept a new
     /// session either is then left alone for a while.
     ///
+    /// Each step has a bound of its own, in [`Bounds`](crate::words::Bounds), and is
+    /// not cut short at the request's deadline: whoever waits stops waiting then, and
+    /// what was begun is there for the others.
+    ///
     /// # Errors
-    /// By name, within the deadline.
-    pub async fn fetch(&mut self, fetch: &Fetch, span: Span, steps: &mut Steps) -> Result<Fetched, Failure> {
+    /// By name; `DeadlineExceeded` when the request is over before the next step.
+    pub async fn fetch(&mut self, fetch: &Fetch, span: Span, steps: &Steps) -> Result<Fetched, Failure> {
         let result = self.served(fetch, span, steps).await;
         result.map_err(|failure| self.cage.explain(failure))
     }
 
-    async fn served(&mut self, fetch: &Fetch, span: Span, steps: &mut Steps) -> Result<Fetched, Failure> {
+    async fn served(&mut self, fetch: &Fetch, span: Span, steps: &Steps) -> Result<Fetched, Failure> {
         let refused = self.refused.as_ref();
         if let Some(refused) = refused.filter(|it| span.arrived <= it.at || Instant::now() < it.until) {
             return Err(refused.failure.clone());
@@ -183,6 +195,7 @@ impl Session {
                 _ => false,
             };
             if session_is_to_blame {
+                span.goes_on()?;
                 tracing::warn!(%failure, "starting again");
                 self.fall_back(state).await?;
                 self.refused = None;
@@ -246,7 +259,7 @@ impl Session {
         &mut self,
         fetch: &Fetch,
         span: Span,
-        steps: &mut Steps,
+        steps: &Steps,
     ) -> Result<Fetched, Failure> {
         let mut result = self.attempt(fetch, span, steps).await;
         for _ in 0..MAX_RENEWALS {
@@ -259,7 +272,7 @@ impl Session {
     }
 
     /// A failure keeps what there was to be said before.
-    async fn attempt(&mut self, fetch: &Fetch, span: Span, steps: &mut Steps) -> Result<Fetched, Failure> {
+    async fn attempt(&mut self, fetch: &Fetch, span: Span, steps: &Steps) -> Result<Fetched, Failure> {
         let mut warnings = Vec::new();
         match self.attempt_with(fetch, span, steps, &mut warnings).await {
             Ok(fetched) => Ok(Fetched { built: Built { warnings, ..fetched.built }, ..fetched }),
@@ -271,24 +284,24 @@ impl Session {
         &mut self,
         fetch: &Fetch,
         span: Span,
-        steps: &mut Steps,
+        steps: &Steps,
         warnings: &mut Vec<String>,
     ) -> Result<Fetched, Failure> {
-        self.open(span, steps).await?;
+        self.open(steps).await?;
+        span.goes_on()?;
         let age = self.ask_for_changes(fetch.sync, span, steps, warnings).await?;
+        steps.begin("collections");
         if fetch.want == Want::Names {
-            let names = Some(self.all_names(span.deadline, warnings).await?);
-            steps.mark("collections");
+            let names = Some(self.all_names(span, warnings).await?);
             let (collection_id, built) = (String::new(), Built::default());
             return Ok(Fetched { collection_id, age, built, bw_version: self.version.clone(), names });
         }
-        let collection = self.collection(fetch, span.deadline, warnings).await?;
-        steps.mark("collections");
-        let mut items = self.items(&collection.id, span.deadline, warnings).await?;
-        steps.mark("items");
+        let collection = self.collection(fetch, span, warnings).await?;
+        steps.begin("items");
+        let mut items = self.items(&collection.id, span, warnings).await?;
         if fetch.rules.attachments {
-            self.attachments(&mut items, &fetch.rules, span.deadline).await?;
-            steps.mark("attachments");
+            steps.begin("attachments");
+            self.attachments(&mut items, &fetch.rules, span).await?;
         }
         let mut built = pairs::build(items, &fetch.rules, fetch.held.as_deref()).map_err(|mut failure| {
             warnings.append(&mut failure.warnings);
@@ -311,7 +324,7 @@ impl Session {
         &mut self,
         sync: Sync,
         span: Span,
-        steps: &mut Steps,
+        steps: &Steps,
         warnings: &mut Vec<String>,
     ) -> Result<Age, Failure> {
         let whole = self.may_have_missed() || (sync == Sync::Everything && self.may_look_again());
@@ -320,9 +333,8 @@ impl Session {
         }
         if !self.is_limited() {
             let path = if whole { FORCED } else { "/sync" };
-            let result = self.sync(path, span.deadline).await;
-            steps.mark("sync");
-            return result.map(|()| Age::Current);
+            steps.begin("sync");
+            return self.sync(path, self.bounds().answer()).await.map(|()| Age::Current);
         }
         let Some(current) = self.current else {
             return Err(Failure::new(RateLimited, "the vault limits logins"));
@@ -334,6 +346,10 @@ impl Session {
         Ok(Age::Stale)
     }
 
+    fn bounds(&self) -> &Bounds {
+        &self.vault.bounds
+    }
+
     fn is_limited(&self) -> bool {
         self.limited.is_some_and(|until| Instant::now() < until)
     }
@@ -343,26 +359,31 @@ impl Session {
     }
 
     /// Goes on from wherever the session is until it is unlocked.
-    async fn open(&mut self, span: Span, steps: &mut Steps) -> Result<(), Failure> {
+    /// All that wait share it: it does not end with the request that began it.
+    async fn open(&mut self, steps: &Steps) -> Result<(), Failure> {
         if self.worn_out().await {
             self.fall_back(SessionState::LoggedIn).await?;
         }
         loop {
-            let (name, next, result) = match self.state {
-                SessionState::LoggedOut => {
-                    ("login", SessionState::LoggedIn, self.log_in(span.deadline).await)
-                }
-                SessionState::LoggedIn => ("serve", SessionState::Serving, self.start(span.deadline).await),
-                SessionState::Serving => ("unlock", SessionState::Unlocked, self.unlock(span.deadline).await),
-                SessionState::Idle => ("wake", SessionState::Unlocked, Ok(())),
+            let (name, next) = match self.state {
+                SessionState::LoggedOut => ("login", SessionState::LoggedIn),
+                SessionState::LoggedIn => ("serve", SessionState::Serving),
+                SessionState::Serving => ("unlock", SessionState::Unlocked),
+                SessionState::Idle => ("wake", SessionState::Unlocked),
                 SessionState::Unlocked | SessionState::Closed => return Ok(()),
             };
+            steps.begin(name);
+            let result = match self.state {
+                SessionState::LoggedOut => self.log_in().await,
+                SessionState::LoggedIn => self.start().await,
+                SessionState::Serving => self.unlock().await,
+                SessionState::Idle | SessionState::Unlocked | SessionState::Closed => Ok(()),
+            };
             if let Err(failure) = result {
-                self.refused = Refused::waiting(&failure);
+                self.refused = Some(Refused::waiting(&failure));
                 return Err(failure);
             }
             self.enter(next);
-            steps.mark(name);
         }
     }
 
@@ -381,10 +402,10 @@ impl Session {
         worn_out
     }
 
-    async fn log_in(&mut self, deadline: Instant) -> Result<(), Failure> {
-        self.cage.clear(deadline).await?;
+    async fn log_in(&mut self) -> Result<(), Failure> {
+        self.cage.clear(self.bounds().step()).await?;
         if self.version.is_empty() {
-            let output = self.cage.run(&["--version"], Vec::new(), deadline).await?;
+            let output = self.cage.run(&["--version"], Vec::new(), self.bounds().step()).await?;
             // In a new directory it has more to say first.
             self.version = output.text.lines().last().unwrap_or_default().trim().chars().take(32).collect();
         }
@@ -397,8 +418,8 @@ impl Session {
         }
         if let Some(server) = &self.server {
             let url = server.url().to_owned();
-            let output =
-                self.cage.run(&["--response", "config", "server", &url], Vec::new(), deadline).await?;
+            let args = ["--response", "config", "server", &url];
+            let output = self.cage.run(&args, Vec::new(), self.bounds().step()).await?;
             self.verdict(&output)?;
         }
         let secret = |name: &str, value: &Secret| (name.to_owned(), Secret::new(value.expose().to_owned()));
@@ -407,7 +428,8 @@ impl Session {
             secret("BW_CLIENTSECRET", &self.vault.credentials.client_secret),
         ];
         (self.whole, self.current) = (Some(Instant::now()), None);
-        let output = self.cage.run(&["--response", "login", "--apikey"], credentials, deadline).await?;
+        let args = ["--response", "login", "--apikey"];
+        let output = self.cage.run(&args, credentials, self.bounds().step()).await?;
         self.verdict(&output).map_err(|failure| match failure.name {
             VaultLocked => Failure::new(VaultError, "the vault refuses to let anybody log in"),
             _ => failure,
@@ -416,9 +438,9 @@ impl Session {
 
     /// Starts `bw serve`, makes sure that it means the configured server, and
     /// syncs: without the vault's content, unlocking would hang.
-    async fn start(&mut self, deadline: Instant) -> Result<(), Failure> {
+    async fn start(&mut self) -> Result<(), Failure> {
         self.serve = Some(Serve::open(self.cage.serve().await?).await?);
-        let status: Status = self.get("/status", deadline).await?;
+        let status: Status = self.get("/status", self.bounds().step()).await?;
         let configured = self.server.as_ref().and_then(Server::known_as);
         let actual = status.template.server_url.as_deref().map(|url| url.trim_end_matches('/'));
         if self.server.is_some() && configured != actual {
@@ -430,7 +452,7 @@ impl Session {
         if self.current.is_some() && self.is_limited() {
             return Ok(());
         }
-        match self.sync("/sync", deadline).await {
+        match self.sync("/sync", self.bounds().step()).await {
             // A bw that does not sync before the unlock is asked after it.
             Err(failure) if failure.message == classify::LOCKED => Ok(()),
             result => result,
@@ -439,7 +461,7 @@ impl Session {
 
     /// Whether the vault is open is decided by reading, not by the answer:
     /// 2026.9.0 may answer with status 500 and open it all the same.
-    async fn unlock(&mut self, deadline: Instant) -> Result<(), Failure> {
+    async fn unlock(&mut self) -> Result<(), Failure> {
         #[derive(serde::Serialize)]
         struct Unlock<'a> {
             password: &'a str,
@@ -449,13 +471,13 @@ impl Session {
         serde_json::to_writer(&mut *body, &Unlock { password })
             .map_err(|_| Failure::new(BadCredentials, "the password cannot be sent"))?;
         let soon = Instant::now() + UNLOCK;
-        match self.ask::<Anything>(Method::POST, "/unlock", body, deadline.min(soon)).await {
-            Err(Failure { name: VaultTimeout, .. }) if soon < deadline => Err(Failure::new(
+        match self.ask::<Anything>(Method::POST, "/unlock", body, soon).await {
+            Err(Failure { name: VaultTimeout, .. }) => Err(Failure::new(
                 VaultError,
                 "bw does not unlock: the vault's content did not come with the login",
             )),
-            Err(failure) if failure.name != VaultTimeout && failure.name != BwCrashed => {
-                let open = self.get::<Anything>("/list/object/collections", deadline).await;
+            Err(failure) if failure.name != BwCrashed => {
+                let open = self.get::<Anything>("/list/object/collections", self.bounds().step()).await;
                 open.map(drop).map_err(|_| failure)
             }
             other => other.map(drop),
@@ -498,12 +520,12 @@ impl Session {
     async fn collection(
         &mut self,
         fetch: &Fetch,
-        deadline: Instant,
+        span: Span,
         warnings: &mut Vec<String>,
     ) -> Result<Collection, Failure> {
         for forced in [false, true] {
-            self.listed(deadline, warnings).await?;
-            match self.choose(fetch, deadline).await? {
+            self.listed(span, warnings).await?;
+            match self.choose(fetch).await? {
                 Ok(Chosen::Known(collection)) => return Ok(collection),
                 Ok(Chosen::Other(collection)) if forced || self.is_confirmed(&collection, fetch) => {
                     warnings.push(belief::other(&collection));
@@ -522,8 +544,9 @@ impl Session {
                 Err(failure) if failure.name == CollectionNotFound && !forced && self.may_force() => {}
                 Err(failure) => return Err(failure),
             }
-            self.sync(FORCED, deadline).await?;
-            let listed = self.collections(deadline, warnings).await?;
+            span.goes_on()?;
+            self.sync(FORCED, self.bounds().answer()).await?;
+            let listed = self.collections(span, warnings).await?;
             self.confirmed = listed.iter().map(|one| one.id.clone()).collect();
             self.collections = Some(listed);
         }
@@ -532,7 +555,7 @@ impl Session {
     }
 
     /// What the names say, and where they say too little the organizations, too.
-    async fn choose(&mut self, fetch: &Fetch, deadline: Instant) -> Result<Result<Chosen, Failure>, Failure> {
+    async fn choose(&mut self, fetch: &Fetch) -> Result<Result<Chosen, Failure>, Failure> {
         let all = self.collections.clone().unwrap_or_default();
         let known = self.organizations.as_deref().unwrap_or_default();
         let chosen = belief::choose(&all, known, fetch);
@@ -540,29 +563,22 @@ impl Session {
         if self.organizations.is_some() || !(ambiguous || fetch.organization.is_some()) {
             return Ok(chosen);
         }
-        let List { data } = self.get::<List<Organization>>("/list/object/organizations", deadline).await?;
+        let path = "/list/object/organizations";
+        let List { data } = self.get::<List<Organization>>(path, self.bounds().answer()).await?;
         Ok(belief::choose(&all, self.organizations.insert(data), fetch))
     }
 
     /// The collections since the last sync.
-    async fn listed(
-        &mut self,
-        deadline: Instant,
-        warnings: &mut Vec<String>,
-    ) -> Result<&[Collection], Failure> {
+    async fn listed(&mut self, span: Span, warnings: &mut Vec<String>) -> Result<&[Collection], Failure> {
         if self.collections.is_none() {
-            self.collections = Some(self.collections(deadline, warnings).await?);
+            self.collections = Some(self.collections(span, warnings).await?);
         }
         Ok(self.collections.as_deref().unwrap_or_default())
     }
 
     /// It needs no items, and no sync that costs a login.
-    async fn all_names(
-        &mut self,
-        deadline: Instant,
-        warnings: &mut Vec<String>,
-    ) -> Result<words::Names, Failure> {
-        Ok(belief::names(self.listed(deadline, warnings).await?))
+    async fn all_names(&mut self, span: Span, warnings: &mut Vec<String>) -> Result<words::Names, Failure> {
+        Ok(belief::names(self.listed(span, warnings).await?))
     }
 
     /// Whether a forced sync for another tenant has just shown it, and not the
@@ -587,12 +603,12 @@ impl Session {
 
     async fn collections(
         &mut self,
-        deadline: Instant,
+        span: Span,
         warnings: &mut Vec<String>,
     ) -> Result<Vec<Collection>, Failure> {
         let names = std::mem::take(&mut self.names);
         let compare = |store: &Store, listed: &[Collection]| store.collections(listed, &names);
-        let listed = self.list("", "/list/object/collections", compare, deadline, warnings).await?;
+        let listed = self.list("", "/list/object/collections", compare, span, warnings).await?;
         if let Stored::Read(store) = &self.store {
             self.names = store.names(&listed);
         }
@@ -602,7 +618,7 @@ impl Session {
     async fn items(
         &mut self,
         collection: &str,
-        deadline: Instant,
+        span: Span,
         warnings: &mut Vec<String>,
     ) -> Result<Vec<Item>, Failure> {
         let path = format!("/list/object/items?collectionid={}", escaped(collection));
@@ -611,7 +627,7 @@ impl Session {
         if self.too_large.get(collection).is_some_and(|at| at.elapsed() < PENALTY) {
             return Err(Failure::new(LimitExceeded, "bw's answer was over its bound within the last minute"));
         }
-        let listed = self.list(collection, &path, compare, deadline, warnings).await;
+        let listed = self.list(collection, &path, compare, span, warnings).await;
         if listed.as_ref().is_err_and(|failure| failure.name == LimitExceeded) {
             self.too_large.insert(collection.to_owned(), Instant::now());
         }
@@ -621,12 +637,7 @@ impl Session {
     }
 
     /// Fetches what is in the attachments that become pairs.
-    async fn attachments(
-        &mut self,
-        items: &mut [Item],
-        rules: &Rules,
-        deadline: Instant,
-    ) -> Result<(), Failure> {
+    async fn attachments(&mut self, items: &mut [Item], rules: &Rules, span: Span) -> Result<(), Failure> {
         let mut count = 0;
         for item in
             items.iter_mut().filter(|item| item.deleted_date.is_none() && item.archived_date.is_none())
@@ -639,28 +650,24 @@ impl Session {
                 }
                 let name = quoted(file.file_name.as_deref().unwrap_or_default());
                 let label = format!("attachment {name} of item {}", quoted(&item.name));
-                file.content = Some(self.attachment(&item.id, file, &label, deadline).await?);
+                span.goes_on()?;
+                file.content = Some(self.attachment(&item.id, file, &label).await?);
             }
         }
         Ok(())
     }
 
     /// Its size is known before it is fetched; a vault that lies is found out later.
-    async fn attachment(
-        &mut self,
-        item: &str,
-        file: &Attachment,
-        label: &str,
-        deadline: Instant,
-    ) -> Result<Secret, Failure> {
+    async fn attachment(&mut self, item: &str, file: &Attachment, label: &str) -> Result<Secret, Failure> {
         let large = || Failure::new(LimitExceeded, format!("{label} is over {MAX_VALUE} bytes"));
         let size = file.size.as_deref().and_then(|size| size.parse().ok()).unwrap_or(0_usize);
         if size > MAX_VALUE + MAX_WRAPPING {
             return Err(large());
         }
         let path = format!("/object/attachment/{}?itemid={}", escaped(&file.id), escaped(item));
+        let soon = self.bounds().answer();
         let serve = self.serve.as_mut().ok_or_else(|| Failure::new(BwCrashed, "bw serve does not run"))?;
-        let bytes = serve.file(&path, deadline).await.map_err(|failure| self.with_trouble(failure));
+        let bytes = serve.file(&path, soon).await.map_err(|failure| self.with_trouble(failure));
         let bytes = bytes.map_err(|failure| match failure.name {
             // It is about this file: the session is as good as before.
             VaultError => Failure::new(AttachmentUnreadable, format!("{label}: {failure}")),
@@ -683,12 +690,14 @@ impl Session {
         name: &str,
         path: &str,
         compare: impl Fn(&Store, &[T]) -> BTreeSet<Difference>,
-        deadline: Instant,
+        span: Span,
         warnings: &mut Vec<String>,
     ) -> Result<Vec<T>, Failure> {
         let (mut before, mut doubted) = (None, BTreeSet::new());
         for _ in 0..MAX_LISTS {
-            let bytes = self.bytes(Method::GET, path, Zeroizing::default(), deadline).await?;
+            span.goes_on()?;
+            let soon = self.bounds().answer();
+            let bytes = self.bytes(Method::GET, path, Zeroizing::default(), soon).await?;
             let List { data: listed } = serve::read::<List<T>>(&bytes)?;
             let agree = before.as_ref() == Some(&bytes);
             if agree {
@@ -823,11 +832,10 @@ impl Session {
 }
 
 impl Refused {
-    /// By a start that failed: it answers all who waited for it, but for a
-    /// timeout, which is the asker's own.
-    fn waiting(failure: &Failure) -> Option<Self> {
+    /// By a start that failed: it answers all who waited for it.
+    fn waiting(failure: &Failure) -> Self {
         let at = Instant::now();
-        (failure.name != VaultTimeout).then(|| Self { at, until: at, failure: failure.clone() })
+        Self { at, until: at, failure: failure.clone() }
     }
 
     /// By a vault that must be left alone.

@@ -6,6 +6,8 @@ use colibri_control::ErrorName;
 use colibri_ipc::Secret;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Longest frame of this socket, in bytes.
 pub const MAX_WORD: usize = 128 * 1024;
@@ -82,11 +84,35 @@ pub struct Bounds {
     /// Time until all of the vault is fetched anew for whoever asks for it; in
     /// milliseconds.
     pub again_ms: u64,
+    /// Time for each step of a start, which all that wait share; in milliseconds.
+    pub step_ms: u64,
+    /// Time for each answer of `bw serve`; in milliseconds. One that takes longer
+    /// hangs, and is replaced.
+    pub answer_ms: u64,
+}
+
+impl Bounds {
+    /// The end of a step that begins now.
+    pub fn step(&self) -> Instant {
+        Instant::now() + Duration::from_millis(self.step_ms)
+    }
+
+    /// The end of the time for an answer that is asked for now.
+    pub fn answer(&self) -> Instant {
+        Instant::now() + Duration::from_millis(self.answer_ms)
+    }
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { requests: 2000, growth: 256 * 1024, whole_ms: 60 * 60 * 1000, again_ms: 60 * 1000 }
+        Self {
+            requests: 2000,
+            growth: 256 * 1024,
+            whole_ms: 60 * 60 * 1000,
+            again_ms: 60 * 1000,
+            step_ms: 60 * 1000,
+            answer_ms: 30 * 1000,
+        }
     }
 }
 

@@ -144,13 +144,18 @@ fn a_vault_that_is_down_hangs_or_closes_has_a_name() {
         let place = Place::new();
         let vault = fleet(&place);
         vault.transport(transport);
-        let mut fetcher = Fetcher::start(&place, place.vault(&vault));
         let deadline_ms = if transport == Transport::Hang { 5_000 } else { 60_000 };
+        let mut fetcher = Fetcher::start(&place, place.vault(&vault));
         let (done, pairs) = fetcher.fetch(Fetch { deadline_ms, ..request(1, "jail-0000") });
         assert_eq!((name(&done.outcome), pairs), (expected, None), "{transport:?}: {done:?}");
         vault.transport(Transport::Sound);
-        let (done, pairs) = fetcher.fetch(request(2, "jail-0000"));
-        assert_eq!(pairs.unwrap().len(), 2, "{transport:?}: {done:?}");
+        let (mut done, mut pairs) = fetcher.fetch(request(2, "jail-0000"));
+        if transport == Transport::Hang && pairs.is_none() {
+            // It waited for a login that failed, and shares how.
+            assert!(matches!(name(&done.outcome), VaultTimeout | VaultUnreachable), "{done:?}");
+            (done, pairs) = fetcher.fetch(request(3, "jail-0000"));
+        }
+        assert_eq!(pairs.map(|pairs| pairs.len()), Some(2), "{transport:?}: {done:?}");
         assert!(fetcher.close().success());
     }
 }
@@ -208,7 +213,8 @@ fn an_expired_token_and_a_crash_are_put_right_without_anybody() {
 
 #[test]
 fn a_bw_serve_that_is_worn_out_is_replaced_without_a_login() {
-    let never = Bounds { requests: u32::MAX, growth: u64::MAX, whole_ms: u64::MAX, again_ms: u64::MAX };
+    let (requests, growth, whole_ms, again_ms) = (u32::MAX, u64::MAX, u64::MAX, u64::MAX);
+    let never = Bounds { requests, growth, whole_ms, again_ms, ..Bounds::default() };
     for bounds in [Bounds { requests: 10, ..never }, Bounds { growth: 0, ..never }] {
         let place = Place::new();
         let vault = fleet(&place);
@@ -246,8 +252,7 @@ fn a_collection_over_the_bound_is_its_tenants_trouble_alone() {
     for id in 1..4 {
         let (done, pairs) = fetcher.fetch(request(2 * id, "large"));
         assert_eq!((name(&done.outcome), pairs), (ErrorName::LimitExceeded, None), "{done:?}");
-        let asked = done.steps.iter().filter(|(step, _)| step == "items").count();
-        assert_eq!(asked, 0, "{done:?}");
+        assert!(!done.steps.iter().any(|(step, _)| step == "serve"), "{done:?}");
         let (done, pairs) = fetcher.fetch(request(2 * id + 1, "jail-0000"));
         assert_eq!(pairs.unwrap().len(), 2, "{done:?}");
         let steps: Vec<_> = done.steps.iter().map(|(step, _)| step.as_str()).collect();

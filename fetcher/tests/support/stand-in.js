@@ -11,7 +11,7 @@ const store = path.join(process.env.BITWARDENCLI_APPDATA_DIR, 'data.json');
 const args = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));
 const say = (data) => JSON.stringify({ success: true, data });
 const list = (data) => say({ object: 'list', data });
-const names = ['good', 'empty-first', 'never-twice', 'garbage', 'cut', 'flood', 'hang', 'crash', 'stray', 'locked-once', 'lost'];
+const names = ['good', 'empty-first', 'never-twice', 'garbage', 'cut', 'flood', 'hang', 'crash', 'stray', 'locked-once', 'lost', 'late'];
 const collections = names.map((name) => ({ id: name, name }));
 const item = (name, collection) => ({
 	id: name, name, type: 1, collectionIds: [collection], passwordHistory: [], login: { password: 'value' },
@@ -25,6 +25,10 @@ const save = () => {
 	stored.user_1_collection_collections = Object.fromEntries(names.map((name) => [name, { name: 'encrypted' }]));
 	fs.writeFileSync(store, JSON.stringify(stored));
 };
+
+// How long each command takes, and each answer about `late`, in milliseconds.
+const TAKES = { command: 0, late: 0 };
+const pause = (time) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, time);
 
 let asked = 0;
 let open = false;
@@ -42,6 +46,7 @@ const items = (collection, answer) => {
 			answer.statusCode = 400;
 			return answer.end('{"success":false,"message":"Vault is locked."}');
 		case 'hang': return undefined;
+		case 'late': return setTimeout(() => answer.end(good), TAKES.late);
 		case 'crash': return process.exit(1);
 		case 'stray': return answer.end(list([item('KEY', collection), item('OTHER', 'good')]));
 		case 'flood': {
@@ -70,6 +75,7 @@ const serve = () => {
 	server.emit('connection', socket);
 };
 
+pause(TAKES.command);
 if (args[0] === 'config') {
 	const server = args[2].endsWith('/other') ? 'https://other.example' : args[2];
 	fs.writeFileSync(store, JSON.stringify({ server }));

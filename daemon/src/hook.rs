@@ -7,7 +7,8 @@ use crate::store::StoreError;
 use crate::tenant::Tenant;
 use colibri_control::{ErrorName, Fault, HookResult, HookView, JailName, Reason, Status};
 use std::path::Path;
-use tokio::time::timeout;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
 
 /// Brings the secrets of the tenant that is named like the jail into its root.
 /// Without such a tenant, or with another root than the registered one, it does
@@ -66,10 +67,31 @@ pub fn same_root(place: &Place, tenant: &Tenant) -> Result<(), Fault> {
 }
 
 async fn provision(provisioner: &Provisioner, tenant: &Tenant) -> HookView {
-    let deadline = tenant.deadline(provisioner.tools().config.settings.deadline);
+    let tools = provisioner.tools();
+    let deadline = tenant.deadline(tools.config.settings.deadline);
+    let silent = tools.silence.room(deadline, Instant::now());
+    if let Some(left) = silent {
+        return beside_silence(provisioner, tenant, left).await;
+    }
     let run = provisioner.run(&tenant.id, Work::Put(Reason::Hook));
     let ended = timeout(deadline, run).await.unwrap_or_else(|_| {
         Err(Fault::new(ErrorName::DeadlineExceeded, "the secrets did not come before the deadline"))
+    });
+    view(ended)
+}
+
+/// The vault answers nobody: who has secrets starts with them at once, and the others
+/// share what is `left` of one deadline. All are tried behind the jail's start, as a
+/// retry, so that what comes then is a change for who runs.
+async fn beside_silence(provisioner: &Provisioner, tenant: &Tenant, left: Duration) -> HookView {
+    let (left, with) = match tenant.has_secrets() {
+        true => (Duration::ZERO, "with the secrets that it has"),
+        false => (left, "without secrets"),
+    };
+    let run = provisioner.run(&tenant.id, Work::Put(Reason::Retry));
+    let ended = timeout(left, run).await.unwrap_or_else(|_| {
+        let message = format!("the vault has answered nobody for a while: the jail starts {with}");
+        Err(Fault::new(ErrorName::VaultTimeout, message))
     });
     view(ended)
 }

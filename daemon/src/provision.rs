@@ -3,11 +3,13 @@
 
 mod attempt;
 mod missed;
+mod queue;
+mod silence;
 
 pub use attempt::plain;
-mod queue;
 
 use self::queue::{After, Again, Job, Message, Next, Queue, SPREAD, Task};
+use self::silence::Silence;
 use crate::clock;
 use crate::events::Events;
 use crate::metrics::Metrics;
@@ -45,6 +47,7 @@ pub(crate) struct Tools {
     /// Tenants whose content has changed and who want something done about it.
     pub(crate) changed: mpsc::UnboundedSender<TenantId>,
     pub(crate) metrics: Metrics,
+    pub(crate) silence: Silence,
 }
 
 /// A handle to the provisioner.
@@ -85,7 +88,9 @@ impl Provisioner {
         let tenants = store.with(|db| db.tenants()).await?;
         let turns = Semaphore::new(AT_ONCE);
         let roots = Roots::new(config.clone());
-        let tools = Arc::new(Tools { config, store, session, roots, turns, events, changed, metrics });
+        let silence = Silence::default();
+        let tools =
+            Arc::new(Tools { config, store, session, roots, turns, events, changed, metrics, silence });
         let (jobs, received) = mpsc::unbounded_channel();
         let mut queue = Queue::new(tools.clone());
         for tenant in tenants {
@@ -161,15 +166,16 @@ impl Provisioner {
     }
 }
 
-/// When a tenant is due after a start. What only an operator could mend about
-/// the session may have been mended by now.
+/// When a tenant is due after a start. What only an operator could fix about the
+/// session may be fixed by now, and who is to be kept up may never have been brought.
 fn due(tenant: &Tenant) -> Option<u64> {
     if !tenant.keeps_up() {
         return None;
     }
-    let mended = tenant.error.as_ref().is_some_and(|fault| concerns_session(fault.name));
+    let fixed = tenant.error.as_ref().is_some_and(|fault| concerns_session(fault.name));
+    let never = tenant.awaits_first();
     let soon = || clock::now() + rand::random_range(0..clock::millis(SPREAD));
-    tenant.next_try.or_else(|| mended.then(soon))
+    tenant.next_try.or_else(|| (fixed || never).then(soon))
 }
 
 fn ending() -> Fault {
@@ -272,6 +278,7 @@ async fn put(
         Some(_) => Again::Silent,
     };
     let (provision, next) = record(tools, &tenant, attempt, next).await?;
+    tools.silence.ended(&provision, Instant::now());
     Ok((provision, next, again))
 }
 

@@ -178,6 +178,7 @@ impl Service {
     async fn register(&self, id: TenantId, root: &Path, settings: Settings) -> Answered {
         check(&settings, self.config.owner)?;
         let root = self.place(&id, root).await?;
+        let refreshed = settings.refresh > 0;
         let name = id.clone();
         let inserted = self.store.with(move |db| match db.tenant(&name)? {
             Some(there) if there.is(&root, &settings) => Ok(Ok(false)),
@@ -193,6 +194,10 @@ impl Service {
         });
         if inserted.await?? {
             self.announce(&id, Some(Status::Provisioned));
+            if refreshed {
+                // Kept up by itself from the beginning.
+                self.provisioner.schedule(&id, Some(clock::now()));
+            }
         }
         self.show(&id).await
     }

@@ -289,6 +289,16 @@ impl Tenant {
         }
     }
 
+    /// Whether it is to be kept up by itself, and has never been brought.
+    pub const fn awaits_first(&self) -> bool {
+        self.settings.refresh > 0 && self.error.is_none() && matches!(self.status, Status::Provisioned)
+    }
+
+    /// Whether its file is as it was brought last.
+    pub const fn has_secrets(&self) -> bool {
+        matches!(self.status, Status::Active | Status::Stopped) && !self.keys.is_empty() && !self.removal_due
+    }
+
     /// Whether it failed and is tried again by itself.
     pub const fn waits_for_retry(&self) -> bool {
         self.error.is_some() && self.next_try.is_some()

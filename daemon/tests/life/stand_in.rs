@@ -111,8 +111,10 @@ fn answer(daemon: &mut UnixStream, fetch: Fetch, pair: OwnedFd, dir: &std::path:
             }
         }
     };
+    let step =
+        if matches!(vault.get(&fetch.collection), Some(Collection::Refuses(_))) { "login" } else { "items" };
     let warnings = vec!["item \"a b\": \u{1b}[31mno key".into()];
-    let done = Done { id: fetch.id, outcome, warnings, steps: vec![("list".into(), 1)] };
+    let done = Done { id: fetch.id, outcome, warnings, steps: vec![(step.into(), 1)] };
     tell(daemon, &FromFetcher::Done(Box::new(done)));
 }
 

@@ -6,6 +6,7 @@ use colibri_control::{ErrorName, Fault, HookResult, Outcome, Reason, Request, St
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_tenant_lives_from_register_to_unregister() {
@@ -23,7 +24,7 @@ fn a_tenant_lives_from_register_to_unregister() {
     assert_eq!(provision.warnings, ["item \"a b\": \u{fffd}[31mno key"]);
     assert_eq!(
         provision.steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>(),
-        ["contain", "queue", "list", "write"]
+        ["contain", "queue", "items", "write"]
     );
     assert_eq!(fs::metadata(host.file("web")).unwrap().permissions().mode() & 0o7777, 0o600);
 
@@ -451,4 +452,39 @@ fn the_vault_is_asked_whether_it_takes_the_credentials() {
     assert_eq!(fault.name, ErrorName::BadCredentials);
     // The fetcher's words, which may be a hostile vault's.
     assert_eq!(fault.message, "the stand-in was told so \u{fffd}[31m\u{fffd}\u{fffd}");
+}
+
+#[test]
+fn a_vault_that_answers_nobody_costs_a_jail_that_has_secrets_nothing() {
+    let host = Host::with(&[("COLIBRI_DEADLINE", "10s")]);
+    let all =
+        |collection: Collection| host.vault(["web", "new"].map(|it| (it.into(), collection.clone())).into());
+    host.secrets("web", &[("A", "1")]);
+    host.register("web");
+    host.register("new");
+    host.hook("web", &host.root("web"));
+    let before = host.content("web");
+    all(Collection::Refuses(ErrorName::VaultTimeout));
+    assert!(host.hook("web", &host.root("web")).provision.is_some(), "it was asked");
+    all(Collection::Hangs);
+    let times = ["web", "new", "new"].map(|name| {
+        let begun = Instant::now();
+        let hook = host.hook(name, &host.root(name));
+        assert_eq!(hook.warning.unwrap().name, ErrorName::VaultTimeout, "{name}");
+        begun.elapsed()
+    });
+    let deadline = Duration::from_secs(10);
+    assert!(times[0] < deadline && times[2] < deadline, "{times:?}");
+    assert_eq!(host.content("web"), before);
+    // Behind the jails' start they are tried again.
+    all(Collection::Secrets([("A".into(), "2".into())].into()));
+    wait(SOON, || host.content("new").is_some() && host.content("web") != before, || host.log());
+}
+
+#[test]
+fn a_tenant_that_is_kept_up_is_brought_without_a_first_provision() {
+    let host = Host::new();
+    host.secrets("web", &[("A", "1")]);
+    host.register_with("web", r#"{"refresh":3600}"#);
+    wait(SOON, || host.content("web").is_some(), || host.log());
 }

@@ -17,14 +17,17 @@ mod wait;
 use arguments::{Arguments, Asked, Shell, Verb};
 use clap::{CommandFactory, Parser};
 use colibri_control::{
-    Answer, Client, ClientError, ErrorName, Fault, HookResult, Outcome, Provision, Request, SpawnView,
-    Status, TenantId,
+    Answer, Client, ClientError, ErrorName, Fault, HookResult, JailName, Outcome, Provision, Request,
+    SpawnView, Status, TenantId,
 };
 use failure::{Failure, Work};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+/// What the daemon answers without the vault it answers within this, if it answers.
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// Runs the program on its arguments.
 pub fn main() -> ExitCode {
@@ -67,6 +70,10 @@ fn ask(asked: Asked, socket: &Path, json: bool) -> Result<(), Failure> {
     let names = !json && matches!(asked, Asked::ListTenants { names: true });
     let request = asked.into_request()?;
     let mut client = connect(socket)?;
+    let patience = match &request {
+        Request::Hook { jail, .. } => Some(hooked(&mut client, jail)?),
+        _ => patience,
+    };
     client.set_timeout(patience)?;
     let answer = wait::with_progress(&request, || client.call(request.clone()))?;
     if watching {
@@ -80,6 +87,25 @@ fn ask(asked: Asked, socket: &Path, json: bool) -> Result<(), Failure> {
     missing_root(&request, json);
     follows(&request, &answer, json);
     judge(&request, answer)
+}
+
+/// How long the hook waits, on which a jail's start hangs: for the tenant's deadline, by
+/// which the daemon answers, and not for a daemon that answers nothing at all.
+///
+/// # Errors
+/// What happened to the connection.
+fn hooked(client: &mut Client, jail: &JailName) -> Result<Duration, ClientError> {
+    client.set_timeout(Some(AT_ONCE))?;
+    match client.call(Request::ShowTenant { tenant: jail.clone() }) {
+        Ok(Answer::Tenant(tenant)) => {
+            let deadline = tenant.settings.deadline.unwrap_or_default();
+            Ok(AT_ONCE + Duration::from_secs(deadline.into()))
+        }
+        Ok(_) => Err(ClientError::Protocol),
+        // Nobody has to wait for what is not brought.
+        Err(error) if error.is_refusal() => Ok(AT_ONCE),
+        Err(error) => Err(error),
+    }
 }
 
 /// An agent that fails as soon as it starts, such as a program that is not there.

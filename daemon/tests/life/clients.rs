@@ -395,3 +395,22 @@ fn answers_come_one_for_one_and_in_order() {
     let ids: Vec<_> = answers.lines().map(|line| line.split(',').nth(1).unwrap().to_owned()).collect();
     assert_eq!(ids, ["\"id\":1", "\"id\":2", "\"id\":3", "\"id\":4", "\"id\":5"]);
 }
+
+#[test]
+fn a_jail_does_not_wait_for_a_daemon_that_answers_nothing() {
+    use nix::sys::signal::{Signal, kill};
+    let host = Host::new();
+    host.register("web");
+    let daemon = nix::unistd::Pid::from_raw(host.pid().try_into().unwrap());
+    kill(daemon, Signal::SIGSTOP).unwrap();
+    let begun = std::time::Instant::now();
+    let mut hook = std::process::Command::new(colibri_test_host::program("colibri").unwrap());
+    hook.args(["--socket", host.socket().to_str().unwrap(), "hook", "web"]).arg(host.root("web"));
+    let ended = hook.output();
+    kill(daemon, Signal::SIGCONT).unwrap();
+    let ended = ended.unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success() && said.contains("no answer from the daemon"), "{said}");
+    // Ten minutes, before it asked what it has to wait for.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(300), "{:?}", begun.elapsed());
+}

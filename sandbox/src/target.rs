@@ -79,37 +79,34 @@ pub fn look(root: &OwnedFd) -> Result<Report, Error> {
 /// # Errors
 /// The step that failed.
 pub fn open_target(mut at: OwnedFd, order: &Order) -> Result<Option<Target>, Error> {
-    let mut memory_checked = order.medium == Medium::Any;
+    let in_memory = |at: &OwnedFd| match order.medium {
+        Medium::Any => Ok(()),
+        Medium::Memory => platform::require_memory(at),
+    };
     let mut names = order.dir.names().peekable();
+    let unopened = Error::write("cannot open the target directory without following a link");
     while let Some(name) = names.next() {
         at = match openat(&at, name, DIRECTORY, Mode::empty()) {
             Err(Errno::ENOENT) if order.verb != Verb::Put => return Ok(None),
             Err(Errno::ENOENT) => {
-                if !memory_checked {
-                    platform::require_memory(&at)?;
-                    memory_checked = true;
-                }
-                make(&at, name, order, names.peek().is_none())?
+                in_memory(&at)?;
+                make(&at, name, names.peek().is_none())?
             }
-            found => {
-                found.map_err(Error::write("cannot open the target directory without following a link"))?
-            }
+            found => found.map_err(&unopened)?,
         };
     }
-    if !memory_checked {
-        platform::require_memory(&at)?;
-    }
+    in_memory(&at)?;
     let private = fstat(&at).is_ok_and(|state| state.st_uid == 0 && state.st_mode & 0o77 == 0);
     if private && order.verb == Verb::Put {
-        // Made for a file of root's: the owner of this one could not even enter it.
+        // Made above, or for a file of root's: the owner of this one could not even enter it.
         own(&at, order.owner, "cannot give the target directory its owner")?;
     }
     checked(at, order.owner).map(Some)
 }
 
-/// Makes one directory and opens it. One that somebody else just made is taken
+/// Makes one directory and opens it, the last one for its maker alone. One that somebody else just made is taken
 /// as it is.
-fn make(parent: &OwnedFd, name: &OsStr, order: &Order, last: bool) -> Result<OwnedFd, Error> {
+fn make(parent: &OwnedFd, name: &OsStr, last: bool) -> Result<OwnedFd, Error> {
     let made = mkdirat(parent, name, Mode::S_IRWXU);
     // Told first: what could not be made cannot be opened either.
     if made != Err(Errno::EEXIST) {
@@ -120,9 +117,7 @@ fn make(parent: &OwnedFd, name: &OsStr, order: &Order, last: bool) -> Result<Own
     if made.is_err() {
         return Ok(dir);
     }
-    if last {
-        own(&dir, order.owner, "cannot give the target directory its owner")?;
-    } else {
+    if !last {
         fchmod(&dir, Mode::from_bits_truncate(0o755))
             .map_err(Error::write("cannot set the mode of a new directory"))?;
     }

@@ -113,6 +113,10 @@ impl Cgroups {
         if !self.has("pids") && !by_user {
             lines.push(format!("processes not bounded: {}", self.why));
         }
+        // By user or session there is no share that an agent cannot multiply.
+        if !self.has("cpu") {
+            lines.push(format!("processor time not bounded: {}", self.why));
+        }
         lines
     }
 

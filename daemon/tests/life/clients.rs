@@ -12,7 +12,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -152,6 +153,24 @@ fn a_second_daemon_in_the_same_run_directory_touches_nothing() {
     assert!(!host.socket().exists());
 }
 
+/// The control: where the first one's lock is gone, the second takes its socket, and
+/// takes it away when it ends.
+#[test]
+fn without_the_lock_a_second_daemon_takes_the_socket() {
+    let mut host = Host::new();
+    let socket = fs::metadata(host.socket()).unwrap().ino();
+    fs::remove_file(host.path("run/lock")).unwrap();
+    let mut second = host.command();
+    let second = second.env("COLIBRI_STATE_DIR", host.path("other")).stderr(Stdio::null());
+    let second = second.spawn().unwrap();
+    let first = host.instead(second).unwrap();
+    wait(SOON, || fs::metadata(host.socket()).is_ok_and(|found| found.ino() != socket), || host.log());
+    wait(SOON, || host.answers(), || host.log());
+    assert!(host.terminate());
+    assert!(Client::connect(&host.socket()).is_err(), "the first one's tenants have no socket");
+    host.instead(first);
+}
+
 #[test]
 fn a_socket_that_somebody_else_bound_meanwhile_stays_at_the_end() {
     let mut host = Host::new();
@@ -179,10 +198,21 @@ fn the_provider_file_reaches_the_daemon_and_nobody_else() {
     let Ok(Answer::Status(status)) = host.ask(Request::Status {}) else { panic!("{}", host.log()) };
     assert_eq!(status.setup.server.as_deref(), Some("https://vault.example.org"));
     assert_eq!((status.setup.deadline, status.setup.credentials), (77_000, true));
-    for process in fs::read_dir("/proc").unwrap().flatten() {
-        let environ = fs::read(process.path().join("environ")).unwrap_or_default();
-        assert!(!environ.windows(9).any(|part| part == b"canary it"), "{:?}", process.path());
-    }
+    let known = || {
+        let found = fs::read_dir("/proc").unwrap().flatten().filter(|process| {
+            let environ = fs::read(process.path().join("environ")).unwrap_or_default();
+            environ.windows(9).any(|part| part == b"canary it")
+        });
+        found.map(|process| process.path()).collect::<Vec<_>>()
+    };
+    assert_eq!(known(), [] as [PathBuf; 0]);
+    // The control: a process of the unit that has what EnvironmentFile= gave it.
+    let mut given = Command::new("sleep");
+    let mut given = given.arg("1000").env("BW_PASSWORD", "canary it's").spawn().unwrap();
+    let seen = PathBuf::from(format!("/proc/{}", given.id()));
+    wait(SOON, || known() == [seen.as_path()], || format!("{:?}", known()));
+    given.kill().unwrap();
+    given.wait().unwrap();
     assert!(host.terminate());
     // The environment of its own goes before.
     host.set("COLIBRI_DEADLINE", "55s");

@@ -115,7 +115,7 @@ impl Host {
 
     /// Whether it is our daemon that answers: what one that was killed had just
     /// begun to start holds its socket for a moment longer.
-    fn answers(&self) -> bool {
+    pub fn answers(&self) -> bool {
         let Ok(mut client) = Client::connect(&self.socket()) else { return false };
         let status = client.call(Request::Status {});
         matches!(status, Ok(Answer::Status(status)) if status.pid == self.pid())
@@ -131,6 +131,11 @@ impl Host {
 
     pub fn pid(&self) -> u32 {
         self.daemon.as_ref().unwrap().id()
+    }
+
+    /// Takes that daemon for ours; gives the one before, if it was not ended.
+    pub fn instead(&mut self, daemon: Child) -> Option<Child> {
+        self.daemon.replace(daemon)
     }
 
     /// SIGKILL.

@@ -142,6 +142,32 @@ fn a_root_that_an_outer_jail_made_a_link_gets_no_restarted_agent() {
     assert_eq!(agent(&nested.host, "inner").state, AgentState::Stopped);
 }
 
+/// The control: where the root's path is bound, and nobody walks there, the same agent
+/// runs where the link leads, and in the host's `/`.
+#[test]
+#[cfg(target_os = "linux")]
+fn by_its_path_a_root_is_whatever_an_outer_jail_made_of_it() {
+    let nested = Nested::new("{}");
+    marked(&nested.host, "web");
+    spawn(&nested.host, "web", "exec sleep 1000");
+    let line = crate::confinement::line(&nested.host, "web");
+    let at = line.iter().position(|word| word == "--bind").unwrap() + 1;
+    let shell = line.iter().rposition(|word| word == "-c").unwrap() + 1;
+    let run = |root: &Path, script: String| {
+        let mut words = line.clone();
+        (words[at], words[shell]) = (root.to_str().unwrap().to_owned(), script);
+        let mut command = std::process::Command::new(&words[0]);
+        let ran = command.args(&words[1..]).stdin(std::process::Stdio::null()).output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+    };
+    nested.swap();
+    run(&nested.root, "echo in > /mark".into());
+    assert!(nested.host.root("elsewhere").join("mark").exists());
+    let outside = nested.host.path("outside");
+    run(Path::new("/"), format!("echo in > {}", outside.display()));
+    assert!(outside.exists());
+}
+
 #[test]
 fn an_agent_has_no_descriptor_of_the_host_s() {
     if !system::may_make_jails() {

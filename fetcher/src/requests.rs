@@ -30,6 +30,9 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+/// Without a request for so long, nobody waits for `bw`.
+const QUIET: Duration = Duration::from_secs(2);
+
 /// A session that could not even be prepared answers every request with why.
 type Prepared = Arc<Mutex<Result<Session, Failure>>>;
 
@@ -110,13 +113,13 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut requests = JoinSet::new();
-    let mut until = None;
+    let (mut until, mut quiet, mut asked) = (None, None, false);
     let mut last = false;
     loop {
         tokio::select! {
             word = inbox.recv(), if !last => match word {
                 Some((ToFetcher::Fetch(fetch), fds)) => {
-                    until = None;
+                    (until, quiet, asked) = (None, None, true);
                     requests.spawn(answer(*fetch, fds, wire.clone(), session.clone()));
                 }
                 Some((ToFetcher::Close, _)) => last = true,
@@ -131,7 +134,12 @@ async fn serve(
                         session.rest();
                     }
                     until = Some(Instant::now() + idle);
+                    quiet = std::mem::take(&mut asked).then(|| Instant::now() + QUIET);
                 }
+            }
+            () = sleep_until(quiet.unwrap_or_else(Instant::now)), if quiet.is_some() => {
+                quiet = None;
+                requests.spawn(renew(session.clone()));
             }
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => break,
             _ = terminate.recv() => break,
@@ -142,6 +150,12 @@ async fn serve(
     }
     requests.shutdown().await;
     Ok(())
+}
+
+async fn renew(session: Prepared) {
+    if let Ok(session) = &mut *session.lock().await {
+        session.renew().await;
+    }
 }
 
 /// Answers a request by its deadline. What it had begun by then goes on: the next

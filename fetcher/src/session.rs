@@ -72,8 +72,8 @@ pub struct Session {
     collections: Option<Vec<Collection>>,
     /// Asked for where a collection's name does not tell which is meant.
     organizations: Option<Vec<Organization>>,
-    /// The ids of those whose items were over the bound, and when.
-    too_large: HashMap<String, Instant>,
+    /// What was asked for whose items were over the bound, and when.
+    too_large: HashMap<Asked, Instant>,
     /// The ids of those that the last forced sync brought.
     confirmed: BTreeSet<String>,
     names: Names,
@@ -130,6 +130,15 @@ impl Span {
     }
 }
 
+/// Which collection a request asks for: its name, the id that it must have, the
+/// operator's choice of an id, and of an organization.
+type Asked = (String, [Option<String>; 3]);
+
+fn asked(fetch: &Fetch) -> Asked {
+    let Fetch { collection, pinned, chosen, organization, .. } = fetch.clone();
+    (collection, [pinned, chosen, organization])
+}
+
 impl Session {
     /// A session that has not begun. `server` is `None` for `bw`'s default.
     pub fn new(
@@ -183,6 +192,10 @@ impl Session {
         let refused = self.refused.as_ref();
         if let Some(refused) = refused.filter(|it| span.arrived <= it.at || Instant::now() < it.until) {
             return Err(refused.failure.clone());
+        }
+        // The sync and the lists before it cost the others a moment, too.
+        if self.too_large.get(&asked(fetch)).is_some_and(|at| at.elapsed() < PENALTY) {
+            return Err(Failure::new(LimitExceeded, "bw's answer was over its bound within the last minute"));
         }
         let warm = self.serve.is_some();
         let mut result = self.renewing_attempt(fetch, span, steps).await;
@@ -254,6 +267,23 @@ impl Session {
         }
     }
 
+    /// Replaces a worn out `bw serve` while nobody waits for it: it takes two seconds,
+    /// and an answer over its bound wears one out at once. A request that finds it
+    /// failed tries the same.
+    pub async fn renew(&mut self) {
+        if self.state != SessionState::Idle || !self.worn_out(self.vault.bounds.growth).await {
+            return;
+        }
+        let renewed = match self.fall_back(SessionState::LoggedIn).await {
+            Ok(()) => self.open(&Steps::new("renewal", Instant::now())).await,
+            failed => failed,
+        };
+        if let Err(failure) = renewed {
+            tracing::warn!(%failure, "bw serve was not replaced");
+        }
+        self.rest();
+    }
+
     /// With a new `bw serve` for each list that is doubted.
     async fn renewing_attempt(
         &mut self,
@@ -298,7 +328,11 @@ impl Session {
         }
         let collection = self.collection(fetch, span, warnings).await?;
         steps.begin("items");
-        let mut items = self.items(&collection.id, span, warnings).await?;
+        let items = self.items(&collection.id, span, warnings).await;
+        if items.as_ref().is_err_and(|failure| failure.name == LimitExceeded) {
+            self.too_large.insert(asked(fetch), Instant::now());
+        }
+        let mut items = items?;
         if fetch.rules.attachments {
             steps.begin("attachments");
             self.attachments(&mut items, &fetch.rules, span).await?;
@@ -361,7 +395,8 @@ impl Session {
     /// Goes on from wherever the session is until it is unlocked.
     /// All that wait share it: it does not end with the request that began it.
     async fn open(&mut self, steps: &Steps) -> Result<(), Failure> {
-        if self.worn_out().await {
+        // Below this it has until nobody waits for it.
+        if self.worn_out(self.vault.bounds.growth.saturating_mul(2)).await {
             self.fall_back(SessionState::LoggedIn).await?;
         }
         loop {
@@ -388,14 +423,14 @@ impl Session {
     }
 
     /// Whether `bw serve` has leaked, or may have leaked, enough.
-    async fn worn_out(&mut self) -> bool {
+    async fn worn_out(&mut self, most: u64) -> bool {
         let Some(serve) = &mut self.serve else { return false };
         let (bounds, requests) = (self.vault.bounds, serve.requests());
         let growth = self.cage.memory().await.map(|memory| {
             let first = *serve.first_memory.get_or_insert(memory);
             memory.saturating_sub(first)
         });
-        let worn_out = requests >= bounds.requests || growth.is_some_and(|growth| growth >= bounds.growth);
+        let worn_out = requests >= bounds.requests || growth.is_some_and(|growth| growth >= most);
         if worn_out {
             tracing::info!(requests, growth_kib = growth, "bw serve is worn out: replacing it");
         }
@@ -623,15 +658,7 @@ impl Session {
     ) -> Result<Vec<Item>, Failure> {
         let path = format!("/list/object/items?collectionid={}", escaped(collection));
         let compare = |store: &Store, listed: &[Item]| store.items(collection, listed);
-        // It costs the others a moment each time, so not as often as somebody asks.
-        if self.too_large.get(collection).is_some_and(|at| at.elapsed() < PENALTY) {
-            return Err(Failure::new(LimitExceeded, "bw's answer was over its bound within the last minute"));
-        }
-        let listed = self.list(collection, &path, compare, span, warnings).await;
-        if listed.as_ref().is_err_and(|failure| failure.name == LimitExceeded) {
-            self.too_large.insert(collection.to_owned(), Instant::now());
-        }
-        let mut items = listed?;
+        let mut items = self.list(collection, &path, compare, span, warnings).await?;
         items.retain(|item| item.collection_ids.iter().any(|id| id == collection));
         Ok(items)
     }

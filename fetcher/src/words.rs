@@ -75,7 +75,8 @@ pub struct Bounds {
     /// Requests to one `bw serve`.
     pub requests: u32,
     /// Memory that it may take in addition to what it held after its first
-    /// request, which depends on the vault; in KiB.
+    /// request, which depends on the vault; in KiB. While requests come one after
+    /// another, twice as much.
     pub growth: u64,
     /// Time until all of the vault is fetched anew, whatever it says of its
     /// last change; in milliseconds. `bw` compares the vault's clock with its

@@ -106,7 +106,9 @@ pub fn below(base: &Path, tenants: &[TenantView]) -> Vec<(String, Stray)> {
     let entries = std::fs::read_dir(base).into_iter().flatten().flatten();
     let roots = |entry: std::fs::DirEntry| {
         let name = entry.file_name().into_string().ok()?;
-        let mut roots = places.iter().map(|place| entry.path().join(place)).filter(|root| !is_tenant(root));
+        // Put together by names: a path that ends with a slash is followed through a link.
+        let root = |place: &PathBuf| entry.path().components().chain(place.components()).collect();
+        let mut roots = places.iter().map(root).filter(|root| !is_tenant(root));
         Some((name, roots.find_map(|root| in_root(&root, tenants))?))
     };
     let mut found: Vec<_> = entries.filter_map(roots).collect();
@@ -213,8 +215,12 @@ mod tests {
         put(&base.path().join("b/fs/root"), "run/secrets/env", &format!("{HEADER}{TENANT}web01\n"));
         put(&base.path().join("a/jail"), FILE, HEADER);
         put(&base.path().join("c/fs/root"), "etc/other", HEADER);
-        let found = below(base.path(), std::slice::from_ref(&own));
-        assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        // A root that is the jail's own directory, and a link beside it.
+        let flat = tenant("flat", &base.path().join("flat"), "run/secrets");
+        put(&base.path().join("d"), FILE, HEADER);
+        symlink("d", base.path().join("link")).unwrap();
+        let found = below(base.path(), &[own, flat]);
+        assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a", "b", "d"]);
         assert!(
             found[1]
                 .1

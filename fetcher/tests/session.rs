@@ -237,7 +237,7 @@ fn a_bw_serve_that_is_worn_out_is_replaced_without_a_login() {
 fn a_bw_serve_that_is_worn_out_is_replaced_while_nobody_waits() {
     let place = Place::new();
     let vault = fleet(&place);
-    let bounds = Bounds { requests: u32::MAX, growth: 0, whole_ms: u64::MAX };
+    let bounds = Bounds { requests: u32::MAX, growth: 0, whole_ms: u64::MAX, ..Bounds::default() };
     let mut fetcher = Fetcher::start(&place, colibri_fetcher::words::Vault { bounds, ..place.vault(&vault) });
     assert!(fetcher.fetch(request(1, "jail-0001")).1.is_some());
     let serving = || place.processes().into_iter().find(|(_, command)| command.contains(" serve "));

@@ -87,7 +87,7 @@ impl Trial {
         host.set("COLIBRI_SESSION_IDLE", "30m");
         host.set("COLIBRI_DEADLINE", "2m");
         host.set("COLIBRI_OBSERVERS", "nogroup");
-        host.set("COLIBRI_AGENT_PROCESSES", &size.processes.to_string());
+        host.set("COLIBRI_AGENT_PROCESSES", size.processes.to_string());
         host.set("COLIBRI_LOG", "info");
         host.start()?;
         let (over, refused) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -281,6 +281,7 @@ fn sorted(times: Result<Times>) -> Result<Times> {
 }
 
 #[test]
+#[ignore = "a measurement of minutes with a fork bomb: docs/proofs.md has its command"]
 fn nobody_stops_another_tenant_s_hooks() -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         skip("only root has users for agents and a group for observers");

@@ -178,7 +178,7 @@ impl Service {
     async fn register(&self, id: TenantId, root: &Path, settings: Settings) -> Answered {
         check(&settings, self.config.owner)?;
         let root = self.place(&id, root).await?;
-        let refreshed = settings.refresh > 0;
+        let refresh = u64::from(settings.refresh) * 1000;
         let name = id.clone();
         let inserted = self.store.with(move |db| match db.tenant(&name)? {
             Some(there) if there.is(&root, &settings) => Ok(Ok(false)),
@@ -194,9 +194,9 @@ impl Service {
         });
         if inserted.await?? {
             self.announce(&id, Some(Status::Provisioned));
-            if refreshed {
-                // Kept up by itself from the beginning.
-                self.provisioner.schedule(&id, Some(clock::now()));
+            if refresh > 0 {
+                // Kept up by itself from the beginning, also when nobody asks first.
+                self.provisioner.schedule(&id, Some(clock::now() + refresh));
             }
         }
         self.show(&id).await

@@ -485,6 +485,6 @@ fn a_vault_that_answers_nobody_costs_a_jail_that_has_secrets_nothing() {
 fn a_tenant_that_is_kept_up_is_brought_without_a_first_provision() {
     let host = Host::new();
     host.secrets("web", &[("A", "1")]);
-    host.register_with("web", r#"{"refresh":3600}"#);
+    host.register_with("web", r#"{"refresh":1}"#);
     wait(SOON, || host.content("web").is_some(), || host.log());
 }

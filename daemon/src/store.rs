@@ -273,13 +273,22 @@ impl Db {
     /// # Errors
     /// SQLite's.
     pub fn update(&mut self, id: &TenantId, root: &Path, settings: &Settings) -> Result<()> {
-        let sql = "UPDATE tenants SET root = ?2, settings = ?3, failures = 0,
-            shrunken_since = NULL, shrunken_to = NULL, identity = CASE WHEN root = ?2 THEN identity END,
-            collection_id = CASE WHEN settings ->> 'collection' IS ?3 ->> 'collection'
-                AND settings ->> 'organization' IS ?3 ->> 'organization'
-                AND settings ->> 'collection-id' IS ?3 ->> 'collection-id' THEN collection_id END
-            WHERE name = ?1";
-        self.0.execute(sql, params![id.as_str(), rows::text(root), rows::json(settings)])?;
+        let same = |keys: &[&str]| {
+            let each = keys.iter().map(|key| format!("settings ->> '{key}' IS ?3 ->> '{key}'"));
+            each.collect::<Vec<_>>().join(" AND ")
+        };
+        let place = same(&["collection", "organization", "collection-id"]);
+        // Who chooses other keys may have chosen fewer: any but none is believed at once.
+        let choice = format!("{place} AND {}", same(&["only", "fields", "attachments"]));
+        let sql = format!(
+            "UPDATE tenants SET root = ?2, settings = ?3, failures = 0,
+            shrunken_since = CASE WHEN {choice} THEN NULL ELSE 0 END,
+            shrunken_to = CASE WHEN {choice} THEN NULL ELSE 1 END,
+            identity = CASE WHEN root = ?2 THEN identity END,
+            collection_id = CASE WHEN {place} THEN collection_id END
+            WHERE name = ?1"
+        );
+        self.0.execute(&sql, params![id.as_str(), rows::text(root), rows::json(settings)])?;
         Ok(())
     }
 

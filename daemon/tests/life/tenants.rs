@@ -488,3 +488,23 @@ fn a_tenant_that_is_kept_up_is_brought_without_a_first_provision() {
     host.register_with("web", r#"{"refresh":1}"#);
     wait(SOON, || host.content("web").is_some(), || host.log());
 }
+
+#[test]
+fn who_chooses_fewer_keys_gets_fewer_and_none_is_still_doubted() {
+    let host = Host::new();
+    host.secrets("web", &[("A", "1"), ("B", "1"), ("C", "1"), ("D", "1")]);
+    host.register("web");
+    host.provision("web");
+    // The control: as many keys are gone, and nobody chose that.
+    host.secrets("web", &[("A", "1")]);
+    assert_eq!(host.provision("web").error.unwrap().name, ErrorName::AnswerShrunken);
+    host.secrets("web", &[("A", "1"), ("B", "1"), ("C", "1"), ("D", "1")]);
+    assert!(host.provision("web").error.is_none());
+    host.vault([("web".into(), Collection::Secrets([("A".into(), "1".into())].into()))].into());
+    host.update("web", r#"{"only":["A"]}"#);
+    wait(SOON, || host.show("web").keys == ["A"], || host.log());
+    host.secrets("web", &[]);
+    host.update("web", r#"{"only":["Z"]}"#);
+    let doubted = || host.show("web").last_error.is_some_and(|it| it.name == ErrorName::AnswerShrunken);
+    wait(SOON, doubted, || host.log());
+}

@@ -429,6 +429,9 @@ fn status_lines(status: &StatusView) -> String {
     let _ =
         writeln!(text, "vault session {}, fetcher {fetcher}, user {}", status.session, status.fetcher_user);
     let _ = writeln!(text, "bw            {}", status.bw_version.as_deref().unwrap_or("not asked yet"));
+    if let Some(device) = &status.device {
+        let _ = writeln!(text, "device        {} at the vault", plain(device));
+    }
     let _ = writeln!(
         text,
         "tenants       {} active, {} provisioned, {} stopped, {} destroyed; {} failing, {} under way",

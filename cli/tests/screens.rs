@@ -416,7 +416,7 @@ fn status() -> Value {
     json!({
         "version": "0.1.0", "pid": 4000, "started": AT, "base": "/usr/local/bastille/jails",
         "sandbox": false, "session": "idle", "fetcher": 4001, "fetcher-user": "_colibri",
-        "bw-version": "2026.8.0", "session-error": null, "provisioned": 1, "active": 2, "stopped": 3,
+        "bw-version": "2026.8.0", "device": "f81d4fae-7dec-41d0-a765-00a0c91e6bf6", "session-error": null, "provisioned": 1, "active": 2, "stopped": 3,
         "destroyed": 4, "failing": 1, "under-way": 0, "agents": 2, "not-mounted": 1, "removals-due": 1,
         "confinement": [
             { "process": "writer", "holds": ["capability mode", "resource limits"], "lacks": [] },

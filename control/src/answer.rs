@@ -320,6 +320,9 @@ pub struct StatusView {
     pub fetcher_user: String,
     /// The `bw` version, once known.
     pub bw_version: Option<String>,
+    /// The id by which the vault knows this host as one device.
+    #[serde(default)]
+    pub device: Option<String>,
     /// The session's last failure, if nothing has succeeded since.
     pub session_error: Option<Fault>,
     /// Tenants by status.

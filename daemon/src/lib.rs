@@ -12,6 +12,7 @@ mod child;
 mod clock;
 mod confinement;
 pub mod credentials;
+mod device;
 pub mod events;
 mod frame;
 mod hook;
@@ -95,7 +96,8 @@ impl Daemon {
         })?;
         let events = Events::default();
         let has_credentials = credentials.is_some();
-        let session = Session::start(config.clone(), credentials, store.clone(), events.clone());
+        let device = device::load(&config.settings.state_dir)?;
+        let session = Session::start(config.clone(), device, credentials, store.clone(), events.clone());
         let (changed, changes) = mpsc::unbounded_channel();
         let metrics = Metrics::new()?;
         let provisioner = Provisioner::start(

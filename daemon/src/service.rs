@@ -471,6 +471,7 @@ impl Service {
             fetcher: session.fetcher,
             fetcher_user: self.config.fetcher_user_name(),
             bw_version: session.bw_version,
+            device: Some(session.device),
             session_error: session.error,
             provisioned: count(&|tenant| tenant.status == Status::Provisioned),
             active: count(&|tenant| tenant.status == Status::Active),

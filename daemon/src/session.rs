@@ -68,11 +68,14 @@ pub struct SessionStatus {
     pub error: Option<Fault>,
     /// The collections that the account saw when that was asked last.
     pub collections: CollectionsView,
+    /// The id by which the vault knows this host.
+    pub device: String,
 }
 
 impl Default for SessionStatus {
     fn default() -> Self {
         Self {
+            device: String::new(),
             state: SessionView::None,
             fetcher: None,
             confined: Vec::new(),
@@ -113,12 +116,13 @@ impl Session {
     /// Starts the task.
     pub fn start(
         config: Arc<Config>,
+        device: String,
         credentials: Option<Credentials>,
         store: Store,
         events: Events,
     ) -> Self {
         let (commands, received) = mpsc::channel(QUEUE);
-        let status = SessionStatus::default();
+        let status = SessionStatus { device, ..SessionStatus::default() };
         let (shown, status) = watch::channel(status);
         tokio::spawn(Keeper::new(config, credentials, store, events, shown).run(received));
         Self { commands, status }
@@ -390,6 +394,7 @@ impl Keeper {
             insecure_no_sandbox: settings.insecure_no_sandbox,
             any_bw_version: settings.any_bw_version,
             bounds: bounds(settings.deadline),
+            device: self.shown.borrow().device.clone(),
             credentials: credentials.ok_or_else(missing)?,
         })
     }

@@ -192,13 +192,13 @@ impl Cage {
         self.inside.as_fd()
     }
 
-    /// Empties it: the next login starts as a new device.
+    /// Empties it, but for the id of the device that the next login is for.
     ///
     /// # Errors
     /// `BwUnusable`; `BwCrashed` without a cage.
-    pub async fn clear(&mut self, deadline: Instant) -> Result<(), Failure> {
+    pub async fn clear(&mut self, device: &str, deadline: Instant) -> Result<(), Failure> {
         self.run += 1;
-        self.tell(&ToWarden::Clear { run: self.run }, &[]).await?;
+        self.tell(&ToWarden::Clear { run: self.run, device: device.to_owned() }, &[]).await?;
         let unfit = |why| Failure::new(BwUnusable, format!("cannot empty bw's private directory: {why}"));
         match timeout_at(deadline, self.over()).await {
             Ok(Ok((true, _))) => Ok(()),

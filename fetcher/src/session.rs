@@ -438,7 +438,7 @@ impl Session {
     }
 
     async fn log_in(&mut self) -> Result<(), Failure> {
-        self.cage.clear(self.bounds().step()).await?;
+        self.cage.clear(&self.vault.device, self.vault.bounds.step()).await?;
         if self.version.is_empty() {
             let output = self.cage.run(&["--version"], Vec::new(), self.bounds().step()).await?;
             // In a new directory it has more to say first.

@@ -38,11 +38,12 @@ pub enum ToWarden {
     },
     /// Kill what runs.
     Kill,
-    /// Kill what runs, and empty the private directory: the next login starts as
-    /// a new device.
+    /// Kill what runs, and empty the private directory but for the device's id.
     Clear {
         /// Names the clearing in the answer.
         run: u64,
+        /// The device that the next login is for.
+        device: String,
     },
 }
 
@@ -123,9 +124,9 @@ pub async fn run() -> anyhow::Result<()> {
                     }
                 }
                 Some((ToWarden::Kill, _)) => kill(&mut bw).await,
-                Some((ToWarden::Clear { run }, _)) => {
+                Some((ToWarden::Clear { run, device }, _)) => {
                     kill(&mut bw).await;
-                    let cleared = workdir::clear(&view.dir);
+                    let cleared = workdir::begin(&view.dir, &device);
                     let success = cleared.is_ok();
                     let how = cleared.map_or_else(|error| error.to_string(), |()| String::new());
                     wire.send(&FromWarden::Over { run, success, how }, &[]).await?;

@@ -63,6 +63,8 @@ pub struct Vault {
     pub any_bw_version: bool,
     /// When `bw serve` is replaced.
     pub bounds: Bounds,
+    /// The id by which the vault knows this host as one device: a UUID.
+    pub device: String,
     /// The machine account.
     pub credentials: Credentials,
 }

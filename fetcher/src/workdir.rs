@@ -3,8 +3,8 @@
 //! one left. A lock on the directory says that its run is alive.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::Result;
-use std::os::unix::fs::DirBuilderExt;
+use std::io::{Result, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 const PREFIX: &str = "run-";
@@ -57,6 +57,18 @@ impl Drop for WorkDir {
             tracing::error!(%error, path = %self.path.display(), "cannot remove the private directory");
         }
     }
+}
+
+/// Empties the directory, but for what makes the next login one of this device: a
+/// vault takes each fresh directory for a new one.
+///
+/// # Errors
+/// The system's.
+pub fn begin(dir: &Path, device: &str) -> Result<()> {
+    clear(dir)?;
+    let data = serde_json::json!({ "global_applicationId_appId": device });
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(dir.join("data.json"))?;
+    file.write_all(data.to_string().as_bytes())
 }
 
 /// Removes everything in a directory.

@@ -189,6 +189,7 @@ fn a_killed_fetcher_leaves_no_process_and_the_next_removes_its_directory() {
     assert!(next.fetch(request(2, "jail-0000")).1.is_some());
     assert_eq!(std::fs::read_dir(place.base()).unwrap().count(), 1);
     assert!(next.close().success());
+    assert_eq!((vault.logins(), vault.devices()), (2, [driver::DEVICE.to_owned()].into()));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! made. A jail that already runs is used as it is.
 
 use super::{Jail, Jails, Process, Works, exists, run, send, words};
+use crate::device::uuid;
 use crate::root::JailRoot;
 use colibri_control::{AgentNetwork, ErrorName, Fault, JailName};
 use colibri_order::Owner;
@@ -276,13 +277,6 @@ impl Jails for FreeBsd {
     async fn signal(&self, process: &Process, signal: Signal) -> bool {
         self.is(process).await && send(process.pid, signal)
     }
-}
-
-/// A random UUID, version 4.
-fn uuid(random: u128) -> String {
-    let bits = random & !(0xf << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
-    let hex = format!("{bits:032x}");
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ use tempfile::TempDir;
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(330);
+/// As the vault knows the host.
+pub const DEVICE: &str = "0c5fa2d6-5b43-4f0e-9d6c-7a1c5f3b9e21";
 
 /// The `bw` that the tests run, unless `COLIBRI_TEST_BW_VERSION` names another.
 pub fn version() -> String {
@@ -74,6 +76,7 @@ impl Place {
             insecure_no_sandbox: false,
             any_bw_version: false,
             bounds: colibri_fetcher::words::Bounds::default(),
+            device: DEVICE.into(),
             credentials: Credentials {
                 client_id: Secret::new(known.client_id),
                 client_secret: Secret::new(known.client_secret),

@@ -170,6 +170,7 @@ fn a_tenant_lives_from_register_to_destroy() -> Result<()> {
     stops_and_starts_again(&mut life)?;
     ends(&mut life)?;
     nowhere_is_a_value(&life)?;
+    is_one_device(&life)?;
     life.host.stop()
 }
 
@@ -293,6 +294,17 @@ fn ends(life: &mut Life) -> Result<()> {
 
 fn left(root: &Path) -> Result<Vec<PathBuf>> {
     fs::read_dir(root.join(DIR))?.map(|entry| Ok(entry?.path())).collect()
+}
+
+/// Each session begins with an empty directory, and is the same device all the same.
+fn is_one_device(life: &Life) -> Result<()> {
+    let shown = match life.host.ask(Request::Status {})? {
+        Answer::Status(status) => status.device.context("no device")?,
+        other => bail!("no status in {other:?}"),
+    };
+    ensure!(life.vault.logins() >= 2 && life.vault.devices() == [shown.clone()].into());
+    ensure!(life.colibri(&["status"])?.contains(&format!("device        {shown} at the vault")));
+    Ok(())
 }
 
 fn nowhere_is_a_value(life: &Life) -> Result<()> {

@@ -1,5 +1,6 @@
 //! What the server answers, before anything is sent.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -121,6 +122,8 @@ pub(crate) struct State {
     pub(crate) user_key_id: UserKeyId,
     /// Logins that succeeded.
     pub(crate) logins: u64,
+    /// Who logged in, as they called themselves.
+    pub(crate) devices: BTreeSet<String>,
 }
 
 impl State {
@@ -201,7 +204,11 @@ impl State {
         if form("scope") != "api" {
             return Ok(Answer::error(400, "Scope not supported"));
         }
-        self.grant(&form("client_id"), &form("client_secret"))
+        let answer = self.grant(&form("client_id"), &form("client_secret"))?;
+        if answer.status == 200 {
+            self.devices.insert(form("deviceIdentifier"));
+        }
+        Ok(answer)
     }
 
     fn grant(&mut self, client_id: &str, client_secret: &str) -> Result<Answer> {

@@ -1,6 +1,6 @@
 //! The handle on a running vault: what tests hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -77,6 +77,7 @@ impl Vault {
             limiter: Limiter::new(Some(LoginLimit::default())),
             user_key_id: UserKeyId::default(),
             logins: 0,
+            devices: BTreeSet::new(),
         };
         let server = Arc::new(Server {
             tls: Tls::open(&options.dir.canonicalize()?)?,
@@ -216,6 +217,11 @@ impl Vault {
     /// Logins that the server granted.
     pub fn logins(&self) -> u64 {
         lock(&self.server.state).logins
+    }
+
+    /// The devices that they were of.
+    pub fn devices(&self) -> BTreeSet<String> {
+        lock(&self.server.state).devices.clone()
     }
 }
 

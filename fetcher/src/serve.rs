@@ -20,9 +20,6 @@ use zeroize::Zeroizing;
 
 /// Longest answer, in bytes.
 pub const MAX_ANSWER: usize = 16 * 1024 * 1024;
-/// What is longer is read to its end and forgotten, so that the next request can
-/// be asked; up to this, in bytes.
-const MAX_SKIPPED: usize = 256 * 1024 * 1024;
 /// How much of an answer that is no JSON is looked at, in bytes.
 const MAX_WORDS: usize = 4096;
 /// Between the end of the connection and that of the process.
@@ -36,17 +33,22 @@ pub struct Serve {
     sender: SendRequest<Full<Bytes>>,
     output: Option<JoinHandle<String>>,
     requests: u32,
+    /// Longest answer that is read to its end.
+    skipped: usize,
     spent: bool,
     /// The memory of the cage when it was first looked at, in KiB.
     pub first_memory: Option<u64>,
 }
 
 impl Serve {
-    /// Speaks HTTP on the socket.
+    /// Speaks HTTP on the socket, and reads an answer to its end up to `skipped` bytes.
     ///
     /// # Errors
     /// `BwCrashed`.
-    pub async fn open((socket, output): (UnixStream, JoinHandle<String>)) -> Result<Self, Failure> {
+    pub async fn open(
+        (socket, output): (UnixStream, JoinHandle<String>),
+        skipped: usize,
+    ) -> Result<Self, Failure> {
         let stream = socket.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(socket));
         let stream = stream.map_err(|error| crashed(&error))?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| crashed(&error))?;
@@ -55,7 +57,7 @@ impl Serve {
                 tracing::debug!(%error, "the connection to bw serve ended");
             }
         });
-        Ok(Self { sender, output: Some(output), requests: 0, spent: false, first_memory: None })
+        Ok(Self { sender, output: Some(output), requests: 0, skipped, spent: false, first_memory: None })
     }
 
     /// Whether it cannot be asked again, though it runs.
@@ -160,7 +162,7 @@ impl Serve {
             } else {
                 bytes = Zeroizing::default();
             }
-            if length > MAX_SKIPPED {
+            if length > self.skipped.max(MAX_ANSWER) {
                 self.spent = true;
                 break;
             }
@@ -244,6 +246,12 @@ mod tests {
         near
     }
 
+    const SKIPPED: usize = 2 * MAX_ANSWER;
+
+    async fn open(socket: UnixStream) -> Serve {
+        Serve::open((socket, tokio::spawn(async { String::new() })), SKIPPED).await.unwrap()
+    }
+
     async fn ask(serve: &mut Serve) -> Result<usize, ErrorName> {
         // It is the bound that has to end it, on a slow machine, too.
         let deadline = Instant::now() + Duration::from_secs(600);
@@ -253,8 +261,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_over_its_bound_costs_the_next_request_nothing() {
-        let socket = bw(vec![7, MAX_ANSWER, MAX_ANSWER + 1, MAX_SKIPPED, 8]);
-        let mut serve = Serve::open((socket, tokio::spawn(async { String::new() }))).await.unwrap();
+        let socket = bw(vec![7, MAX_ANSWER, MAX_ANSWER + 1, SKIPPED, 8]);
+        let mut serve = open(socket).await;
         let expected = [Ok(7), Ok(MAX_ANSWER), Err(LimitExceeded), Err(LimitExceeded), Ok(8)];
         for expected in expected {
             assert_eq!((ask(&mut serve).await, serve.is_spent()), (expected, false));
@@ -263,8 +271,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_would_go_on_for_ever_is_not_read_to_its_end() {
-        let socket = bw(vec![MAX_SKIPPED + 1, 8]);
-        let mut serve = Serve::open((socket, tokio::spawn(async { String::new() }))).await.unwrap();
+        let socket = bw(vec![SKIPPED + 1, 8]);
+        let mut serve = open(socket).await;
         assert_eq!((ask(&mut serve).await, serve.is_spent()), (Err(LimitExceeded), true));
     }
 

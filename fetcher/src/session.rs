@@ -40,8 +40,7 @@ const MAX_READS: u32 = 5;
 /// Longest time for an unlock, which takes a second. `bw` hangs in it for ever
 /// when the vault failed in the middle of the login.
 const UNLOCK: Duration = Duration::from_secs(30);
-/// After the vault limited or refused a login, none is tried for this long; nor
-/// is a list asked for that was over its bound.
+/// After the vault limited or refused a login, none is tried for this long.
 const PENALTY: Duration = Duration::from_secs(60);
 /// Most attachments of one collection: each is two requests to the vault.
 const MAX_FILES: usize = 64;
@@ -194,8 +193,10 @@ impl Session {
             return Err(refused.failure.clone());
         }
         // The sync and the lists before it cost the others a moment, too.
-        if self.too_large.get(&asked(fetch)).is_some_and(|at| at.elapsed() < PENALTY) {
-            return Err(Failure::new(LimitExceeded, "bw's answer was over its bound within the last minute"));
+        let apart = Duration::from_millis(self.bounds().large_ms);
+        if self.too_large.get(&asked(fetch)).is_some_and(|at| at.elapsed() < apart) {
+            let why = format!("bw's answer was over its bound within the last {} s", apart.as_secs());
+            return Err(Failure::new(LimitExceeded, why));
         }
         let warm = self.serve.is_some();
         let mut result = self.renewing_attempt(fetch, span, steps).await;
@@ -474,7 +475,7 @@ impl Session {
     /// Starts `bw serve`, makes sure that it means the configured server, and
     /// syncs: without the vault's content, unlocking would hang.
     async fn start(&mut self) -> Result<(), Failure> {
-        self.serve = Some(Serve::open(self.cage.serve().await?).await?);
+        self.serve = Some(Serve::open(self.cage.serve().await?, self.vault.bounds.skipped).await?);
         let status: Status = self.get("/status", self.bounds().step()).await?;
         let configured = self.server.as_ref().and_then(Server::known_as);
         let actual = status.template.server_url.as_deref().map(|url| url.trim_end_matches('/'));

@@ -69,7 +69,7 @@ pub struct Vault {
     pub credentials: Credentials,
 }
 
-/// How long what a session holds is good for. `bw serve` leaks 10 to 24 KB a
+/// How long what a session holds is good for, and what it costs at most. `bw serve` leaks 10 to 24 KB a
 /// request: at `requests` or `growth` it is ended, and a new one started
 /// without a new login.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -92,6 +92,12 @@ pub struct Bounds {
     /// Time for each answer of `bw serve`; in milliseconds. One that takes longer
     /// hangs, and is replaced.
     pub answer_ms: u64,
+    /// Time in which nobody asks again for a list that was over its bound; in
+    /// milliseconds.
+    pub large_ms: u64,
+    /// An answer over its bound is read to its end and forgotten, so that the next
+    /// request can be asked; up to this, in bytes.
+    pub skipped: usize,
 }
 
 impl Bounds {
@@ -115,6 +121,8 @@ impl Default for Bounds {
             again_ms: 60 * 1000,
             step_ms: 60 * 1000,
             answer_ms: 30 * 1000,
+            large_ms: 60 * 1000,
+            skipped: 256 * 1024 * 1024,
         }
     }
 }

@@ -10,7 +10,7 @@ mod late;
 use colibri_control::ErrorName::{
     self, BadCredentials, CollectionNotFound, CollectionReplaced, VaultTimeout, VaultUnreachable,
 };
-use colibri_fetcher::words::{Bounds, Fetch, Names, SessionState, Want};
+use colibri_fetcher::words::{Bounds, Done, Fetch, Names, SessionState, Want};
 use colibri_ipc::Secret;
 use colibri_test_vault::{Content, Fault, Fixture, Item, Route, Times, Transport, Vault};
 use driver::{Fetcher, Place, fleet, name, request};
@@ -252,36 +252,66 @@ fn a_bw_serve_that_is_worn_out_is_replaced_while_nobody_waits() {
     assert!(fetcher.close().success());
 }
 
-#[test]
-fn a_collection_over_the_bound_is_its_tenants_trouble_alone() {
-    let place = Place::new();
+/// A vault with a collection that is over the bound, beside one that is not.
+fn with_a_large_one() -> Fixture {
     let mut fixture = Fixture::fleet(1, 2);
     let large = fixture.add_collection("large");
     // Each byte is six where bw spells it out.
     for note in 0..6 {
         fixture.add(Item::note(&format!("note {note}"), &"\u{1}".repeat(512 * 1024)).within(&large));
     }
-    let vault = Vault::start(fixture, place.path()).unwrap();
+    fixture
+}
+
+fn serving(place: &Place) -> Option<u32> {
+    place.processes().into_iter().find(|(_, command)| command.contains(" serve ")).map(|(pid, _)| pid)
+}
+
+fn steps(done: &Done) -> Vec<&str> {
+    done.steps.iter().map(|(step, _)| step.as_str()).collect()
+}
+
+#[test]
+fn a_collection_over_the_bound_is_its_tenants_trouble_alone() {
+    let place = Place::new();
+    let vault = Vault::start(with_a_large_one(), place.path()).unwrap();
     let mut fetcher = Fetcher::start(&place, place.vault(&vault));
     assert!(fetcher.fetch(request(1, "jail-0000")).1.is_some());
-    let serving = |place: &Place| {
-        place.processes().into_iter().find(|(_, command)| command.contains(" serve ")).unwrap().0
-    };
     let serve = serving(&place);
-    for id in 1..4 {
+    for id in 1..3 {
         let (done, pairs) = fetcher.fetch(request(2 * id, "large"));
         assert_eq!((name(&done.outcome), pairs), (ErrorName::LimitExceeded, None), "{done:?}");
-        let steps: Vec<_> = done.steps.iter().map(|(step, _)| step.as_str()).collect();
         // It costs the others a moment, so bw is not asked for anything by each request.
         let asked = if id == 1 { &["wait", "wake", "sync", "collections", "items"][..] } else { &["wait"] };
-        assert_eq!(steps, asked, "{done:?}");
+        assert_eq!(steps(&done), asked, "{done:?}");
         let (done, pairs) = fetcher.fetch(request(2 * id + 1, "jail-0000"));
         assert_eq!(pairs.unwrap().len(), 2, "{done:?}");
-        let steps: Vec<_> = done.steps.iter().map(|(step, _)| step.as_str()).collect();
-        assert_eq!(steps, ["wait", "wake", "sync", "collections", "items", "send"], "as at any other time");
+        let as_ever = ["wait", "wake", "sync", "collections", "items", "send"];
+        assert_eq!(steps(&done), as_ever, "as at any other time");
     }
     assert_eq!((serving(&place), vault.logins()), (serve, 1));
     assert_eq!(place.log().matches("bw's answer is over").count(), 1, "{}", place.log());
+    assert!(fetcher.close().success());
+}
+
+/// The control: who hangs up in the middle of that answer has a new `bw serve` for it,
+/// and the others wait for that.
+#[test]
+fn whoever_hangs_up_in_a_collection_over_the_bound_takes_bw_from_all() {
+    let place = Place::new();
+    let vault = Vault::start(with_a_large_one(), place.path()).unwrap();
+    let bounds = Bounds { skipped: 0, large_ms: 0, ..Bounds::default() };
+    let mut fetcher = Fetcher::start(&place, colibri_fetcher::words::Vault { bounds, ..place.vault(&vault) });
+    assert!(fetcher.fetch(request(1, "jail-0000")).1.is_some());
+    let serve = serving(&place);
+    let (done, _) = fetcher.fetch(request(2, "large"));
+    assert_eq!(name(&done.outcome), ErrorName::LimitExceeded, "{done:?}");
+    let (done, pairs) = fetcher.fetch(request(3, "jail-0000"));
+    assert!(pairs.is_some() && steps(&done).contains(&"serve"), "{done:?}");
+    assert_ne!(serving(&place), serve);
+    // And it is asked for again at once.
+    let (done, _) = fetcher.fetch(request(4, "large"));
+    assert!(steps(&done).contains(&"items"), "{done:?}");
     assert!(fetcher.close().success());
 }
 

@@ -6,8 +6,9 @@ use crate::stand_in::Collection;
 use crate::system;
 use colibri_control::{Answer, Outcome, Request, StatusView};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant};
@@ -113,18 +114,31 @@ fn hooks_keep_their_time_beside_observers() {
     let root = host.root("t0");
     host.hook("t0", &root);
     let alone = took("hooks alone", || hooks(&host));
+    let beside = beside(&host, OBSERVERS, "run/observe/colibrid.sock", || hooks(&host));
+    eprintln!("a hook alone {alone:?}, beside observers {beside:?}");
+    assert!(beside < alone + Duration::from_secs(2), "{alone:?}, then {beside:?}");
+    // The control: a tenth of them where they have no share of their own.
+    let control = self::beside(&host, OBSERVERS / 10, "run/control/colibrid.sock", || {
+        let start = Instant::now();
+        host.hook("t0", &root);
+        start.elapsed()
+    });
+    eprintln!("a hook beside a tenth as many at its own socket {control:?}");
+    assert!(control > 10 * alone.max(beside), "{control:?}");
+}
+
+/// Works while observers ask at that socket.
+fn beside<T>(host: &Host, observers: usize, socket: &str, work: impl FnOnce() -> T) -> T {
     let (end, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let beside = std::thread::scope(|scope| {
-        for _ in 0..OBSERVERS {
-            scope.spawn(|| observe(&host, &end, &answers));
+    std::thread::scope(|scope| {
+        for _ in 0..observers {
+            scope.spawn(|| observe(&host.path(socket), &end, &answers));
         }
         wait(SOON, || answers.load(Relaxed) > 0, || host.log());
-        let beside = took("hooks beside 120 observers", || hooks(&host));
+        let done = work();
         end.store(true, Relaxed);
-        beside
-    });
-    eprintln!("a hook alone {alone:?}, beside observers {beside:?}, their answers {answers:?}");
-    assert!(beside < alone + Duration::from_secs(2), "{alone:?}, then {beside:?}");
+        done
+    })
 }
 
 /// Tenants like t0, without the time that it takes to register them.
@@ -151,18 +165,27 @@ fn hooks(host: &Host) -> Duration {
 }
 
 /// Asks for the list over and over; an answer has more than its tenants' names.
-fn observe(host: &Host, end: &AtomicBool, answers: &AtomicUsize) {
+fn observe(socket: &Path, end: &AtomicBool, answers: &AtomicUsize) {
     while !end.load(Relaxed) {
-        let mut answer = Vec::new();
-        if let Ok(mut stream) = UnixStream::connect(host.path("run/observe/colibrid.sock")) {
-            stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-            let asked = stream.write_all(b"{\"v\":1,\"id\":1,\"verb\":\"list-tenants\"}\n");
-            let _slow = asked.and_then(|()| BufReader::new(stream).read_until(b'\n', &mut answer));
-        }
-        if answer.len() > LISTED * 10 {
+        if list(socket, end).is_ok_and(|answer| answer.len() > LISTED * 10) {
             answers.fetch_add(1, Relaxed);
         } else {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// One answer, however long it takes, unless that is the end.
+fn list(socket: &Path, end: &AtomicBool) -> std::io::Result<Vec<u8>> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_millis(200)))?;
+    stream.write_all(b"{\"v\":1,\"id\":1,\"verb\":\"list-tenants\"}\n")?;
+    let (mut reader, mut answer) = (BufReader::new(stream), Vec::new());
+    while !end.load(Relaxed) {
+        match reader.read_until(b'\n', &mut answer) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            done => return done.map(|_| answer),
+        }
+    }
+    Ok(Vec::new())
 }

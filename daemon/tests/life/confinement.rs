@@ -17,7 +17,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 const FEW: &str = "64";
-const USERS: u32 = 1_900_000_000;
+/// Where the same program says what came of it, by no pipe, and what is there before.
+const CONTROL_LOG: &str = "control.log";
+const BEFORE: &str = "before\n";
 /// What every agent is refused, whatever its network.
 const REFUSED: [&str; 14] = [
     "have a directory of the host open",
@@ -81,7 +83,7 @@ impl Trial {
         // Of the agent's own user: but for the containers it could be killed.
         let mut victim = Command::new("sleep");
         if nix::unistd::geteuid().is_root() {
-            victim.uid(USERS + 1).gid(USERS + 1);
+            victim.uid(host.users + 1).gid(host.users + 1);
         }
         let victim = victim.arg("1000").stdin(Stdio::null()).spawn().unwrap();
         let plan = Plan {
@@ -108,8 +110,8 @@ impl Trial {
 
     /// The same program as that user, by a line that lacks something.
     fn control(&self, user: u32, line: &[String]) -> (Outcomes, usize) {
-        let log = self.host.path("control.log");
-        fs::write(&log, "").unwrap();
+        let log = self.host.path(CONTROL_LOG);
+        fs::write(&log, BEFORE).unwrap();
         let output = OpenOptions::new().append(true).open(&log).unwrap();
         let mut command = Command::new(&line[0]);
         command.args(&line[1..]).stdin(Stdio::null()).stdout(output).stderr(Stdio::null());
@@ -169,20 +171,20 @@ fn a_hostile_agent_gets_nowhere() {
     }
     assert_ne!(outcomes["connect to a socket by its name"], "succeeded", "{outcomes:?}");
     let log = trial.host.path("log/web.log");
-    assert!(output(&trial.host, "web").starts_with("before\n"), "its log is whole");
+    assert!(output(&trial.host, "web").starts_with(BEFORE), "its log is whole");
     let found = fs::metadata(&log).unwrap();
     assert_eq!((found.mode() & 0o7777, found.uid()), (0o600, nix::unistd::geteuid().as_raw()));
     // It has as many as it may, and nobody else has fewer for it.
     if root() {
         assert!(threads < FEW.parse().unwrap(), "{threads}");
-        assert_eq!(trial.host.show("web").agent_uid, Some(USERS + 1));
+        assert_eq!(trial.host.show("web").agent_uid, Some(trial.host.users + 1));
     }
     jail(&trial.host, "third");
     spawn(&trial.host, "third", "sleep 0.1 & wait; echo served");
     wait(SOON, || output(&trial.host, "third").contains("served"), || trial.host.log());
 
     let line = line(&trial.host, "web");
-    let user = if root() { USERS + 1 } else { nix::unistd::geteuid().as_raw() };
+    let user = if root() { trial.host.users + 1 } else { nix::unistd::geteuid().as_raw() };
     let networked = less(&line, "--unshare-net", 0);
     let (outcomes, threads) = trial.control(user, &networked);
     succeeded(&outcomes, &["connect to the host's loopback", "connect to a socket by its name"]);
@@ -211,8 +213,10 @@ fn a_hostile_agent_gets_nowhere() {
     if root() {
         // As it was: root of the host, who can take off what is put over it.
         let (outcomes, _) = trial.control(0, &powerful);
-        succeeded(&outcomes, &["uncover", "write core_pattern", "make its log setuid"]);
-        let (outcomes, _) = trial.control(USERS, &host);
+        succeeded(&outcomes, &["uncover", "write core_pattern", "make its log setuid", "empty its log"]);
+        let log = trial.host.path(CONTROL_LOG);
+        assert!(!fs::read_to_string(&log).unwrap().starts_with(BEFORE), "a file can be emptied");
+        let (outcomes, _) = trial.control(trial.host.users, &host);
         succeeded(&outcomes, &["read another's secret"]);
     }
 }
@@ -225,7 +229,7 @@ fn a_program_that_an_agent_makes_setuid_is_nobodys_on_the_host() {
     let program = trial.host.root("web").join(&OWN[1..]).join("cat");
     let found = fs::metadata(&program).unwrap();
     assert_eq!(found.mode() & 0o7777, 0o4755);
-    let owner = if root() { USERS + 1 } else { nix::unistd::geteuid().as_raw() };
+    let owner = if root() { trial.host.users + 1 } else { nix::unistd::geteuid().as_raw() };
     assert_eq!(found.uid(), owner);
     if !root() {
         return skip("whom the program serves: only root can be somebody else");
@@ -256,6 +260,19 @@ fn an_agent_that_says_too_much_does_not_fill_the_disk() {
     let bound = 5 << 20;
     assert!(size("web.log") <= bound && size("web.log.old") <= bound, "{}", size("web.log"));
     assert_eq!(fs::read_dir(host.path("log")).unwrap().count(), 2);
+
+    // The control: the same agent with the log itself, and not a pipe to what bounds it.
+    let line = line(&host, "web");
+    let log = host.path(CONTROL_LOG);
+    let file = OpenOptions::new().append(true).create(true).open(&log).unwrap();
+    let script = script.replace("300", "12").replace("sleep 1000", "exit");
+    let mut command = Command::new(&line[0]);
+    command.args(&line[1..line.len() - 1]).arg(script).stdin(Stdio::null()).stdout(file);
+    if root() {
+        command.uid(host.users).gid(host.users);
+    }
+    assert!(command.status().unwrap().success());
+    assert!(fs::metadata(&log).unwrap().len() > 2 * bound);
 }
 
 #[test]
@@ -285,7 +302,8 @@ fn a_jails_user_is_its_own_for_ever() {
         assert_eq!(host.register("web").agent_uid, None);
         return;
     }
-    let mut host = Host::with(&[("COLIBRI_AGENT_USERS", "1900000000-1900000001")]);
+    let (first, second) = (1_899_999_998, 1_899_999_999);
+    let mut host = Host::with(&[("COLIBRI_AGENT_USERS", &format!("{first}-{second}"))]);
     for name in ["web", "db", "full"] {
         jail(&host, name);
     }
@@ -303,9 +321,9 @@ fn a_jails_user_is_its_own_for_ever() {
         assert!(output.contains("A=1\n") && output.contains(inside), "{output}");
     }
     let owner = |name: &str| fs::metadata(host.file(name)).map(|found| (found.uid(), found.gid())).unwrap();
-    assert_eq!((owner("web"), owner("db")), ((USERS, USERS), (USERS + 1, USERS + 1)));
+    assert_eq!((owner("web"), owner("db")), ((first, first), (second, second)));
     let dir = host.file("web").parent().unwrap().metadata().unwrap();
-    assert_eq!((dir.uid(), dir.mode() & 0o777), (USERS, 0o700));
+    assert_eq!((dir.uid(), dir.mode() & 0o777), (first, 0o700));
     let spawn = serde_json::json!({
         "verb": "spawn-agent", "jail": "full", "root": host.root("full"), "command": ["/bin/sh"],
     });
@@ -317,7 +335,7 @@ fn a_jails_user_is_its_own_for_ever() {
     host.terminate();
     host.start();
     assert!(host.say(&spawn.to_string()).is_err(), "what was web's is nobody else's");
-    assert_eq!(host.register("web").agent_uid, Some(USERS));
+    assert_eq!(host.register("web").agent_uid, Some(first));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub struct Host {
@@ -17,6 +18,19 @@ pub struct Host {
     daemon: Option<Child>,
     settings: Vec<(&'static str, String)>,
     unset: Vec<&'static str>,
+    /// The first of the users that its agents are.
+    pub users: u32,
+}
+
+/// Users for the agents of one host, so that a hostile one takes no processes from
+/// those of another test.
+const USERS: u32 = 400;
+
+/// The next users that no other test has, of this process or another.
+fn users() -> u32 {
+    static HOSTS: AtomicU32 = AtomicU32::new(0);
+    let host = HOSTS.fetch_add(1, Ordering::Relaxed) % 125;
+    1_900_000_000 + (std::process::id() % 2000) * 125 * USERS + host * USERS
 }
 
 /// What a loaded machine may take for anything that is waited for.
@@ -36,7 +50,7 @@ impl Host {
         // The fetcher's user must come through.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        let mut host = Self { dir, daemon: None, settings, unset: Vec::new() };
+        let mut host = Self { dir, daemon: None, settings, unset: Vec::new(), users: users() };
         for name in ["jails", "libexec", "vault"] {
             fs::create_dir(host.path(name)).unwrap();
         }
@@ -89,6 +103,7 @@ impl Host {
         self.unset.iter().for_each(|name| {
             command.env_remove(name);
         });
+        command.env("COLIBRI_AGENT_USERS", format!("{}-{}", self.users, self.users + USERS - 1));
         // The machine may have one of its own.
         command.env("COLIBRI_PROVIDER", "");
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));

@@ -151,6 +151,10 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(&victim).unwrap(), "kept");
         assert!(!dir.path().join("nowhere").exists());
+        // The control: whoever opens the name writes into what is behind it.
+        fs::write(dir.path().join("link"), "page").unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "page");
+        fs::write(&victim, "kept").unwrap();
         if geteuid().is_root() {
             std::os::unix::fs::chown(&victim, Some(65534), None).unwrap();
             assert!(write(&victim, "page").unwrap_err().to_string().contains("somebody else's"));

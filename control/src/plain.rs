@@ -75,6 +75,17 @@ mod tests {
         }
     }
 
+    /// The control: a filter of control characters alone, as there was.
+    #[test]
+    fn without_the_table_what_reorders_comes_through() {
+        let before = |text: &str| text.replace(char::is_control, "\u{fffd}");
+        for text in ["a\u{202e}b", "a\u{200b}b", "a\u{2066}b", "a\u{3164}b"] {
+            assert_eq!(before(text), text);
+            assert_eq!(plain(text), "a\u{fffd}b");
+        }
+        assert_eq!(before("a\u{1b}b"), plain("a\u{1b}b"));
+    }
+
     #[test]
     fn what_people_write_stays() {
         for text in [

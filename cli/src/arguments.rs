@@ -41,6 +41,13 @@ Exit status:
   0  nothing failed; there may be warnings
   1  at least one check failed";
 
+const RELOAD: &str = "\
+A provider file that cannot be taken is told here, and the credentials stay as they
+were. Other settings count from the next start. SIGHUP to colibrid does the same.
+
+Examples:
+  colibri reload && colibri provision --all";
+
 const APPLY: &str = "\
 The file has a table for each tenant, or for each pattern of names, with the
 settings of register-tenant by their long names; those of [defaults] hold for all.
@@ -373,6 +380,9 @@ pub enum Asked {
     },
     /// The daemon, its vault session and its tenants at a glance
     Status,
+    /// Read credentials and CA anew, and try again what failed by them
+    #[command(after_help = RELOAD)]
+    Reload,
     /// Follow events until interrupted
     #[command(after_help = "Examples:\n  colibri watch --json | jq .provision.outcome")]
     Watch,
@@ -515,6 +525,7 @@ impl Asked {
                 Request::History { tenant: tenant.map(id).transpose()?, limit }
             }
             Self::Status => Request::Status {},
+            Self::Reload => Request::Reload {},
             Self::Watch => Request::Watch {},
         })
     }

@@ -39,6 +39,8 @@ pub enum Retry {
     Later,
     /// It can, but not sooner than a minute from now.
     Slowly,
+    /// Somebody may see to it and tell nobody: try again within the hour.
+    Hourly,
     /// It cannot: an operator has to act.
     Never,
 }
@@ -59,15 +61,17 @@ names! {
     /// The tenant's state does not allow this.
     WrongState, Never, "see the tenant's status with `colibri show-tenant`";
     /// `bw` is set up for another server than the configured one.
-    ServerMismatch, Never, "log out there yourself or correct BW_SERVER; nothing was changed";
+    ServerMismatch, Hourly, "log out there yourself or correct BW_SERVER; nothing was changed";
     /// The vault refuses the machine account's credentials.
-    BadCredentials, Never, "correct BW_CLIENTID, BW_CLIENTSECRET or BW_PASSWORD in the provider file and restart colibrid";
+    BadCredentials, Hourly, "correct BW_CLIENTID, BW_CLIENTSECRET or BW_PASSWORD in the provider file, or the account in the vault, and `colibri reload`; it is tried again within the hour";
     /// Credentials are not set.
-    CredentialsMissing, Never, "set BW_CLIENTID, BW_CLIENTSECRET and BW_PASSWORD in the provider file and restart colibrid";
+    CredentialsMissing, Hourly, "set BW_CLIENTID, BW_CLIENTSECRET and BW_PASSWORD in the provider file, and `colibri reload`";
+    /// The credentials cannot be read anew: those of before stay.
+    CredentialsUnreadable, Never, "correct the provider file as the message says, and `colibri reload`";
     /// The vault limits logins.
     RateLimited, Slowly, "wait; it is tried again by itself, at most once a minute";
     /// The vault refuses a client this old.
-    ClientTooOld, Never, "install a newer bw that colibri was tested with";
+    ClientTooOld, Hourly, "install a newer bw that colibri was tested with; it is tried again within the hour";
     /// The vault cannot be reached.
     VaultUnreachable, Later, "check that the vault is up and that its name, port and certificate are right; it is tried again by itself";
     /// The vault's certificate is not trusted.
@@ -107,7 +111,7 @@ names! {
     /// A bound was exceeded.
     LimitExceeded, Slowly, "make the collection or the value smaller; docs list the limits; it is tried again by itself";
     /// `bw` or Node is missing or cannot be run.
-    BwUnusable, Never, "install bw and Node where the fetcher's user can run them; see `colibri doctor`";
+    BwUnusable, Hourly, "install bw and Node where the fetcher's user can run them; see `colibri doctor`";
     /// `bw` ended unexpectedly.
     BwCrashed, Later, "see the log; it is tried again by itself";
     /// The fetcher cannot be started or ended unexpectedly.
@@ -119,7 +123,7 @@ names! {
     /// The target is not on a memory file system.
     NotTmpfs, Never, "mount a tmpfs at the target directory, or register the tenant without --require-tmpfs";
     /// No sandbox is to be had.
-    SandboxUnavailable, Never, "install bubblewrap (Linux), and run a kernel with Capsicum, or Landlock and seccomp; see `colibri doctor`";
+    SandboxUnavailable, Hourly, "install bubblewrap (Linux), and run a kernel with Capsicum, or Landlock and seccomp; see `colibri doctor`";
     /// The whole provision took too long.
     DeadlineExceeded, Later, "it is tried again by itself; see `colibri status` and the log";
     /// A jail of the session, `bw`'s or the fetcher's, cannot be made.

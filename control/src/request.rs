@@ -157,6 +157,9 @@ pub enum Request {
     /// Answers with the collections that were seen last since the daemon started, and
     /// those that tenants have, without asking the vault.
     KnownCollections {},
+    /// Reads credentials and CA anew, and tries again what failed by them. Answers
+    /// `done`; with an error, those of before stay.
+    Reload {},
     /// Answers `watching`, then sends events until the client hangs up.
     Watch {},
 }
@@ -205,6 +208,7 @@ impl Request {
             | Self::Collections {}
             | Self::KnownCollections {}
             | Self::AcceptRoot { .. }
+            | Self::Reload {}
             // It starts a writer, which only looks.
             | Self::CheckRoot { .. }
             // It may log in, and it starts a writer.

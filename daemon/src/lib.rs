@@ -29,6 +29,7 @@ mod server;
 pub mod service;
 pub mod session;
 pub mod settings;
+mod stamp;
 pub mod store;
 pub mod tenant;
 mod tmpfs;
@@ -39,17 +40,17 @@ pub use leaving::Leaving;
 pub use root::{Content, Identity, JailRoot, Place, Roots};
 
 use crate::agent::Agents;
+use crate::credentials::Account;
 use crate::events::Events;
 use crate::jail::Works;
 use crate::metrics::Metrics;
 use crate::provision::Provisioner;
 use crate::server::{Door, Rights, Share, make_dir};
 use crate::service::Service;
-use crate::session::Session;
+use crate::session::{Reload, Session};
 use crate::settings::Config;
 use crate::store::Store;
 use anyhow::{Context, bail};
-use colibri_fetcher::words::Credentials;
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
@@ -81,7 +82,7 @@ impl Daemon {
     ///
     /// # Errors
     /// What the system refused, or that another daemon has one of the directories.
-    pub async fn start(config: Config, credentials: Option<Credentials>) -> anyhow::Result<Self> {
+    pub async fn start(config: Config, account: Account) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         // Before anything is looked at or removed in either.
         let run = lock(&config.settings.run_dir, 0o755)?;
@@ -95,9 +96,8 @@ impl Daemon {
             )
         })?;
         let events = Events::default();
-        let has_credentials = credentials.is_some();
         let device = device::load(&config.settings.state_dir)?;
-        let session = Session::start(config.clone(), device, credentials, store.clone(), events.clone());
+        let session = Session::start(config.clone(), device, account, store.clone(), events.clone());
         let (changed, changes) = mpsc::unbounded_channel();
         let metrics = Metrics::new()?;
         let provisioner = Provisioner::start(
@@ -112,10 +112,10 @@ impl Daemon {
         let agents =
             Agents::start(config.clone(), store.clone(), events.clone(), provisioner.clone()).await?;
         let started = clock::now();
-        let service =
-            Service { config, store, session, provisioner, agents, events, started, has_credentials };
+        let service = Service { config, store, session, provisioner, agents, events, started };
         let mut tasks = JoinSet::new();
         tasks.spawn(service.agents.clone().follow(changes));
+        tasks.spawn(service.clone().watch_files());
         if let Some(file) = service.config.settings.metrics_file.clone() {
             tasks.spawn(metrics::keep(service.clone(), metrics, file));
         }
@@ -144,11 +144,16 @@ impl Daemon {
         }
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         tracing::info!(base = %self.service.config.base.display(), "ready");
         notify::tell(notify::READY);
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                // What went wrong is in the log.
+                _ = hangup.recv() => drop(self.service.reload(Reload::Asked).await),
+            }
         }
         tracing::info!("ending");
         notify::tell(notify::STOPPING);

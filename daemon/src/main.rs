@@ -2,9 +2,9 @@
 //! Its exit status tells whoever starts it whether starting again can help.
 
 use clap::Parser;
+use colibri_daemon::credentials::Account;
 use colibri_daemon::settings::{Config, LogFormat, Settings};
 use colibri_daemon::{Daemon, credentials, notify};
-use colibri_fetcher::words::Credentials;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use std::path::Path;
@@ -38,8 +38,8 @@ fn run(settings: Settings) -> Result<(), (u8, anyhow::Error)> {
     let check = settings.check;
     let unfit = |error| (UNFIT, error);
     harden().map_err(|error| (1, error))?;
-    let credentials = credentials::take(settings.provider.as_deref().map(Path::new)).map_err(unfit)?;
-    if credentials.is_none() {
+    let account = credentials::take(settings.provider.as_deref().map(Path::new)).map_err(unfit)?;
+    if account.credentials.is_none() {
         tracing::warn!("no credentials are set: every provision will fail until they are");
     }
     settings.check().map_err(unfit)?;
@@ -47,12 +47,12 @@ fn run(settings: Settings) -> Result<(), (u8, anyhow::Error)> {
     if check {
         return Ok(());
     }
-    serve(config, credentials).map_err(|error| (1, error))
+    serve(config, account).map_err(|error| (1, error))
 }
 
-fn serve(config: Config, credentials: Option<Credentials>) -> anyhow::Result<()> {
+fn serve(config: Config, account: Account) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Daemon::start(config, credentials).await?.serve().await })
+    runtime.block_on(async { Daemon::start(config, account).await?.serve().await })
 }
 
 /// No core file, nobody looks into this process, and every file it makes is

@@ -21,7 +21,7 @@ use crate::store::{Db, End, Life, Store};
 use crate::tenant::Tenant;
 use crate::writer::Reached;
 use colibri_control::{
-    Diff, ErrorName, Event, Fault, Outcome, Provision, Reason, Settings, Status, TenantId,
+    Diff, ErrorName, Event, Fault, Outcome, Provision, Reason, Retry, Settings, Status, TenantId,
 };
 use colibri_fetcher::words::Age;
 use std::collections::HashSet;
@@ -149,6 +149,12 @@ impl Provisioner {
         let _ending = self.jobs.send(Message::Due(id.clone(), at));
     }
 
+    /// Tries those again that missed their secrets because of the session: what an
+    /// operator had to see to may be so now.
+    pub fn wake(&self) {
+        let _ending = self.jobs.send(Message::Wake);
+    }
+
     /// The tenants with work under way or waiting.
     pub async fn busy(&self) -> HashSet<TenantId> {
         let (answer, busy) = oneshot::channel();
@@ -172,10 +178,12 @@ fn due(tenant: &Tenant) -> Option<u64> {
     if !tenant.keeps_up() {
         return None;
     }
-    let fixed = tenant.error.as_ref().is_some_and(|fault| concerns_session(fault.name));
-    let never = tenant.awaits_first();
+    let to_fix = |fault: &Fault| concerns_session(fault.name) && fault.name.retry() == Retry::Hourly;
     let soon = || clock::now() + rand::random_range(0..clock::millis(SPREAD));
-    tenant.next_try.or_else(|| (fixed || never).then(soon))
+    if tenant.error.as_ref().is_some_and(to_fix) {
+        return Some(soon());
+    }
+    tenant.next_try.or_else(|| tenant.awaits_first().then(soon))
 }
 
 fn ending() -> Fault {

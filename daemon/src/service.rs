@@ -7,7 +7,7 @@ use crate::events::Events;
 use crate::hook::provision_tenant_env;
 use crate::provision::{Provisioner, Work, plain};
 use crate::root::Content;
-use crate::session::Session;
+use crate::session::{Reload, Session};
 use crate::settings::Config;
 use crate::store::{Db, File, Store};
 use crate::tenant::{Target, Tenant, Turn, check};
@@ -18,6 +18,8 @@ use colibri_control::{
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
 
 /// Everything that a request may touch.
 #[derive(Clone, Debug)]
@@ -36,9 +38,10 @@ pub struct Service {
     pub events: Events,
     /// When the daemon started.
     pub started: u64,
-    /// Whether it was given credentials.
-    pub has_credentials: bool,
 }
+
+/// Between two looks at files that the session fails by.
+const LOOK: Duration = Duration::from_secs(2);
 
 type Answered = Result<Answer, Fault>;
 
@@ -116,7 +119,30 @@ impl Service {
                     .map_err(|failure| Fault::new(failure.name, plain(&failure.message)))
             }
             Request::KnownCollections {} => self.known_collections().await,
+            Request::Reload {} => self.reload(Reload::Asked).await,
             Request::Watch {} => Ok(Answer::Watching),
+        }
+    }
+
+    /// Takes up other credentials and another CA.
+    ///
+    /// # Errors
+    /// `CredentialsUnreadable`.
+    pub async fn reload(&self, why: Reload) -> Answered {
+        if self.session.reload(why).await? {
+            self.provisioner.wake();
+        }
+        Ok(Answer::Done)
+    }
+
+    /// While the session fails by a file, waits for another: nobody has to say so.
+    pub async fn watch_files(self) {
+        loop {
+            sleep(LOOK).await;
+            if self.session.status().awaits_operator() {
+                // What went wrong is in the log.
+                drop(self.reload(Reload::Watched).await);
+            }
         }
     }
 
@@ -485,7 +511,7 @@ impl Service {
             not_mounted: count(&Tenant::is_not_mounted),
             removals_due: count(&|tenant| tenant.removal_due),
             confinement: confinement::now(&self.config, &session.confined),
-            setup: SetupView { credentials: self.has_credentials, ..self.config.view() },
+            setup: SetupView { credentials: session.has_credentials, ..self.config.view() },
         })))
     }
 }

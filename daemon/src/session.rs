@@ -4,10 +4,12 @@
 
 use crate::app_data::AppData;
 use crate::cage::{Cell, Warden};
+use crate::credentials::Account;
 use crate::events::Events;
 use crate::provision::plain;
 use crate::retry::SLOW;
 use crate::settings::{Config, FetcherUser};
+use crate::stamp::Stamp;
 use crate::store::Store;
 use crate::{child, frame, leftover};
 use colibri_control::{CollectionsView, ErrorName, Event, Fault, SessionView};
@@ -70,12 +72,31 @@ pub struct SessionStatus {
     pub collections: CollectionsView,
     /// The id by which the vault knows this host.
     pub device: String,
+    /// Whether there are credentials.
+    pub has_credentials: bool,
+}
+
+impl SessionStatus {
+    /// Whether a file that the operator has to see to is what it fails by.
+    pub fn awaits_operator(&self) -> bool {
+        self.error.as_ref().is_some_and(|fault| {
+            matches!(
+                fault.name,
+                ErrorName::BadCredentials
+                    | ErrorName::CredentialsMissing
+                    | ErrorName::TlsUntrusted
+                    | ErrorName::TlsOutOfDate
+                    | ErrorName::TlsWrongName
+            )
+        })
+    }
 }
 
 impl Default for SessionStatus {
     fn default() -> Self {
         Self {
             device: String::new(),
+            has_credentials: false,
             state: SessionView::None,
             fetcher: None,
             confined: Vec::new(),
@@ -109,7 +130,17 @@ pub enum Unserved {
 enum Command {
     Fetch { fetch: Box<Fetch>, pair: OwnedFd, ticket: oneshot::Sender<Ticket> },
     Overdue(u64),
+    Reload(Reload, oneshot::Sender<Result<bool, Fault>>),
     Close(oneshot::Sender<()>),
+}
+
+/// Why credentials and CA are read anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// Somebody asks for it.
+    Asked,
+    /// Their files may have changed.
+    Watched,
 }
 
 impl Session {
@@ -117,14 +148,18 @@ impl Session {
     pub fn start(
         config: Arc<Config>,
         device: String,
-        credentials: Option<Credentials>,
+        account: Account,
         store: Store,
         events: Events,
     ) -> Self {
         let (commands, received) = mpsc::channel(QUEUE);
-        let status = SessionStatus { device, ..SessionStatus::default() };
+        let status = SessionStatus {
+            device,
+            has_credentials: account.credentials.is_some(),
+            ..SessionStatus::default()
+        };
         let (shown, status) = watch::channel(status);
-        tokio::spawn(Keeper::new(config, credentials, store, events, shown).run(received));
+        tokio::spawn(Keeper::new(config, account, store, events, shown).run(received));
         Self { commands, status }
     }
 
@@ -196,6 +231,18 @@ impl Session {
         });
     }
 
+    /// Takes up other credentials and another CA; gives whether those who failed by
+    /// what was before are to be tried again.
+    ///
+    /// # Errors
+    /// `CredentialsUnreadable`: those of before stay.
+    pub async fn reload(&self, why: Reload) -> Result<bool, Fault> {
+        let (answer, reloaded) = oneshot::channel();
+        let ending = |_| Fault::new(ErrorName::Busy, "the daemon is ending");
+        self.commands.send(Command::Reload(why, answer)).await.map_err(|_| ending(()))?;
+        reloaded.await.map_err(|_| ending(()))?
+    }
+
     /// Ends the fetcher and the task.
     pub async fn close(&self) {
         let (closed, done) = oneshot::channel();
@@ -256,7 +303,9 @@ type Heard = (u64, Option<FromFetcher>);
 
 struct Keeper {
     config: Arc<Config>,
-    credentials: Option<Credentials>,
+    account: Account,
+    /// The CA's file as the last session has it.
+    ca: Stamp,
     store: Store,
     events: Events,
     shown: watch::Sender<SessionStatus>,
@@ -272,14 +321,15 @@ struct Keeper {
 impl Keeper {
     fn new(
         config: Arc<Config>,
-        credentials: Option<Credentials>,
+        account: Account,
         store: Store,
         events: Events,
         shown: watch::Sender<SessionStatus>,
     ) -> Self {
         let heard = mpsc::channel(QUEUE);
         let (fetcher, next_id, barred, turn) = (None, 0, None, Arc::default());
-        Self { config, credentials, store, events, shown, fetcher, next_id, heard, barred, turn }
+        let ca = ca_of(&config);
+        Self { config, account, ca, store, events, shown, fetcher, next_id, heard, barred, turn }
     }
 
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
@@ -289,6 +339,7 @@ impl Keeper {
                 command = commands.recv() => match command {
                     Some(Command::Fetch { fetch, pair, ticket }) => self.fetch(*fetch, pair, ticket).await,
                     Some(Command::Overdue(id)) => self.overdue(id),
+                    Some(Command::Reload(why, answer)) => drop(answer.send(self.take_up(why))),
                     Some(Command::Close(closed)) => {
                         self.close().await;
                         let _gone = closed.send(());
@@ -322,8 +373,36 @@ impl Keeper {
         }
     }
 
+    /// What an operator has put in the place of files that were read counts from the
+    /// next request on; what is asked again is tried as if nothing had failed before.
+    fn take_up(&mut self, why: Reload) -> Result<bool, Fault> {
+        let failing = self.shown.borrow().awaits_operator();
+        let mut news = why == Reload::Asked && failing;
+        let ca = ca_of(&self.config);
+        news |= std::mem::replace(&mut self.ca, ca) != ca;
+        let read = match why == Reload::Asked || self.account.is_stale() {
+            true => self.account.reload(),
+            false => Ok(false),
+        };
+        news |= read.as_ref().is_ok_and(|changed| *changed);
+        if news {
+            tracing::info!("credentials and CA are taken anew");
+            self.barred.take_if(|(_, failure)| failure.name != ErrorName::RateLimited);
+            self.retire();
+        }
+        let has_credentials = self.account.credentials.is_some();
+        self.shown.send_modify(|status| status.has_credentials = has_credentials);
+        read.map(|_| news).map_err(|error| {
+            let message = format!("{error:#}");
+            tracing::error!("the credentials stay as they were: {message}");
+            Fault::new(ErrorName::CredentialsUnreadable, plain(&message))
+        })
+    }
+
     /// Makes sure that a fetcher runs and takes requests.
     async fn open(&mut self) -> Result<(), Failure> {
+        // What cannot be read is in the log; what was read before still serves.
+        let _stays = self.take_up(Reload::Watched);
         let serving =
             |fetcher: &Fetcher| matches!(fetcher.state, SessionState::Unlocked | SessionState::Idle);
         if let Some((until, failure)) = &self.barred
@@ -377,7 +456,7 @@ impl Keeper {
 
     fn vault(&self) -> Result<Vault, Failure> {
         let copy = |secret: &Secret| Secret::new(secret.expose().to_owned());
-        let credentials = self.credentials.as_ref().map(|found| Credentials {
+        let credentials = self.account.credentials.as_ref().map(|found| Credentials {
             client_id: copy(&found.client_id),
             client_secret: copy(&found.client_secret),
             password: copy(&found.password),
@@ -579,6 +658,10 @@ impl Keeper {
         let fault = failure.map(|failure| Fault::new(failure.name, plain(&failure.message)));
         self.shown.send_modify(|status| status.error = fault);
     }
+}
+
+fn ca_of(config: &Config) -> Stamp {
+    config.settings.ca_file.as_deref().map(Stamp::of).unwrap_or_default()
 }
 
 /// The words of a fetcher that may be hostile, as few and as plain as ours.

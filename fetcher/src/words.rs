@@ -128,7 +128,7 @@ impl Default for Bounds {
 }
 
 /// The machine account's credentials.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credentials {
     /// `BW_CLIENTID`.
     pub client_id: Secret,

@@ -25,6 +25,11 @@ impl Missed {
         again
     }
 
+    /// All are to be tried again, whoever has succeeded.
+    pub(super) fn woken(&mut self) -> HashSet<TenantId> {
+        std::mem::take(&mut self.waiting)
+    }
+
     /// A tenant missed its secrets, as if because of the vault.
     pub(super) fn failed(&mut self, id: TenantId) {
         // Others succeeded since it was woken, so the vault is there.
@@ -83,5 +88,9 @@ mod tests {
         assert_eq!(missed.succeeded(&id("c")), [id("a"), id("b")].into());
         missed.forget(&id("a"));
         assert!(missed.succeeded(&id("c")).is_empty());
+        missed.failed(id("a"));
+        assert_eq!((missed.woken(), missed.woken()), ([id("a")].into(), [].into()));
+        missed.failed(id("a"));
+        assert_eq!(missed.woken(), [id("a")].into(), "it is still to be woken");
     }
 }

@@ -41,6 +41,8 @@ pub(super) enum Message {
     Job(TenantId, Job),
     Due(TenantId, Option<u64>),
     Busy(oneshot::Sender<HashSet<TenantId>>),
+    /// Those that missed their secrets are to be tried again.
+    Wake,
 }
 
 pub(super) struct Queue {
@@ -103,6 +105,10 @@ impl Queue {
                     Some(Message::Due(id, at)) => self.schedule(id, at),
                     Some(Message::Busy(answer)) => {
                         let _gone = answer.send(self.running.keys().cloned().collect());
+                    }
+                    Some(Message::Wake) => {
+                        let missed = self.missed.woken();
+                        self.soon(missed);
                     }
                     None => return,
                 },
@@ -202,7 +208,12 @@ impl Queue {
     /// The vault is back: those who missed it need not wait out their backoff, or
     /// for somebody who says that it is.
     fn catch_up(&mut self, id: &TenantId) {
-        for id in self.missed.succeeded(id) {
+        let missed = self.missed.succeeded(id);
+        self.soon(missed);
+    }
+
+    fn soon(&mut self, ids: HashSet<TenantId>) {
+        for id in ids {
             let soon = Instant::now() + rand::random_range(Duration::ZERO..SPREAD);
             if self.due_of.get(&id).is_none_or(|at| *at > soon) {
                 self.schedule_at(id, Some(soon));

@@ -214,6 +214,34 @@ impl Host {
         self.count("requests")
     }
 
+    /// The client secret that each session was started with.
+    pub fn opened(&self) -> Vec<String> {
+        let opened = fs::read_to_string(self.path("vault/opened")).unwrap_or_default();
+        opened.lines().map(str::to_owned).collect()
+    }
+
+    /// The next start has its credentials from the provider file.
+    pub fn credentials_in_file(&mut self, secret: &str) {
+        self.unset(&["BW_CLIENTID", "BW_CLIENTSECRET", "BW_PASSWORD"]);
+        let file = self.path("provider.env");
+        self.set("COLIBRI_PROVIDER", file.to_str().unwrap());
+        self.provider(secret);
+    }
+
+    /// Puts another provider file in place, at once.
+    pub fn provider(&self, secret: &str) {
+        let new = self.path("provider.new");
+        fs::write(&new, format!("BW_CLIENTID=i\nBW_CLIENTSECRET={secret}\nBW_PASSWORD=p\n")).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::rename(new, self.path("provider.env")).unwrap();
+    }
+
+    /// Tells the daemon to read its files anew.
+    pub fn hang_up(&self) {
+        let pid = nix::unistd::Pid::from_raw(self.pid().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+    }
+
     fn count(&self, of: &str) -> usize {
         fs::read_to_string(self.path("vault").join(of)).unwrap_or_default().lines().count()
     }

@@ -27,6 +27,8 @@ mod load;
 #[cfg(target_os = "linux")]
 mod mounts;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod roots;
 #[cfg(test)]
 mod stand_in;

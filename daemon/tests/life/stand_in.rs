@@ -53,6 +53,10 @@ fn serve(mut daemon: UnixStream, dir: &std::path::Path) {
     while let Some((word, pair)) = recv(&mut daemon) {
         match word {
             ToFetcher::Open(vault) => {
+                // Which it was given.
+                let mut secrets =
+                    OpenOptions::new().append(true).create(true).open(dir.join("opened")).unwrap();
+                writeln!(secrets, "{}", vault.credentials.client_secret.expose()).unwrap();
                 let own = vault.app_data_base.join(format!("run-{}", std::process::id()));
                 std::fs::create_dir(own).unwrap();
                 tell(&mut daemon, &FromFetcher::State(SessionState::Unlocked));

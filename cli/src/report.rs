@@ -9,8 +9,8 @@ use crate::stray::{self, Stray};
 use colibri_control::{Answer, Client, ClientError, Provision, Request, StatusView, TenantView};
 use nix::unistd::geteuid;
 use serde::Deserialize;
-use std::fs::Metadata;
-use std::io::{self, Write};
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -57,7 +57,8 @@ pub fn run(socket: &Path, file: &Path) -> Result<(), Failure> {
     write(file, &text).map_err(|error| Failure::Make(file.display().to_string(), error))
 }
 
-/// Puts a new file there, 0600, in place of at most an older one of our own.
+/// Puts a new file there, 0600, in place of at most an older report of our own: root
+/// owns more than it wants to lose.
 fn write(file: &Path, text: &str) -> io::Result<()> {
     let refused = |why: &str| Err(io::Error::other(why));
     let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -70,6 +71,9 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
         Ok(there) if there.uid() != geteuid().as_raw() => {
             return refused("somebody else's file is there: name another");
         }
+        Ok(there) if there.len() > 0 && !is_report(file)? => {
+            return refused("the file that is there is no report: name another, or remove it");
+        }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -79,6 +83,12 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
     page.write_all(text.as_bytes())?;
     page.as_file().sync_all()?;
     page.persist(file).map(drop).map_err(|error| error.error)
+}
+
+fn is_report(file: &Path) -> io::Result<bool> {
+    let mut head = Vec::new();
+    File::open(file)?.take(page::HEAD).read_to_end(&mut head)?;
+    Ok(String::from_utf8_lossy(&head).contains(page::TITLE))
 }
 
 fn ours(found: &Metadata) -> bool {
@@ -122,14 +132,16 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
-    fn the_page_replaces_a_file_of_our_own_and_is_written_into_none() {
+    fn the_page_replaces_an_older_one_and_is_written_into_none() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("report.html");
-        write(&file, "one").unwrap();
+        let (one, two) = (format!("{}one", page::TITLE), format!("{}two", page::TITLE));
+        fs::write(&file, "").unwrap();
+        write(&file, &one).unwrap();
         let reader = fs::File::open(&file).unwrap();
-        write(&file, "two").unwrap();
-        assert_eq!(fs::read_to_string(&file).unwrap(), "two");
-        assert_eq!(io::read_to_string(reader).unwrap(), "one");
+        write(&file, &two).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), two);
+        assert_eq!(io::read_to_string(reader).unwrap(), one);
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
@@ -139,6 +151,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let victim = dir.path().join("victim");
         fs::write(&victim, "kept").unwrap();
+        assert!(write(&victim, "page").unwrap_err().to_string().contains("no report"));
         for (name, make) in [
             ("link", Box::new(|at: &Path| symlink(&victim, at)) as Box<dyn Fn(&Path) -> io::Result<()>>),
             ("dangling", Box::new(|at: &Path| symlink("nowhere", at))),

@@ -114,6 +114,8 @@ fn the_page_needs_nothing_from_elsewhere_and_keeps_names_text() -> Outcome {
         assert!(!page.contains(forbidden), "{forbidden}");
     }
     assert!(page.contains("&lt;script&gt;"), "the hostile name is shown");
+    let head: String = page.chars().take(1024).collect();
+    assert!(head.contains("<title>Colibri report</title>"), "by it the next one takes its place: {head}");
     Ok(())
 }
 

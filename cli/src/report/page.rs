@@ -7,6 +7,10 @@ use colibri_control::{Fault, Outcome, Provision, TenantView};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::collections::BTreeMap;
 
+/// By this a page is known again, within so many bytes.
+pub const TITLE: &str = "<title>Colibri report</title>";
+pub const HEAD: u64 = 1024;
+
 const STYLE: &str = include_str!("style.css");
 /// Nothing from elsewhere, and no script at all.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
@@ -20,7 +24,7 @@ pub fn render(report: &Report) -> String {
                 meta charset="utf-8";
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
                 meta name="viewport" content="width=device-width";
-                title { "Colibri report" }
+                (PreEscaped(TITLE))
                 style { (PreEscaped(STYLE)) }
             }
             body {

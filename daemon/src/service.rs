@@ -332,10 +332,9 @@ impl Service {
     }
 
     async fn unregister(&self, id: TenantId, secrets: Secrets) -> Answered {
-        let tenant = self.tenant(&id).await?;
-        let still = tenant.status == Status::Active || !tenant.keys.is_empty();
-        if !still && !tenant.is_clean() {
-            // A provision that was cut off may have written.
+        // A provision that was cut off, or is under way, may have written.
+        let name = id.clone();
+        if self.store.with(move |db| db.withdraw(&name)).await? {
             self.clear(&id, secrets).await?;
         }
         let name = id.clone();
@@ -354,11 +353,16 @@ impl Service {
     }
 
     async fn remove(&self, id: TenantId, secrets: Secrets) -> Answered {
-        match self.tenant(&id).await?.status {
-            Status::Active | Status::Stopped => drop(self.destroy(id.clone(), secrets).await?),
+        if self.tenant(&id).await?.status == Status::Provisioned {
             // Its agent may run, though its secrets never came.
-            Status::Provisioned => drop(self.agents.stop(&id).await?),
-            Status::Destroyed => {}
+            self.agents.stop(&id).await?;
+            self.provisioner.schedule(&id, None);
+            let name = id.clone();
+            self.store.with(move |db| db.withdraw(&name)).await?;
+        }
+        // They may have come meanwhile.
+        if matches!(self.tenant(&id).await?.status, Status::Active | Status::Stopped) {
+            self.destroy(id.clone(), secrets).await?;
         }
         self.unregister(id, secrets).await
     }

@@ -451,6 +451,24 @@ impl Db {
         })
     }
 
+    /// Asks for the removal of what a provision may have left, or may be about to
+    /// write, for a tenant that has not got its secrets or is stopped. Tells whether
+    /// there can be any.
+    ///
+    /// # Errors
+    /// `NoTenant`, or SQLite's.
+    pub fn withdraw(&mut self, id: &TenantId) -> Result<bool> {
+        self.change(|db| {
+            let tenant = rows::tenant(db, id)?.ok_or_else(|| StoreError::NoTenant(id.clone()))?;
+            let due = tenant.status != Status::Active && tenant.keys.is_empty() && !tenant.is_clean();
+            if due {
+                let sql = "UPDATE tenants SET next_try = NULL, removal_due = 1 WHERE name = ?1";
+                db.execute(sql, [id.as_str()])?;
+            }
+            Ok(due)
+        })
+    }
+
     /// Notes how an action after a change ended: a failure is kept with the
     /// tenant and with the provision that brought the change.
     ///

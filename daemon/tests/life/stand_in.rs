@@ -24,6 +24,8 @@ pub const DIR: &str = "STAND_IN_DIR";
 pub enum Collection {
     /// Secrets.
     Secrets(BTreeMap<String, String>),
+    /// Secrets, after half a second.
+    Slow(BTreeMap<String, String>),
     /// A failure of that name.
     Fails(ErrorName),
     /// A failure of that name at the login.
@@ -102,7 +104,10 @@ fn answer(daemon: &mut UnixStream, fetch: Fetch, pair: OwnedFd, dir: &std::path:
             drop(pair);
             fails(ErrorName::VaultTimeout)
         }
-        Some(Collection::Secrets(secrets)) => {
+        Some(entry @ (Collection::Secrets(secrets) | Collection::Slow(secrets))) => {
+            if let Collection::Slow(_) = entry {
+                std::thread::sleep(std::time::Duration::from_millis(500));
+            }
             let count = secrets.len() as u32;
             if count < fetch.known_keys && fetch.shrunken_to.is_none_or(|seen| count < seen) {
                 let shrunken_to = Some(count);

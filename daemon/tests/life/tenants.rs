@@ -83,6 +83,23 @@ fn whatever_a_tenants_state_it_is_removed_with_its_file() {
     }
 }
 
+/// What a provision under way writes is removed, too, and does not wake its tenant.
+#[test]
+fn a_tenant_is_removed_while_its_first_secrets_are_on_their_way() {
+    let host = Host::new();
+    for (number, verb) in (1..).zip(["remove-tenant", "unregister-tenant"]) {
+        host.has("web", Collection::Slow([("A".to_owned(), "1".to_owned())].into()));
+        host.register("web");
+        std::thread::scope(|scope| {
+            scope.spawn(|| host.ask(Request::Provision { tenant: Some("web".parse().unwrap()) }));
+            wait(SOON, || host.requests() == number, || host.log());
+            host.say(&format!(r#"{{"verb":"{verb}","tenant":"web"}}"#)).unwrap();
+        });
+        assert_eq!(host.failure(r#"{"verb":"show-tenant","tenant":"web"}"#), ErrorName::TenantNotFound);
+        assert_eq!(host.content("web"), None, "{verb}");
+    }
+}
+
 fn secret(key: &str, value: &str) -> Collection {
     Collection::Secrets([(key.to_owned(), value.to_owned())].into())
 }

@@ -9,6 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use std::path::Path;
 use std::process::ExitCode;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 /// Each request that waits for the vault holds two descriptors.
@@ -21,17 +22,30 @@ const CORE: rlim_t = if cfg!(target_os = "linux") { 1 } else { 0 };
 const UNFIT: u8 = 78;
 
 fn main() -> ExitCode {
-    let settings = Settings::parse();
+    let settings = match Settings::try_parse() {
+        Ok(settings) => settings,
+        Err(error) => match Settings::wrong(&error) {
+            Some(wrong) => return ended(UNFIT, &wrong),
+            None => error.exit(),
+        },
+    };
     log(settings.log_format);
     match run(settings) {
         Ok(()) => ExitCode::SUCCESS,
-        Err((status, error)) => {
-            let said = format!("{error:#}");
-            eprintln!("colibrid: {said}");
-            notify::last_words(&said);
-            ExitCode::from(status)
-        }
+        Err((status, error)) => ended(status, &format!("{error:#}")),
     }
+}
+
+fn ended(status: u8, said: &str) -> ExitCode {
+    eprintln!("colibrid: {said}");
+    notify::last_words(said);
+    ExitCode::from(status)
+}
+
+/// What the system refused may be otherwise in a moment, and a setting may not.
+fn status(error: &anyhow::Error) -> u8 {
+    let by_system = error.chain().any(|cause| cause.is::<std::io::Error>() || cause.is::<nix::Error>());
+    if by_system { 1 } else { UNFIT }
 }
 
 fn run(settings: Settings) -> Result<(), (u8, anyhow::Error)> {
@@ -43,7 +57,8 @@ fn run(settings: Settings) -> Result<(), (u8, anyhow::Error)> {
         tracing::warn!("no credentials are set: every provision will fail until they are");
     }
     settings.check().map_err(unfit)?;
-    let config = Config::new(settings).map_err(|error| (1, error))?;
+    let config = Config::new(settings).map_err(|error| (status(&error), error))?;
+    config.has_programs().map_err(unfit)?;
     if check {
         return Ok(());
     }
@@ -92,11 +107,18 @@ fn forbid_tracing() -> nix::Result<()> {
 }
 
 fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("COLIBRI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let wanted = std::env::var("COLIBRI_LOG").unwrap_or_else(|_| "info".into());
+    // A word that is no level would be taken for a part of the program, and all others
+    // be silent.
+    let known = wanted.contains('=') || wanted.parse::<LevelFilter>().is_ok();
+    let filter = EnvFilter::new(if known { &wanted } else { "info" });
     let log =
         tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => log.with_ansi(false).init(),
         LogFormat::Json => log.json().with_span_list(false).init(),
+    }
+    if !known {
+        tracing::warn!("COLIBRI_LOG is {wanted:?}, which is not error, warn, info or debug: info is taken");
     }
 }

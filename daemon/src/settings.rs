@@ -12,14 +12,16 @@ use crate::agent::users::{AgentUsers, Users};
 use crate::cage::{self, Cage};
 use crate::clock::millis;
 use crate::server::SOCKET;
-use anyhow::{Context, anyhow, bail};
-use clap::{Parser, ValueEnum};
+use anyhow::{Context, anyhow, bail, ensure};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, Parser, ValueEnum};
 use colibri_control::SetupView;
 use colibri_fetcher::words::check_server;
 use colibri_order::Owner;
 use nix::unistd::{Group, User, getegid, geteuid};
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -89,7 +91,7 @@ pub struct Settings {
     #[arg(long, env = "COLIBRI_SESSION_IDLE", default_value = "60s", value_parser = duration)]
     pub session_idle: Duration,
     /// How long a provision may take, and an agent waits for it.
-    #[arg(long, env = "COLIBRI_DEADLINE", default_value = "30s", value_parser = duration)]
+    #[arg(long, env = "COLIBRI_DEADLINE", default_value = "30s", value_parser = lasting)]
     pub deadline: Duration,
     /// A group that may use the control socket.
     #[arg(long, env = "COLIBRI_GROUP")]
@@ -123,6 +125,32 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What is wrong with a setting of the environment or of the provider file, in one
+    /// line; nothing where it is an argument that is wrong.
+    pub fn wrong(error: &clap::Error) -> Option<String> {
+        let text = |kind| match error.get(kind)? {
+            ContextValue::String(text) => Some(text.clone()),
+            ContextValue::Strings(words) => Some(words.join(", ")),
+            _ => None,
+        };
+        let shown = text(ContextKind::InvalidArg)?;
+        let flag = shown.split([' ', '=']).next()?.to_owned();
+        let long = flag.strip_prefix("--")?;
+        let command = Self::command();
+        let argument = command.get_arguments().find(|one| one.get_long() == Some(long))?;
+        let name = argument.get_env()?.to_str()?.to_owned();
+        let is_flag =
+            |word: OsString| word.to_str().is_some_and(|word| word.split('=').next() == Some(&flag));
+        if std::env::var_os(&name).is_none() || std::env::args_os().any(is_flag) {
+            return None;
+        }
+        let why = match std::error::Error::source(error) {
+            Some(why) => why.to_string(),
+            None => format!("not one of {}", text(ContextKind::ValidValue)?),
+        };
+        Some(format!("{name} is {:?}: {why}", text(ContextKind::InvalidValue)?))
+    }
+
     /// Checks what no other time or host makes right.
     ///
     /// # Errors
@@ -133,6 +161,18 @@ impl Settings {
         }
         if let Some(url) = &self.server {
             check_server(url).map_err(|failure| anyhow!("BW_SERVER is {url:?}: {failure}"))?;
+        }
+        let base = &self.jail_root_base;
+        let named = |what: &str| format!("COLIBRI_JAIL_ROOT_BASE is {}: {what}", base.display());
+        ensure!(base.is_absolute(), named("name it from / on"));
+        // What is not there may be mounted later.
+        ensure!(!base.exists() || base.is_dir(), named("that is not a directory"));
+        let all = base.canonicalize().is_ok_and(|base| base == Path::new("/"));
+        ensure!(!all, named("name a directory that holds jails and nothing else"));
+        for dir in [self.control_dir(), self.observe_dir()] {
+            let socket = dir.join(SOCKET);
+            let fits = SocketAddr::from_pathname(&socket).is_ok();
+            ensure!(fits, "{} is too long for a socket: shorten COLIBRI_RUN_DIR", socket.display());
         }
         Ok(())
     }
@@ -207,7 +247,8 @@ impl Config {
         settings.check()?;
         let (uid, gid) = (geteuid(), getegid());
         let base = settings.jail_root_base.canonicalize().with_context(|| {
-            format!("cannot resolve the jail root base {}", settings.jail_root_base.display())
+            let base = settings.jail_root_base.display();
+            format!("cannot find {base}: make it, or name another in COLIBRI_JAIL_ROOT_BASE")
         })?;
         let libexec = match &settings.libexec {
             Some(dir) => dir.clone(),
@@ -245,10 +286,25 @@ impl Config {
             fetcher_cage: fetcher_jail.map(|file| Cage::fetcher(file, &settings)),
             path,
             owner: Owner { uid: uid.as_raw(), gid: gid.as_raw() },
-            group: settings.group.as_deref().map(group).transpose()?,
-            observers: settings.observers.as_deref().map(group).transpose()?,
+            group: group("COLIBRI_GROUP", settings.group.as_deref())?,
+            observers: group("COLIBRI_OBSERVERS", settings.observers.as_deref())?,
             settings,
         })
+    }
+
+    /// Checks that the programs are there which bring secrets and start agents.
+    ///
+    /// # Errors
+    /// The first that is not.
+    pub fn has_programs(&self) -> anyhow::Result<()> {
+        for program in [&self.writer, &self.fetcher, &self.shim] {
+            let shown = program.display();
+            ensure!(
+                program.is_file(),
+                "there is no {shown}: install all of colibri, or name its directory in COLIBRI_LIBEXEC"
+            );
+        }
+        Ok(())
     }
 
     /// The tenants database.
@@ -342,9 +398,13 @@ fn user(name: &str) -> anyhow::Result<FetcherUser> {
     Ok(FetcherUser::Other(Owner { uid: user.uid.as_raw(), gid: user.gid.as_raw() }))
 }
 
-fn group(name: &str) -> anyhow::Result<u32> {
+fn group(setting: &str, name: Option<&str>) -> anyhow::Result<Option<u32>> {
+    let Some(name) = name else { return Ok(None) };
     let group = Group::from_name(name).with_context(|| format!("cannot look up the group {name}"))?;
-    group.map(|group| group.gid.as_raw()).with_context(|| format!("there is no group {name}"))
+    let Some(group) = group else {
+        bail!("there is no group {name}: create it, or name another in {setting}");
+    };
+    Ok(Some(group.gid.as_raw()))
 }
 
 /// The group of a directory that its group may go through and others may not.
@@ -365,10 +425,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(u64::from(seconds) * unit))
 }
 
+/// The same, and some time at least.
+fn lasting(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time.is_zero() { Err("nothing is done in no time".into()) } else { Ok(time) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_flags_are_consistent() {

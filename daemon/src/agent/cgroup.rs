@@ -8,7 +8,7 @@ use crate::settings::Settings;
 use colibri_control::JailName;
 use nix::unistd::geteuid;
 use std::fs::{self, read_to_string};
-use std::io::{ErrorKind, Result};
+use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -88,7 +88,9 @@ impl Cgroups {
         }
         let base = match &settings.cgroup {
             Some(base) => {
-                settle(base).map(|()| base.clone()).map_err(|error| format!("{}: {error}", base.display()))
+                let told = |why: &String| tracing::warn!("COLIBRI_CGROUP is not taken: {why}");
+                let settled = settle(base).map_err(|error| format!("{}: {error}", base.display()));
+                settled.map(|()| base.clone()).inspect_err(told)
             }
             None => delegated().ok_or_else(|| "colibrid has no control group of its own to divide".into()),
         };
@@ -189,6 +191,11 @@ fn mounted(mounts: &str) -> Option<PathBuf> {
 }
 
 fn settle(base: &Path) -> Result<()> {
+    // Elsewhere directories and files of these names would be made, and bound nobody.
+    let above = if base.exists() { Some(base) } else { base.parent() };
+    if !above.is_some_and(|group| group.join("cgroup.procs").is_file()) {
+        return Err(Error::other("it is no control group, and not in one"));
+    }
     for group in [base, &base.join(OWN)] {
         make(group)?;
     }
@@ -214,6 +221,15 @@ fn enable(base: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_a_directory_that_is_no_control_group_nothing_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        for base in [dir.path(), &dir.path().join("group")] {
+            assert!(settle(base).unwrap_err().to_string().contains("no control group"));
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
 
     #[test]
     fn memory_is_read_with_its_unit() {

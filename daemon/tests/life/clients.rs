@@ -237,6 +237,9 @@ fn what_only_an_operator_can_mend_is_told_at_once() {
         (format!("{good}BW_PASWORD=hunter2"), "line 4: colibrid has no setting of this name"),
         (format!("{good}hunter2"), "line 4: it is not NAME=value"),
         ("BW_PASSWORD_FILE=/root/no/such/password\n".into(), "ProtectHome="),
+        (format!("{good}COLIBRI_SESSION_IDLE=soon"), "COLIBRI_SESSION_IDLE is \"soon\": not a time such as"),
+        (format!("{good}COLIBRI_AGENT_PROCESSES=1"), "COLIBRI_AGENT_PROCESSES is \"1\""),
+        (format!("{good}COLIBRI_LOG_FORMAT=xml"), "COLIBRI_LOG_FORMAT is \"xml\": not one of text, json"),
     ] {
         let file = host.path("provider.env");
         fs::write(&file, &text).unwrap();
@@ -255,6 +258,45 @@ fn what_only_an_operator_can_mend_is_told_at_once() {
         host.command().arg("--check").env("COLIBRI_PROVIDER", host.path("provider.env")).output().unwrap();
     assert!(fine.status.success(), "{fine:?}");
     assert!(!host.socket().exists());
+}
+
+/// The same of settings that do not fit the host.
+#[test]
+fn a_setting_that_does_not_fit_the_host_is_told_at_once() {
+    let mut host = Host::new();
+    assert!(host.terminate());
+    let file = host.path("file");
+    fs::write(&file, "").unwrap();
+    let (file, long) = (file.to_str().unwrap(), format!("/tmp/{}", "x".repeat(120)));
+    for (name, value, why) in [
+        ("COLIBRI_JAIL_ROOT_BASE", "jails", "name it from / on"),
+        ("COLIBRI_JAIL_ROOT_BASE", file, "not a directory"),
+        ("COLIBRI_JAIL_ROOT_BASE", "/", "holds jails and nothing else"),
+        ("COLIBRI_JAIL_ROOT_BASE", "/../", "holds jails and nothing else"),
+        ("COLIBRI_DEADLINE", "0", "COLIBRI_DEADLINE is \"0\""),
+        ("COLIBRI_RUN_DIR", &long, "shorten COLIBRI_RUN_DIR"),
+        ("COLIBRI_GROUP", "no-such-group", "name another in COLIBRI_GROUP"),
+        ("COLIBRI_OBSERVERS", "no-such-group", "name another in COLIBRI_OBSERVERS"),
+        ("COLIBRI_LIBEXEC", "/nonexistent", "COLIBRI_LIBEXEC"),
+    ] {
+        let ended = host.command().env(name, value).output().unwrap();
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        let last = errors.lines().last().unwrap_or_default();
+        assert!(last.starts_with("colibrid: ") && last.contains(why), "{name}={value}: {errors}");
+        assert_eq!(ended.status.code(), Some(78), "{name}={value}: {errors}");
+    }
+    // It may be mounted later.
+    let ended = host.command().env("COLIBRI_JAIL_ROOT_BASE", "/nonexistent/jails").output().unwrap();
+    let errors = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(1) && errors.contains("make it, or name"), "{errors}");
+    // A word that is no level does not silence the log.
+    host.set("COLIBRI_LOG", "verbose");
+    host.start();
+    assert!(
+        host.log().contains("COLIBRI_LOG is \"verbose\"") && host.log().contains("ready"),
+        "{}",
+        host.log()
+    );
 }
 
 /// As systemd starts it: it is told that the daemon answers, and why it does not.

@@ -20,7 +20,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, UCred};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// Clients of the control socket at once.
@@ -33,6 +34,10 @@ const APART: Duration = Duration::from_millis(10);
 const IDLE: Duration = Duration::from_secs(60);
 /// A client that takes its answer no faster than this is dropped.
 const SLOW: Duration = Duration::from_secs(10);
+/// Clients at once that are told that there is no place for them.
+const REFUSED: usize = 16;
+/// Stack of a client's thread, in bytes.
+const STACK: usize = 512 * 1024;
 /// After the system refused to accept, for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -90,33 +95,48 @@ impl Door {
         Ok(Self { listener, path, bound, group, rights })
     }
 
-    /// Serves clients for ever.
+    /// Serves clients for ever, each in a thread of its own: a descriptor that came
+    /// with a client's bytes is closed by who receives them, and to close a socket that
+    /// lingers takes as long as its maker likes (unix(7), socket(7)).
     pub async fn serve(self, service: Service, share: Arc<Share>) {
         let (places, apart) = match self.rights {
             Rights::Change => (CLIENTS, Duration::ZERO),
             Rights::Observe => (OBSERVERS, APART),
         };
-        let places = Arc::new(Semaphore::new(places));
+        let (places, refused) = (Arc::new(Semaphore::new(places)), Arc::new(Semaphore::new(REFUSED)));
+        let rights = self.rights;
         loop {
             tokio::time::sleep(apart).await;
+            // Whoever comes can be told that there is no place.
+            let Ok(refusal) = refused.clone().acquire_owned().await else { return };
             let Ok((stream, _)) = self.listener.accept().await else {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
             let admitted = stream.peer_cred().is_ok_and(|peer| admits(&peer, self.group));
-            let (client, rights) = (Client::new(stream), self.rights);
+            let client = Client::new(stream);
             if !admitted {
-                tokio::spawn(client.refuse(ErrorName::NotAllowed, "this socket is not for you"));
+                let told = client.refuse(ErrorName::NotAllowed, "this socket is not for you");
+                in_a_thread(told, refusal);
             } else if let Ok(place) = places.clone().try_acquire_owned() {
                 let (service, share) = (service.clone(), share.clone());
-                tokio::spawn(async move {
-                    client.serve(&service, rights, &share).await;
-                    drop(place);
-                });
+                in_a_thread(async move { client.serve(&service, rights, &share).await }, place);
             } else {
-                tokio::spawn(client.refuse(ErrorName::Busy, "there are too many clients"));
+                in_a_thread(client.refuse(ErrorName::Busy, "there are too many clients"), refusal);
             }
         }
+    }
+}
+
+/// Works in a thread that no other client shares, and gives the place back after it.
+fn in_a_thread(work: impl Future<Output = ()> + Send + 'static, place: OwnedSemaphorePermit) {
+    let runtime = Handle::current();
+    let run = move || {
+        runtime.block_on(work);
+        drop(place);
+    };
+    if let Err(error) = std::thread::Builder::new().name("client".into()).stack_size(STACK).spawn(run) {
+        tracing::error!(%error, "a client is not served");
     }
 }
 

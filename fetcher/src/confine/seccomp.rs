@@ -110,7 +110,9 @@ fn calls(whom: For) -> Result<Rules, Error> {
     }
     // A TCP socket that becomes one of another kind.
     let other = [(1, Eq, libc::SOL_TCP), (2, Eq, libc::TCP_ULP)];
-    rules.insert(libc::SYS_setsockopt, vec![rule(&other)?]);
+    // One that holds up whoever closes it, such as the daemon that it is sent to.
+    let lingering = [(1, Eq, libc::SOL_SOCKET), (2, Eq, libc::SO_LINGER)];
+    rules.insert(libc::SYS_setsockopt, vec![rule(&other)?, rule(&lingering)?]);
     if whom == For::Fetcher {
         rules.insert(libc::SYS_bind, Vec::new());
     }

@@ -114,6 +114,14 @@ static int another_kind(void)
 	return setsockopt(fd, SOL_TCP, TCP_ULP, "none", 4);
 }
 
+/* Whoever it is sent to waits when he closes it. */
+static int lingering(void)
+{
+	struct linger linger = { .l_onoff = 1, .l_linger = 3600 };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	return setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+}
+
 static int ring(void)
 {
 	struct io_uring_params params = { 0 };
@@ -159,6 +167,7 @@ static void attack(void)
 	tell("vsock", socket(AF_VSOCK, SOCK_STREAM, 0));
 	tell("netlink", socket(AF_NETLINK, SOCK_RAW, 0));
 	tell("another kind of tcp", another_kind());
+	tell("a socket that lingers", lingering());
 	tell("listen", listening());
 	tell("bind", bound());
 	tell("io_uring", ring());

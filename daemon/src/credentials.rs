@@ -188,6 +188,10 @@ fn find(name: &str, told: &mut Told, files: &mut Vec<(PathBuf, Stamp)>) -> anyho
 fn cannot_read(name: &str, file: &Path) -> String {
     let hidden = ["/root", "/home", "/run/user"].iter().any(|dir| file.starts_with(dir));
     let advice = if hidden { "; the unit's ProtectHome= hides it: keep it in /etc/colibri" } else { "" };
+    if file.is_relative() {
+        // Somebody may have put the credential itself there.
+        return format!("cannot read {name}: {name}_FILE has to name a file by its absolute path");
+    }
     format!("cannot read {name} from {}{advice}", file.display())
 }
 

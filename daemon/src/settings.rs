@@ -148,7 +148,11 @@ impl Settings {
             Some(why) => why.to_string(),
             None => format!("not one of {}", text(ContextKind::ValidValue)?),
         };
-        Some(format!("{name} is {:?}: {why}", text(ContextKind::InvalidValue)?))
+        // Without the value: it may be a credential that stands at the wrong name.
+        let value = text(ContextKind::InvalidValue)?;
+        let shown = value.len() > 4 && why.contains(&value);
+        let why = if shown { "it is not of the form that colibrid(8) tells" } else { &why };
+        Some(format!("the value of {name} is refused: {why}"))
     }
 
     /// Checks what no other time or host makes right.
@@ -160,7 +164,8 @@ impl Settings {
             bail!("--insecure-no-sandbox is for development and refused as root");
         }
         if let Some(url) = &self.server {
-            check_server(url).map_err(|failure| anyhow!("BW_SERVER is {url:?}: {failure}"))?;
+            // Without the value: there may be a password in it.
+            check_server(url).map_err(|failure| anyhow!("BW_SERVER is refused: {failure}"))?;
         }
         let base = &self.jail_root_base;
         let named = |what: &str| format!("COLIBRI_JAIL_ROOT_BASE is {}: {what}", base.display());

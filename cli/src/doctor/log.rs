@@ -33,8 +33,8 @@ mod tests {
     fn they_are_what_came_after_it_was_last_up() {
         let journal = "colibrid: old\n2026-11-27T20:00:00Z  INFO ready base=/srv/jails\n INFO ending\n";
         assert_eq!(words(journal), None);
-        let failed = format!("{journal}colibrid: BW_SERVER is \"x\u{1b}\": no\nsystemd said something\n");
-        assert_eq!(words(&failed).as_deref(), Some("BW_SERVER is \"x\u{fffd}\": no"));
+        let failed = format!("{journal}colibrid: BW_SERVER \"x\u{1b}\": no\nsystemd said something\n");
+        assert_eq!(words(&failed).as_deref(), Some("BW_SERVER \"x\u{fffd}\": no"));
         let syslog = "Nov 27 20:00:00 host colibrid[7]: colibrid: line 3: it is not NAME=value\n";
         assert_eq!(words(syslog).as_deref(), Some("line 3: it is not NAME=value"));
         assert_eq!(words(""), None);

@@ -5,15 +5,20 @@ use crate::stand_in::Collection;
 use crate::system;
 use colibri_control::{Answer, Client, CollectionsView, ErrorName, Event, Request, Secrets, SessionView};
 use colibri_test_host::process;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Group, User};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
+#[cfg(target_os = "linux")]
+use std::time::{Duration, Instant};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -198,19 +203,15 @@ fn the_provider_file_reaches_the_daemon_and_nobody_else() {
     let Ok(Answer::Status(status)) = host.ask(Request::Status {}) else { panic!("{}", host.log()) };
     assert_eq!(status.setup.server.as_deref(), Some("https://vault.example.org"));
     assert_eq!((status.setup.deadline, status.setup.credentials), (77_000, true));
-    let known = || {
-        let found = fs::read_dir("/proc").unwrap().flatten().filter(|process| {
-            let environ = fs::read(process.path().join("environ")).unwrap_or_default();
-            environ.windows(9).any(|part| part == b"canary it")
-        });
-        found.map(|process| process.path()).collect::<Vec<_>>()
+    let known = || -> Vec<u32> {
+        let all = process::all().into_iter().map(|(pid, _)| pid);
+        all.filter(|pid| process::environment(*pid).is_some_and(|it| it.contains("canary it"))).collect()
     };
-    assert_eq!(known(), [] as [PathBuf; 0]);
+    assert!(known().is_empty());
     // The control: a process of the unit that has what EnvironmentFile= gave it.
     let mut given = Command::new("sleep");
     let mut given = given.arg("1000").env("BW_PASSWORD", "canary it's").spawn().unwrap();
-    let seen = PathBuf::from(format!("/proc/{}", given.id()));
-    wait(SOON, || known() == [seen.as_path()], || format!("{:?}", known()));
+    wait(SOON, || known() == [given.id()], || format!("{:?}", known()));
     given.kill().unwrap();
     given.wait().unwrap();
     assert!(host.terminate());
@@ -230,16 +231,25 @@ fn what_only_an_operator_can_mend_is_told_at_once() {
     host.unset(&["BW_CLIENTID", "BW_CLIENTSECRET", "BW_PASSWORD"]);
     let good = "BW_CLIENTID=i\nBW_CLIENTSECRET=s\nBW_PASSWORD=hunter2\n";
     for (text, why) in [
-        (format!("{good}BW_SERVER=http://vault.example.org"), "BW_SERVER is"),
-        (format!("{good}BW_SERVER=vault.example.org"), "BW_SERVER is"),
+        (format!("{good}BW_SERVER=http://vault.example.org"), "BW_SERVER is refused"),
+        (format!("{good}BW_SERVER=vault.example.org"), "BW_SERVER is refused"),
         ("BW_CLIENTID=i\nBW_CLIENTSECRET=s\n".into(), "BW_PASSWORD must be set too"),
         ("BW_CLIENTID=i\nBW_CLIENTSECRET=s\nBW_PASSWORD=''\n".into(), "BW_PASSWORD must be set too"),
         (format!("{good}BW_PASWORD=hunter2"), "line 4: colibrid has no setting of this name"),
         (format!("{good}hunter2"), "line 4: it is not NAME=value"),
         ("BW_PASSWORD_FILE=/root/no/such/password\n".into(), "ProtectHome="),
-        (format!("{good}COLIBRI_SESSION_IDLE=soon"), "COLIBRI_SESSION_IDLE is \"soon\": not a time such as"),
-        (format!("{good}COLIBRI_AGENT_PROCESSES=1"), "COLIBRI_AGENT_PROCESSES is \"1\""),
-        (format!("{good}COLIBRI_LOG_FORMAT=xml"), "COLIBRI_LOG_FORMAT is \"xml\": not one of text, json"),
+        (format!("{good}COLIBRI_SESSION_IDLE=soon"), "COLIBRI_SESSION_IDLE is refused: not a time such as"),
+        (format!("{good}COLIBRI_AGENT_PROCESSES=1"), "COLIBRI_AGENT_PROCESSES is refused: 1 is not in 8.."),
+        (format!("{good}COLIBRI_LOG_FORMAT=hunter2"), "COLIBRI_LOG_FORMAT is refused: not one of text, json"),
+        (format!("{good}COLIBRI_DEADLINE=hunter2"), "COLIBRI_DEADLINE is refused"),
+        (format!("{good}COLIBRI_AGENT_MEMORY=hunter2"), "COLIBRI_AGENT_MEMORY is refused"),
+        (
+            "BW_PASSWORD_FILE='correct horse hunter2'
+"
+            .into(),
+            "BW_PASSWORD_FILE has to name a file",
+        ),
+        (format!("{good}BW_SERVER=https://admin:hunter2@vault.example.org"), "BW_SERVER is refused"),
     ] {
         let file = host.path("provider.env");
         fs::write(&file, &text).unwrap();
@@ -273,7 +283,7 @@ fn a_setting_that_does_not_fit_the_host_is_told_at_once() {
         ("COLIBRI_JAIL_ROOT_BASE", file, "not a directory"),
         ("COLIBRI_JAIL_ROOT_BASE", "/", "holds jails and nothing else"),
         ("COLIBRI_JAIL_ROOT_BASE", "/../", "holds jails and nothing else"),
-        ("COLIBRI_DEADLINE", "0", "COLIBRI_DEADLINE is \"0\""),
+        ("COLIBRI_DEADLINE", "0", "COLIBRI_DEADLINE is refused: nothing is done"),
         ("COLIBRI_RUN_DIR", &long, "shorten COLIBRI_RUN_DIR"),
         ("COLIBRI_GROUP", "no-such-group", "name another in COLIBRI_GROUP"),
         ("COLIBRI_OBSERVERS", "no-such-group", "name another in COLIBRI_OBSERVERS"),
@@ -320,7 +330,7 @@ fn the_service_manager_hears_that_the_daemon_is_ready_and_its_last_words() {
     let ended = host.command().env("BW_SERVER", "http://vault.example.org").output().unwrap();
     assert_eq!(ended.status.code(), Some(78));
     let last = hear();
-    assert!(last.starts_with("STATUS=BW_SERVER is \"http://vault.example.org\""), "{last}");
+    assert!(last.starts_with("STATUS=BW_SERVER is refused"), "{last}");
 }
 
 #[test]
@@ -366,6 +376,69 @@ fn a_client_without_end_is_dropped_and_harms_nobody() {
         assert!(answer.contains("BadRequest"), "{line:?}: {answer}");
     }
     assert!(host.say(r#"{"verb":"status"}"#).is_ok());
+}
+
+/// A TCP socket with something unsent, which lingers: to close it takes `seconds`.
+#[cfg(target_os = "linux")]
+fn lingering(seconds: i32) -> std::net::TcpStream {
+    use nix::sys::socket::{setsockopt, sockopt};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    // Nobody takes it, and it is there as long as this process is.
+    std::mem::forget(listener.accept().unwrap());
+    while stream.write_all(&[0; 1 << 16]).is_ok() {}
+    let linger = nix::libc::linger { l_onoff: 1, l_linger: seconds };
+    setsockopt(&stream, sockopt::Linger, &linger).unwrap();
+    stream
+}
+
+/// Whoever receives it is the last who has it.
+#[cfg(target_os = "linux")]
+fn hand_over(to: &UnixStream, bytes: &[u8], stream: std::net::TcpStream) {
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+    let (bytes, fds) = ([std::io::IoSlice::new(bytes)], [stream.as_raw_fd()]);
+    let rights = [ControlMessage::ScmRights(&fds)];
+    sendmsg::<()>(to.as_raw_fd(), &bytes, &rights, MsgFlags::empty(), None).unwrap();
+}
+
+/// The kernel closes a descriptor that nobody asked for in the thread that reads the
+/// bytes it came with, or that closes the socket it waits in.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_that_lingers_holds_up_its_sender_only() {
+    let host = Host::new();
+    let status = b"{\"v\":1,\"id\":1,\"verb\":\"status\"}\n";
+    // The control: who receives one waits.
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    hand_over(&ours, b"x", lingering(2));
+    let since = Instant::now();
+    assert_eq!((&theirs).read(&mut [0]).unwrap(), 1);
+    assert!(since.elapsed() >= Duration::from_secs(2), "closed in {:?}", since.elapsed());
+
+    // So that the daemon is the last who has each of them.
+    let daemon = nix::unistd::Pid::from_raw(host.pid().try_into().unwrap());
+    kill(daemon, Signal::SIGSTOP).unwrap();
+    let mut clients = Vec::new();
+    for (first, second) in [(&status[..], None), (b"no call\n", Some(status)), (b"{", Some(status))] {
+        let client = UnixStream::connect(host.socket()).unwrap();
+        match second {
+            None => hand_over(&client, first, lingering(60)),
+            Some(second) => {
+                (&client).write_all(first).unwrap();
+                hand_over(&client, second, lingering(60));
+                // It is left to the daemon to close what waits in its socket.
+                client.shutdown(std::net::Shutdown::Both).unwrap();
+            }
+        }
+        clients.push(client);
+    }
+    kill(daemon, Signal::SIGCONT).unwrap();
+    let since = Instant::now();
+    for _ in 0..20 {
+        assert!(host.say(r#"{"verb":"status"}"#).is_ok());
+    }
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
 }
 
 #[test]
@@ -470,7 +543,6 @@ fn answers_come_one_for_one_and_in_order() {
 
 #[test]
 fn a_jail_does_not_wait_for_a_daemon_that_answers_nothing() {
-    use nix::sys::signal::{Signal, kill};
     let host = Host::new();
     host.register("web");
     let daemon = nix::unistd::Pid::from_raw(host.pid().try_into().unwrap());

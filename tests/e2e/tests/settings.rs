@@ -1,5 +1,6 @@
 //! Settings that change after a provision, tried first or not; and what is told when
 //! the jail's file system does not let the file be written.
+#![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, bail, ensure};
 use colibri_control::{Answer, Diff, ErrorName, Outcome, Provision, Request, TenantId};

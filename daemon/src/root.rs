@@ -98,6 +98,24 @@ impl JailRoot {
         self.content
     }
 
+    /// Proceeds only where there is something: a jail has files, a mount point has none.
+    ///
+    /// # Errors
+    /// `RootNotMounted`.
+    pub fn filled(&self) -> Result<(), Fault> {
+        match self.content {
+            Content::Something => Ok(()),
+            Content::Nothing => {
+                let path = self.path();
+                let path = path.display();
+                let message = format!(
+                    "{path} is empty, and no jail is: a new one needs a directory first, such as {path}/etc"
+                );
+                Err(Fault::new(ErrorName::RootNotMounted, message))
+            }
+        }
+    }
+
     /// The directory itself.
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
@@ -171,22 +189,18 @@ impl Roots {
     }
 
     /// Looks at a tenant's root, which has to be the one that its secrets are in. An
-    /// empty directory where there was a jail is never the jail.
+    /// empty directory is a mount point without its file system, and never a jail.
     ///
     /// # Errors
     /// `RootNotMounted` where it is another, and as [`Roots::check`].
     pub async fn of(&self, tenant: &Tenant) -> Result<JailRoot, Fault> {
         let root = self.check(&tenant.id, &tenant.root).await?;
-        let wrong = match (&tenant.identity, root.content) {
-            (Some(_), Content::Nothing) => "is empty, and the jail is not",
-            // Known to an earlier colibrid, which did not write its identity down.
-            (None, Content::Nothing) if !tenant.keys.is_empty() => "is empty, and the jail has secrets",
-            (Some(known), Content::Something) if !known.is(&root.identity) => {
-                "is another directory than the one that the secrets were brought to"
-            }
-            _ => return Ok(root),
-        };
-        let message = format!("{} {wrong}", tenant.root.display());
+        root.filled()?;
+        if tenant.identity.as_ref().is_none_or(|known| known.is(&root.identity)) {
+            return Ok(root);
+        }
+        let path = tenant.root.display();
+        let message = format!("{path} is another directory than the one that the secrets were brought to");
         Err(Fault::new(ErrorName::RootNotMounted, message))
     }
 

@@ -6,7 +6,6 @@ use crate::confinement;
 use crate::events::Events;
 use crate::hook::provision_tenant_env;
 use crate::provision::{Provisioner, Work, plain};
-use crate::root::Content;
 use crate::session::{Reload, Session};
 use crate::settings::Config;
 use crate::store::{Db, File, Store};
@@ -317,10 +316,7 @@ impl Service {
             return Err(Fault::new(ErrorName::WrongState, format!("{id} is destroyed: register it anew")));
         }
         let root = self.provisioner.roots().check(&id, &tenant.root).await?;
-        if root.content() == Content::Nothing {
-            let message = format!("{} is empty: that is no jail", tenant.root.display());
-            return Err(Fault::new(ErrorName::RootNotMounted, message));
-        }
+        root.filled()?;
         let (name, identity) = (id.clone(), root.identity().clone());
         self.store.with(move |db| db.accept(&name, &identity)).await?;
         if tenant.removal_due {

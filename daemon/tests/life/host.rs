@@ -246,14 +246,15 @@ impl Host {
         fs::read_to_string(self.path("vault").join(of)).unwrap_or_default().lines().count()
     }
 
+    /// A jail's root, which is not empty.
     pub fn root(&self, name: &str) -> PathBuf {
         let root = self.path("jails").join(name).join("root");
-        fs::create_dir_all(&root).unwrap();
+        fs::create_dir_all(root.join("dev")).unwrap();
         root
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
-        self.root(name).join("usr/local/etc/colibri/env")
+        self.path("jails").join(name).join("root/usr/local/etc/colibri/env")
     }
 
     pub fn content(&self, name: &str) -> Option<String> {

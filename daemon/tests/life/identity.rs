@@ -2,7 +2,7 @@
 //! file system, a jail that was moved away, one that was made anew.
 
 use crate::host::{Host, SOON, tenant, wait};
-use colibri_control::{Answer, ErrorName, Outcome, Status, StatusView};
+use colibri_control::{Answer, ErrorName, Outcome, Reason, Status, StatusView};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -112,6 +112,33 @@ fn a_jail_made_anew_is_taken_once_the_operator_says_so() {
     fs::rename(host.path("jails/web/root"), host.path("jails/web/second")).unwrap();
     move_back(&host);
     refuses(&host);
+}
+
+/// Nobody has been there yet by whom the jail could be known.
+#[test]
+fn a_root_that_is_empty_gets_no_first_provision() {
+    let mut host = Host::new();
+    host.secrets("web", &[("A", "1")]);
+    let root = host.path("jails/web/root");
+    fs::create_dir_all(&root).unwrap();
+    let register = serde_json::json!({"verb": "register-tenant", "tenant": "web", "root": root, "settings": {"refresh": 60}});
+    host.say(&register.to_string()).unwrap();
+    // By itself, as the next daemon does with who was never brought.
+    assert!(host.terminate());
+    host.start();
+    let tried = || host.history("web").iter().any(|it| it.reason == Reason::Refresh);
+    wait(SOON, tried, || host.log());
+    refuses(&host);
+    let said = host.say(ACCEPT).unwrap_err();
+    assert_eq!(said.name, ErrorName::RootNotMounted);
+    assert!(said.message.contains("a new one needs a directory first, such as"), "{said}");
+    // A first provision that was cut off.
+    edit(&mut host, "UPDATE tenants SET unsure = 1");
+    refuses(&host);
+    assert_eq!(names(&root), Vec::<PathBuf>::new());
+    // What the message says is enough.
+    fs::create_dir(root.join("etc")).unwrap();
+    assert_eq!(host.provision("web").outcome, Outcome::Written);
 }
 
 #[test]

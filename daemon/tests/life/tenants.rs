@@ -187,7 +187,7 @@ fn the_hook_is_silent_without_a_tenant_and_harmless_with_a_wrong_root() {
     ] {
         assert_eq!(host.hook("web", &root).warning.unwrap().name, name, "{}", root.display());
     }
-    assert_eq!(fs::read_dir(host.root("web")).unwrap().count(), 0);
+    assert!(!host.root("web").join("usr").exists());
     assert_eq!(host.sessions(), 0);
 }
 
@@ -196,12 +196,12 @@ fn a_registered_root_that_became_a_link_is_an_escape_that_the_tenant_shows() {
     let host = Host::new();
     host.secrets("web", &[("A", "1")]);
     host.register("web");
-    fs::remove_dir(host.root("web")).unwrap();
+    fs::remove_dir_all(host.root("web")).unwrap();
     symlink(host.root("other"), host.path("jails/web/root")).unwrap();
     let hook = host.hook("web", &host.path("jails/web/root"));
     assert_eq!(hook.warning.unwrap().name, ErrorName::TargetEscapesRoot);
     assert_eq!(host.show("web").last_error.unwrap().name, ErrorName::TargetEscapesRoot);
-    assert_eq!(fs::read_dir(host.root("other")).unwrap().count(), 0);
+    assert!(!host.root("other").join("usr").exists());
 }
 
 #[test]
@@ -368,7 +368,7 @@ fn a_difference_is_told_by_keys_and_changes_nothing() {
     let before = host.register("web");
     let new = host.diff("web").unwrap();
     assert_eq!((new.added, new.same, new.intact), (keys(&["A", "B", "C"]), 0, false));
-    assert_eq!(fs::read_dir(host.root("web")).unwrap().count(), 0);
+    assert!(!host.root("web").join("usr").exists());
     assert_eq!((host.show("web"), host.history("web")), (before, Vec::new()));
 
     host.hook("web", &host.root("web"));

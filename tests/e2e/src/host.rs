@@ -91,13 +91,13 @@ impl Host {
         self.path("jails")
     }
 
-    /// A new, empty jail root `base/NAME/root`.
+    /// A new jail root `base/NAME/root` with next to nothing in it: an empty one is no jail.
     ///
     /// # Errors
     /// The system's.
     pub fn jail(&self, name: &str) -> Result<PathBuf> {
         let root = self.base().join(name).join("root");
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(&root)?;
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(root.join("dev"))?;
         Ok(root)
     }
 

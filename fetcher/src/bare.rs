@@ -10,7 +10,7 @@ const REACH: usize = 64 * 1024;
 const BUILTINS: &str =
     " : . break continue eval exec exit export readonly return set shift times trap unset ";
 /// Marks that word processors make of quotes.
-const TYPOGRAPHIC: &str = "“”„‟‘’‚‛«»‹›";
+const TYPOGRAPHIC: &str = "“”„‟‘’‚‛«»‹›′″‵‶´❛❜❝❞〝〞〟「」『』＂＇";
 
 /// A value that was read to its end.
 #[derive(Debug, Default)]
@@ -25,12 +25,18 @@ pub struct Bare {
     pub trouble: Option<Why>,
 }
 
-/// Whether a character has no ink, and is no blank that every reader knows.
+/// Whether a character has no ink, and is no blank that every reader knows. Those
+/// that only choose how the one before them looks, as in emoji, are none.
 pub fn is_invisible(char: char) -> bool {
-    let blank = char.is_whitespace() && !matches!(char, ' ' | '\t' | '\n' | '\r');
-    blank
-        || matches!(char, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
-        || matches!(char, '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    let known = matches!(char, ' ' | '\t' | '\n' | '\r');
+    // What Unicode has readers ignore, the blank of braille, and what lies between lines.
+    let ignored =
+        matches!(char, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}')
+            || matches!(char, '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(char, '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}')
+            || matches!(char, '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}')
+            || matches!(char, '\u{e0000}'..='\u{e0fff}');
+    !known && (char.is_whitespace() || char.is_control() || ignored)
 }
 
 /// Whether a here-document begins on the line.
@@ -66,6 +72,7 @@ pub fn bare(text: &str, head: &Head<'_>, dialect: Dialect, earlier: &Variables) 
             judged(&mut bare, text, head)?;
         }
     }
+    bare.doubts.extend((head.colon && is_yaml(&bare.value)).then_some(Doubt::Yaml));
     bare.doubts.extend(bare.value.contains(is_invisible).then_some(Doubt::Invisible));
     Ok(bare)
 }
@@ -115,8 +122,14 @@ fn goes_on(line: &str) -> Result<(), Why> {
     Ok(())
 }
 
+/// What YAML reads as more than its letters.
+fn is_yaml(value: &str) -> bool {
+    let word = ["null", "Null", "NULL", "~"].contains(&value);
+    word || value.starts_with(['&', '*', '!', '|', '>', '%', '@', '{', '[', '`'])
+}
+
 /// Up to a blank and `#`; blanks at the ends are no part of it.
-fn uncommented(line: &str) -> &str {
+pub fn uncommented(line: &str) -> &str {
     let comment = line.char_indices().find(|&(at, char)| char == '#' && line[..at].ends_with(BLANK));
     comment.map_or(line, |(at, _)| &line[..at]).trim_matches(BLANK)
 }
@@ -155,12 +168,17 @@ pub fn continues(line: &str) -> bool {
 /// A value that goes on after `\` at the line's end, as systemd reads it.
 fn continued(text: &str, head: &Head<'_>) -> Result<Bare, Why> {
     let mut raw = String::new();
-    let mut len = 0;
+    let (mut len, mut trouble) = (0, None);
     for line in text.split('\n') {
         let first = len == 0;
         let comment = uncommented(line).len() < line.trim_matches(BLANK).len();
         if !first && (assigns(line) || line.trim_start_matches(BLANK).starts_with('#')) || comment {
             return Err(Why::Continuation);
+        }
+        if !first && line.trim_matches(BLANK).is_empty() {
+            // Nothing goes on: to a shell the backslash is none, to others it is one.
+            (len, trouble) = (len - 1, Some(Why::Continuation));
+            break;
         }
         if !first {
             goes_on(line)?;
@@ -174,7 +192,9 @@ fn continued(text: &str, head: &Head<'_>) -> Result<Bare, Why> {
         len += 1;
     }
     let raw = raw.trim_matches(BLANK);
-    let mut bare = Bare { value: unescaped(raw), len, trouble: marred(raw), ..Bare::default() };
+    trouble = trouble.or_else(|| marred(raw));
+    // dotenv libraries end it with its first line.
+    let mut bare = Bare { value: unescaped(raw), len, trouble, doubts: vec![Doubt::Dotenv] };
     let runs_on = !are_closed(raw) && are_closed(text);
     if runs_on || raw.starts_with(['\'', '"', '`']) || raw.contains("-----BEGIN") {
         return Err(Why::Continuation);

@@ -3,7 +3,7 @@
 
 use crate::answer::{Attachment, Field, Item, Login, SshKey};
 use crate::naming::{self, Named, trimmed};
-use crate::note::{self, Dialect, Doubt, Entry, Why};
+use crate::note::{self, Dialect, Doubt, Entry, Stray, Why};
 use crate::warnings::{Warnings, quoted};
 use crate::words::{Notes, Rules};
 use colibri_ipc::Secret;
@@ -34,6 +34,15 @@ pub struct Unread {
     pub why: Why,
 }
 
+/// A line of a note that is skipped.
+#[derive(Debug)]
+pub struct Skipped {
+    /// Where, for people.
+    pub label: String,
+    /// All of it.
+    pub text: Secret,
+}
+
 /// What is in one item, or in several.
 #[derive(Debug, Default)]
 pub struct Contents {
@@ -41,6 +50,8 @@ pub struct Contents {
     pub found: Vec<Found>,
     /// What is there, too.
     pub unread: Vec<Unread>,
+    /// Lines that are none of these.
+    pub skipped: Vec<Skipped>,
 }
 
 /// Whether to look at more than passwords and notes.
@@ -102,7 +113,7 @@ fn left_out(fields: usize, notes: bool, source: &Source, warnings: &mut Warnings
 
 impl From<Vec<Found>> for Contents {
     fn from(found: Vec<Found>) -> Self {
-        Self { found, unread: Vec::new() }
+        Self { found, ..Self::default() }
     }
 }
 
@@ -170,7 +181,10 @@ fn from_note(text: Option<Secret>, notes: Notes, source: &Source, warnings: &mut
             Entry::Unread(note::Unread { line, name, why }) => {
                 contents.unread.push(Unread { label: label(line), name, why });
             }
-            Entry::Stray(line, what) => warnings.add(format!("{} is {what}", label(line))),
+            Entry::Stray(Stray { line, what, text }) => {
+                warnings.add(format!("{} is {what}", label(line)));
+                contents.skipped.push(Skipped { label: label(line), text });
+            }
         }
     }
     contents

@@ -2,7 +2,9 @@
 //! says how each is read and why. Nothing in a value is run, and what cannot be
 //! read for certain is not guessed.
 
-use crate::bare::{are_closed, bare, continues, has_heredoc, is_builtin, is_invisible, shell_agrees};
+use crate::bare::{
+    are_closed, bare, continues, has_heredoc, is_builtin, is_invisible, shell_agrees, uncommented,
+};
 use crate::block;
 use crate::word::{BLANK, Word, word};
 use colibri_ipc::{MAX_PAIRS, MAX_TOTAL, Secret};
@@ -32,7 +34,7 @@ pub enum Entry {
     /// Something after `=` that could not be read.
     Unread(Unread),
     /// A line that is skipped: it is no variable, and no part of one.
-    Stray(usize, &'static str),
+    Stray(Stray),
 }
 
 /// A variable, and the number of the line that it begins on, from 1.
@@ -59,6 +61,17 @@ pub struct Unread {
     pub why: Why,
 }
 
+/// A line that is skipped, or several, and the number of the first.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// The line.
+    pub line: usize,
+    /// What it is, for people.
+    pub what: &'static str,
+    /// All of it: a key that it names was not removed.
+    pub text: Secret,
+}
+
 /// In what a value may be taken otherwise than it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
@@ -68,6 +81,12 @@ pub enum Doubt {
     Dotenv,
     /// It has `$'…'`, which not every sh knows.
     Ansi,
+    /// Quotes are joined to something else, which dotenv for Node keeps as it is.
+    Joined,
+    /// Three quotes, and the line's end behind them.
+    Triple,
+    /// YAML means something else by it.
+    Yaml,
     /// One of its lines looks like an assignment.
     Assigns,
     /// A block over lines that no quotes enclose.
@@ -89,6 +108,9 @@ impl Doubt {
                 "its escapes or variables are taken as they stand; dotenv libraries read them, and so does --notes dotenv"
             }
             Self::Ansi => "$'…' is read as POSIX has it, which dash does not",
+            Self::Joined => "its joined quotes are read as sh has them; dotenv libraries keep some of them",
+            Self::Triple => "the line's end after its three quotes is a part of it, as sh has it",
+            Self::Yaml => "it is taken as it stands, and YAML would read it otherwise",
             Self::Assigns => "a line within its quotes looks like a variable of its own",
             Self::Block => "it runs over lines without quotes: sh and dotenv libraries would not read it so",
             Self::Invisible => "it holds characters that cannot be seen",
@@ -132,6 +154,8 @@ pub enum Why {
     Yaml,
     /// Something after a quoted value.
     Tail,
+    /// JSON in double quotes that has such quotes of its own.
+    Inner,
     /// A `#` within quotes in an unquoted value.
     Comment,
     /// Quotes of a word processor.
@@ -140,6 +164,10 @@ pub enum Why {
     Invisible,
     /// No name before the `=`.
     Name,
+    /// What stands before the `=` looks like base64 or base32, and `=` like its end.
+    Encoded,
+    /// A command of sh that sets variables.
+    Sets,
     /// A line right after a value that is nothing of its own.
     Following,
 }
@@ -172,6 +200,7 @@ impl Why {
             Self::Json => "what begins like JSON is none: put the value in single quotes",
             Self::Yaml => "a block of YAML: write its text in quotes",
             Self::Tail => "something follows the closing quote",
+            Self::Inner => "its quotes end before its last one: put the value in single quotes",
             Self::Comment => {
                 "the value, or a comment in it, is not certain to end here: put it in single quotes"
             }
@@ -180,6 +209,10 @@ impl Why {
                 "the value has characters at its ends that cannot be seen: remove them or put it in quotes"
             }
             Self::Name => "what stands before the = is no name of a variable",
+            Self::Encoded => {
+                "the line looks like encoded data, and not like a name: put data in quotes behind KEY=, and \"\" behind the = of an empty value"
+            }
+            Self::Sets => "a command that may set variables: write KEY=VALUE, and prose behind #",
             Self::Following => {
                 "the line is neither KEY=VALUE nor a comment, and may belong to the value before it"
             }
@@ -190,8 +223,14 @@ impl Why {
 /// Reads a note.
 pub fn parse(text: &str, dialect: Dialect) -> Vec<Entry> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
-    let mut note =
-        Note { dialect, line: 1, before: Before::Nothing, earlier: Variables::new(), entries: Vec::new() };
+    let mut note = Note {
+        dialect,
+        line: 1,
+        before: Before::Nothing,
+        open: false,
+        earlier: Variables::new(),
+        entries: Vec::new(),
+    };
     if text.len() > MAX_TOTAL {
         note.refuse(Why::Large);
         return note.entries;
@@ -225,8 +264,6 @@ enum Before {
     /// A value without quotes; whether it is empty, and whether it is a long
     /// line of base64 that may go on.
     Bare { empty: bool, base64: bool },
-    /// An empty value, and a blank line.
-    Hollow,
     /// A line that was skipped.
     Stray,
 }
@@ -235,6 +272,9 @@ struct Note {
     dialect: Dialect,
     line: usize,
     before: Before,
+    /// The last value is empty or a PEM block, and only blank lines and comments
+    /// came since: a block without a name may be the rest of it.
+    open: bool,
     earlier: Variables,
     entries: Vec<Entry>,
 }
@@ -258,9 +298,10 @@ impl Note {
         self.entries.push(Entry::Unread(Unread { line: self.line, name: None, why }));
     }
 
-    fn stray(&mut self, what: &'static str) {
-        self.before = Before::Stray;
-        self.entries.push(Entry::Stray(self.line, what));
+    fn stray(&mut self, what: &'static str, text: &str) {
+        (self.before, self.open) = (Before::Stray, false);
+        let text = Secret::new(text.to_owned());
+        self.entries.push(Entry::Stray(Stray { line: self.line, what, text }));
     }
 
     /// Reads what the text begins with. Returns how much of it that was, without
@@ -272,10 +313,7 @@ impl Note {
         let line = text.split('\n').next().unwrap_or_default();
         let content = line.trim_matches(|char| BLANK.contains(&char) || is_invisible(char));
         if content.is_empty() || content.starts_with('#') {
-            self.before = match self.before {
-                Before::Bare { empty: true, .. } | Before::Hollow if content.is_empty() => Before::Hollow,
-                _ => Before::Nothing,
-            };
+            self.before = Before::Nothing;
             return Ok(line.len());
         }
         let start =
@@ -285,7 +323,7 @@ impl Note {
             return Ok(start + len);
         }
         match head(rest) {
-            Some(_) if self.is_base64_tail(content) => Err(Why::Following),
+            Some(_) if self.is_encoded(content) => Err(Why::Encoded),
             Some(mut head) => {
                 head.marred |= line[..start].contains(is_invisible);
                 self.value(text, &head)
@@ -308,10 +346,10 @@ impl Note {
             return Ok(None);
         };
         self.follows()?;
-        if self.before == Before::Hollow {
+        if self.open {
             return Err(Why::Following);
         }
-        self.stray("a PEM block or JSON without KEY= in front: skipped");
+        self.stray("a PEM block or JSON without KEY= in front: skipped", &text[..len]);
         Ok(Some(text[..len].len() + text[len..].find('\n').unwrap_or(text.len() - len)))
     }
 
@@ -319,21 +357,20 @@ impl Note {
     fn follows(&self) -> Result<(), Why> {
         match self.before {
             Before::Quoted | Before::Bare { .. } => Err(Why::Following),
-            Before::Nothing | Before::Hollow | Before::Stray => Ok(()),
+            Before::Nothing | Before::Stray => Ok(()),
         }
     }
 
-    /// The end of base64 over lines looks like a name and `=`.
-    fn is_base64_tail(&self, line: &str) -> bool {
-        let line = line.trim_end_matches(['\\', ' ', '\t']);
-        let name = line.trim_end_matches('=');
-        let padding = line.len() - name.len();
-        let base64 = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte));
-        if padding == 0 || padding > 2 || !base64 {
+    /// The end of base64 looks like a name and `=`.
+    fn is_encoded(&self, line: &str) -> bool {
+        let line = uncommented(line).trim_end_matches(['\\', ' ', '\t', ';', ',']);
+        let data = line.trim_end_matches('=');
+        let padding = line.len() - data.len();
+        if padding == 0 || !data.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/_-".contains(&byte)) {
             return false;
         }
         let goes_on = matches!(self.before, Before::Stray | Before::Bare { base64: true, .. });
-        padding == 2 || (goes_on && line.len().is_multiple_of(4))
+        padding > 1 || (goes_on && line.len().is_multiple_of(4)) || is_random(data)
     }
 
     /// A line without a name and `=`.
@@ -350,6 +387,9 @@ impl Note {
         if is_statement(line) {
             return Ok(len);
         }
+        if sets(line) {
+            return Err(Why::Sets);
+        }
         let code = line.split(" #").next().unwrap_or_default();
         if code.contains('=') {
             self.follows()?;
@@ -360,9 +400,9 @@ impl Note {
             !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" _.:-".contains(&byte))
         }) {
             self.follows()?;
-            self.stray("not of the form KEY=VALUE: skipped");
+            self.stray("not of the form KEY=VALUE: skipped", line);
         } else {
-            self.stray("the name of a section: skipped");
+            self.stray("the name of a section: skipped", line);
             self.before = Before::Nothing;
         }
         Ok(len)
@@ -382,6 +422,7 @@ impl Note {
             Some('-') if block::is_pem(value) => {
                 let (pem, len) = block::pem(value)?;
                 self.pair(head, pem, vec![Doubt::Block], Before::Quoted);
+                self.open = true;
                 len
             }
             Some('{' | '[') => match block::json(value) {
@@ -397,6 +438,7 @@ impl Note {
     fn pair(&mut self, head: &Head<'_>, value: String, mut doubts: Vec<Doubt>, before: Before) {
         doubts.extend(head.marred.then_some(Doubt::Name));
         self.before = before;
+        self.open = matches!(before, Before::Bare { empty: true, .. });
         if self.dialect == Dialect::Dotenv {
             self.earlier.insert(head.name.to_owned(), Secret::new(value.clone()));
         }
@@ -405,7 +447,7 @@ impl Note {
     }
 
     fn unread(&mut self, head: &Head<'_>, why: Why) {
-        self.before = Before::Quoted;
+        (self.before, self.open) = (Before::Quoted, false);
         self.entries.push(Entry::Unread(Unread { line: self.line, name: Some(head.name.to_owned()), why }));
     }
 
@@ -423,9 +465,10 @@ impl Note {
         let joined = head.colon && !is_one_part(&text[..len]);
         match next {
             _ if joined => self.unread(head, Why::Tail),
-            None if ends => self.take(word, head),
+            None if ends && is_inner_json(&text[..len]) => self.unread(head, Why::Inner),
+            None if ends => self.take(word, &text[..len], head),
             Some(next) if next.is_empty() || next.starts_with('#') || is_statement(next) => {
-                self.take(word, head)
+                self.take(word, &text[..len], head)
             }
             // What is set there cannot be told.
             _ if tail.contains('=') => return Err(Why::Tail),
@@ -434,7 +477,7 @@ impl Note {
         Ok(len + tail.len())
     }
 
-    fn take(&mut self, word: Word, head: &Head<'_>) {
+    fn take(&mut self, word: Word, raw: &str, head: &Head<'_>) {
         if let Some(why) = word.trouble {
             return self.unread(head, why);
         }
@@ -442,13 +485,17 @@ impl Note {
         if self.dialect == Dialect::Shell {
             doubts.extend(word.expands.then_some(Doubt::Shell));
             doubts.extend(word.dotenv.then_some(Doubt::Dotenv));
+            doubts.extend(word.joined.then_some(Doubt::Joined));
         }
+        let triple = ["\"\"\"\n", "'''\n"].iter().any(|open| raw.starts_with(open));
+        doubts.extend(triple.then_some(Doubt::Triple));
+        let yaml = head.colon && (raw.contains('\n') || raw.starts_with('"') && raw.contains('\\'));
+        doubts.extend(yaml.then_some(Doubt::Yaml));
         doubts.extend(word.ansi.then_some(Doubt::Ansi));
         doubts.extend(word.assigns.then_some(Doubt::Assigns));
         let apart = head.value.starts_with(BLANK) && (head.exported || is_builtin(&word.value));
         doubts.extend(apart.then_some(Doubt::Shell));
-        let ends = |value: &str| value.starts_with(is_invisible) || value.ends_with(is_invisible);
-        doubts.extend(ends(&word.value).then_some(Doubt::Invisible));
+        doubts.extend(word.value.contains(is_invisible).then_some(Doubt::Invisible));
         self.pair(head, word.value, doubts, Before::Quoted);
     }
 
@@ -478,6 +525,7 @@ impl Note {
         } else {
             (!shell_agrees(value)).then_some(Doubt::Shell)
         };
+        let doubt = if head.colon { Some(Doubt::Yaml) } else { doubt };
         let doubts = if self.dialect == Dialect::Shell { doubt.into_iter().collect() } else { Vec::new() };
         self.pair(head, value.to_owned(), doubts, Before::Quoted);
         len + text[len..].find('\n').unwrap_or(text.len() - len)
@@ -547,9 +595,54 @@ fn is_statement(line: &str) -> bool {
 
 /// `|` or `>`, with what YAML lets follow them.
 fn is_yaml_block(text: &str) -> bool {
-    let line = text.split('\n').next().unwrap_or_default().trim_matches(BLANK);
-    line.starts_with(['|', '>'])
-        && line[1..].bytes().all(|byte| byte.is_ascii_digit() || b"+-".contains(&byte))
+    let line = uncommented(text.split('\n').next().unwrap_or_default());
+    let mut words = line.split(BLANK).filter(|word| !word.is_empty());
+    // A type or an anchor may stand in front.
+    words.find(|word| !word.starts_with(['!', '&'])).is_some_and(|word| {
+        word.strip_prefix(['|', '>'])
+            .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit() || b"+-".contains(&byte)))
+    }) && words.next().is_none()
+}
+
+/// Whether these letters and digits are as mixed as those of base64 or base32, and no
+/// name that somebody thought of.
+fn is_random(data: &str) -> bool {
+    let kind = |byte: &u8| {
+        let kinds = [u8::is_ascii_digit, u8::is_ascii_uppercase, u8::is_ascii_lowercase];
+        kinds.iter().position(|is| is(byte))
+    };
+    let kinds: Vec<_> = data.bytes().map(|byte| kind(&byte)).collect();
+    let changes = kinds.windows(2).filter(|two| two[0] != two[1]).count();
+    let numbers = kinds.chunk_by(|one, other| one == other).filter(|run| run[0] == Some(0)).count();
+    let both_cases = kinds.contains(&Some(1)) && kinds.contains(&Some(2));
+    let unseparated = !kinds.contains(&None);
+    let base32 = data.bytes().all(|byte| byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte))
+        && (data.len() + 1).is_multiple_of(8);
+    let mixed = changes * 20 >= data.len() * 9
+        || (numbers > 2 && (both_cases || unseparated))
+        || (numbers > 1 && base32);
+    data.len() >= 20 && (mixed || (unseparated && data.len() >= 40))
+}
+
+/// Whether a shell may set variables by this without any `=`.
+fn sets(line: &str) -> bool {
+    const BEFORE: [&str; 10] = ["if", "then", "elif", "else", "while", "until", "do", "!", "{", "("];
+    line.split([';', '&', '|']).any(|command| {
+        let words = command.split(BLANK).filter(|word| !word.is_empty());
+        let mut words = words.skip_while(|word| BEFORE.contains(word));
+        match words.next() {
+            Some("read" | "getopts" | "eval" | "mapfile" | "readarray") => words.next().is_some(),
+            Some("for" | "select") => words.nth(1) == Some("in"),
+            Some("printf") => words.next() == Some("-v"),
+            _ => false,
+        }
+    })
+}
+
+/// JSON that stands in double quotes and has some of its own.
+fn is_inner_json(text: &str) -> bool {
+    let inside = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
+    !is_one_part(text) && inside.starts_with(['{', '[']) && block::json(inside) == Some(inside.len())
 }
 
 /// Whether what begins with three quotes has no more of them than three at its end.
@@ -584,7 +677,7 @@ mod tests {
             }
             Entry::Unread(Unread { line, name: Some(name), why }) => format!("{line} {name}! {why:?}"),
             Entry::Unread(Unread { line, name: None, why }) => format!("{line}! {why:?}"),
-            Entry::Stray(line, _) => format!("{line} -"),
+            Entry::Stray(Stray { line, .. }) => format!("{line} -"),
         };
         parse(text, dialect).into_iter().map(entry).collect()
     }
@@ -618,7 +711,6 @@ mod tests {
             (r"K='a\'", r"a\"),
             (r"K='it'\''s'", "it's"),
             (r#"K='it'"'"'s'"#, "it's"),
-            (r#"K="a"b'c'"#, "abc"),
             (r#"K="""v""""#, "v"),
             ("K='a\nb'", "a\nb"),
             ("K=\"a\r\n\r\nb\"", "a\n\nb"),
@@ -667,9 +759,23 @@ mod tests {
             ("K=a\u{a0}b", "a\u{a0}b"),
             ("\u{200b}K\u{a0}=v", "v"),
             ("K=-----BEGIN X-----\nAA==\n-----END X-----", "-----BEGIN X-----\nAA==\n-----END X-----"),
+            // What is joined without a blank, dotenv for Node keeps with its quotes.
+            (r#"K="a"b'c'"#, "abc"),
+            ("K='it''s'", "its"),
+            (r#"K="x"y"z""#, "xyz"),
+            ("K=\"\"\"\nx\n\"\"\"", "\nx\n"),
+            // Invisible within quotes, too; controls, and letters without ink.
+            ("K='a\u{2028}B=b'", "a\u{2028}B=b"),
+            ("K=a\u{1b}[2Jb", "a\u{1b}[2Jb"),
+            ("K=a\u{3164}b", "a\u{3164}b"),
+            // YAML means something else by these.
+            ("K: 'a\n  b'", "a\n  b"),
+            ("K: *anchor", "*anchor"),
+            ("K: !!str v", "!!str v"),
+            ("K: null", "null"),
+            ("K: {a: b}", "{a: b}"),
         ] {
-            let expected = if line == "K=a\\\nb" { format!("1 K={value}") } else { format!("1 K={value}?") };
-            assert_eq!(sh(line), [expected], "{line:?}");
+            assert_eq!(sh(line), [format!("1 K={value}?")], "{line:?}");
         }
     }
 
@@ -710,12 +816,29 @@ mod tests {
             ("K=a 'b # c'", "1 K! Comment"),
             ("K: 'a',", "1 K! Tail"),
             ("K=\u{201c}a\u{201d}", "1 K! Typographic"),
+            ("K=\u{ff02}a\u{ff02}", "1 K! Typographic"),
+            ("K=\u{300c}a\u{300d}", "1 K! Typographic"),
+            ("K=\u{2032}a\u{2032}", "1 K! Typographic"),
+            ("K=a\u{3164}", "1 K! Invisible"),
+            ("K=\u{7}", "1 K! Invisible"),
+            ("K=\"{\"a\":\"b\"}\"", "1 K! Inner"),
+            ("K=C:\\dir\\\n", "1 K! Continuation"),
+            ("K: | # c\n\n  a", "1! Yaml"),
+            ("K: !vault |\n\n  a", "1! Yaml"),
+            // The names would be pieces of what is encoded.
+            ("JBSWY3DPEHPK3PXP====", "1! Encoded"),
+            ("JBSWY3DPEHPK3PXPJBSWY3D=", "1! Encoded"),
+            ("zK9-4vXq_T2mB7wLr0Yc8dHs5jNf1GaPQe6uIo3RtVk= # key", "1! Encoded"),
+            ("AbCd-efG_==", "1! Encoded"),
+            ("for K in a b; do :; done", "1! Sets"),
+            ("read -r K", "1! Sets"),
+            ("while read K; do :; done", "1! Sets"),
             ("K=\u{a0}a", "1 K! Invisible"),
             ("=x", "1! Name"),
             ("E F=1", "1! Name"),
             ("\u{dc}=1", "1! Name"),
             ("K+=1", "1! Name"),
-            ("K==", "1! Following"),
+            ("K==", "1! Encoded"),
         ] {
             assert_eq!(sh(text), [said], "{text:?}");
         }
@@ -724,7 +847,16 @@ mod tests {
         let lines = format!("A={}\nabcd+/\nefghABC=", "QUFB".repeat(16));
         assert_eq!(sh(&lines)[1..], ["2! Following"]);
         let lines = format!("A={}\nABC=\nB=1", "QUFB".repeat(16));
-        assert_eq!(sh(&lines)[1..], ["2! Following"]);
+        assert_eq!(sh(&lines)[1..], ["2! Encoded"]);
+        assert_eq!(sh("A=\nzK94vXqT2mB7wLr0Yc8dHs5jNf1GaPQe6uIo3RtVkxY="), ["1 A=", "2! Encoded"]);
+        // A block after an empty value or another block is the rest of that.
+        let block = "-----BEGIN X-----\nAA\n-----END X-----";
+        assert_eq!(sh(&format!("A=\n# c\n{block}")), ["1 A=", "3! Following"]);
+        assert_eq!(sh(&format!("A={block}\n\n# c\n{block}")).last().unwrap(), "6! Following");
+        assert_eq!(sh(&format!("A=1\n\n# c\n{block}")), ["1 A=1", "4 -"]);
+        assert_eq!(sh("K=a\\\n\nB=1"), ["1 K! Continuation", "3 B=1"]);
+        let names = "OAuth2ClientSecretForTheApp=\nspring.datasource.url=\nread the manual";
+        assert_eq!(sh(names), ["1 OAuth2ClientSecretForTheApp=", "2 spring.datasource.url=", "3! Sets"]);
     }
 
     #[test]

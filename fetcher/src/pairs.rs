@@ -2,7 +2,7 @@
 //! any order give the same pairs, warnings and failures.
 
 use crate::answer::Item;
-use crate::item::{Contents, Found, Unread, contents};
+use crate::item::{Found, Skipped, Unread, contents};
 use crate::naming::{self, Named};
 use crate::warnings::{Warnings, quoted};
 use crate::words::{Failure, KeyCase, OnDuplicate, Rules};
@@ -50,14 +50,15 @@ fn pairs(
     held: Option<&[String]>,
     warnings: &mut Warnings,
 ) -> Result<BTreeMap<EnvKey, Secret>, Failure> {
-    let (mut chosen, mut unread) = (BTreeMap::new(), Vec::new());
+    let (mut chosen, mut unread, mut skipped) = (BTreeMap::new(), Vec::new(), Vec::new());
     items.retain(|item| item.deleted_date.is_none() && item.archived_date.is_none());
     items.sort_by(|a, b| a.id.cmp(&b.id));
     for item in items {
         readable(&item)?;
-        let Contents { found, unread: more } = contents(item, rules, warnings);
-        unread.extend(more);
-        for one in found {
+        let contents = contents(item, rules, warnings);
+        unread.extend(contents.unread);
+        skipped.extend(contents.skipped);
+        for one in contents.found {
             if let Some(key) = key(&one, rules, warnings) {
                 one.doubts
                     .iter()
@@ -66,7 +67,8 @@ fn pairs(
             }
         }
     }
-    told(unread, rules, held, warnings)?;
+    let named = named(&skipped, &chosen, rules, held.unwrap_or_default());
+    told(unread, named, rules, held, warnings)?;
     expected(&chosen, rules)?;
     bounds(&chosen)?;
     doubtful(&chosen, rules, warnings);
@@ -77,11 +79,11 @@ fn pairs(
 /// key, or may have, or should have. Else it is skipped.
 fn told(
     unread: Vec<Unread>,
+    mut lost: Vec<String>,
     rules: &Rules,
     held: Option<&[String]>,
     warnings: &mut Warnings,
 ) -> Result<(), Failure> {
-    let mut lost = Vec::new();
     for one in unread {
         let line = format!("{}: {}", one.label, one.why.text());
         let has = |keys: &[String], key: &EnvKey| keys.iter().any(|held| held == key.as_str());
@@ -107,6 +109,34 @@ fn told(
     lost.truncate(MAX_NAMED);
     let more = if more == 0 { String::new() } else { format!("; and {more} more") };
     Err(Failure::new(ValueUnreadable, format!("cannot be read for certain: {}{more}", lost.join("; "))))
+}
+
+/// Keys that the file has, or should have, and the vault has not, though a line that is
+/// skipped names them: they may stand there in a form that is not known.
+fn named(
+    skipped: &[Skipped],
+    chosen: &BTreeMap<EnvKey, Found>,
+    rules: &Rules,
+    held: &[String],
+) -> Vec<String> {
+    let gone = |key: &EnvKey| {
+        let has = |keys: &[String]| keys.iter().any(|held| held == key.as_str());
+        !chosen.contains_key(key) && (has(held) || has(&rules.expect))
+    };
+    let mut named = BTreeMap::new();
+    for line in skipped {
+        let no_name = |char: char| !char.is_ascii_alphanumeric() && !"_-.".contains(char);
+        for word in line.text.expose().split(no_name).filter(|word| !word.is_empty()) {
+            if let Named::Key(key) = naming::key(word, rules)
+                && gone(&key)
+            {
+                named.entry(key).or_insert_with_key(|key| {
+                    format!("{key}, {}: the line is skipped, and the key has no other", line.label)
+                });
+            }
+        }
+    }
+    named.into_values().collect()
 }
 
 /// A login that lacks even its empty history is one whose password the account
@@ -434,6 +464,28 @@ mod tests {
         let failure = building(&open, &rules, Some(&[])).unwrap_err();
         assert_eq!(failure.name, ValueUnreadable);
         assert_eq!(failure.warnings, [r#"item "C" (2) has no password: its value is empty"#]);
+    }
+
+    /// Set as csh, a Dockerfile, YAML or JSON has it, a key that was in the file is not
+    /// one that was removed.
+    #[test]
+    fn a_line_that_is_skipped_removes_no_key_that_it_names() {
+        let held = ["A".to_owned(), "K".to_owned()];
+        for form in
+            ["setenv K v", "set -gx K v", "ENV K v", "K:\n  - v", "{\"K\": \"v\"}", "\"K\": \"v\",", "K:v"]
+        {
+            let items = [note("1", &format!("{form}\n\nA=1"))];
+            let failure = building(&items, &Rules::default(), Some(&held)).unwrap_err();
+            assert_eq!(failure.name, ValueUnreadable, "{form}");
+            assert!(failure.message.contains("K, line 1 of item \"note\" (1)"), "{failure}");
+            assert_eq!(failure.warnings.len(), 1 + form.matches('\n').count(), "{failure:?}");
+            // Which was not in the file is skipped, and what is removed is removed.
+            assert_eq!(text(&building(&items, &Rules::default(), Some(&held[..1])).unwrap()), ["A=1"]);
+            let expecting = Rules { expect: vec!["K".into()], ..Rules::default() };
+            assert_eq!(building(&items, &expecting, Some(&[])).unwrap_err().name, ValueUnreadable);
+        }
+        let items = [note("1", "# K was here\nA=1\n\nprose of OK and K9")];
+        assert_eq!(text(&building(&items, &Rules::default(), Some(&held)).unwrap()), ["A=1"]);
     }
 
     /// Values that were made for this test, in every malformed form.

@@ -70,8 +70,25 @@ fn value(from: &mut StdRng) -> String {
 
 fn line(from: &mut StdRng) -> String {
     match from.random_range(0..24) {
-        0 => one(from, &["", "# c", "# it's", "[Section]", "export A", "set -a", "A", "EOF", "\u{a0}", "fi"])
-            .into(),
+        0 => one(
+            from,
+            &[
+                "",
+                "# c",
+                "# it's",
+                "[Section]",
+                "read B",
+                "for C in x y; do :; done",
+                "AbCd==",
+                "export A",
+                "set -a",
+                "A",
+                "EOF",
+                "\u{a0}",
+                "fi",
+            ],
+        )
+        .into(),
         1 => text(from, 4),
         _ => {
             let before = one(from, &["", "", "", "", "export ", "  ", "\u{a0}", "declare -x "]);

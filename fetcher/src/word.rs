@@ -24,6 +24,8 @@ pub struct Word {
     pub ansi: bool,
     /// A dotenv library would read the escapes or variables in it.
     pub dotenv: bool,
+    /// Quotes are joined to what is in none, or to quotes like them.
+    pub joined: bool,
     /// A quoted line in it looks like an assignment.
     pub assigns: bool,
     /// Why its value is none, though its end is known.
@@ -74,12 +76,13 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn read(&mut self) -> Result<(), Why> {
-        let (mut after_colon, mut after_quote) = (true, false);
+        let (mut after_colon, mut after_quote, mut before) = (true, false, None);
         while let Some(&(_, char)) = self.chars.peek() {
             if char == '\n' || BLANK.contains(&char) || OPERATORS.contains(&char) {
                 break;
             }
             self.chars.next();
+            let len = self.word.value.len();
             match char {
                 '\'' => self.single()?,
                 '"' => self.double()?,
@@ -96,6 +99,16 @@ impl Reader<'_> {
                     self.word.value.push(char);
                 }
             }
+            // An escape, or the other quotes, are sh's own way to have a quote.
+            let part = match char {
+                '\'' | '"' if self.word.value.len() > len => Some(char),
+                '\'' | '"' | '\\' => None,
+                _ => Some('x'),
+            };
+            let quoted = |part: Option<char>| part.is_some_and(|part| part != 'x');
+            let both = part.is_some() && before.is_some() && (quoted(part) || quoted(before));
+            self.word.joined |= both && (part == before || !(quoted(part) && quoted(before)));
+            before = part;
             (after_colon, after_quote) = (char == ':', "'\"".contains(char));
             self.bounded()?;
         }

@@ -13,12 +13,14 @@ mod note;
 #[path = "../../fetcher/src/word.rs"]
 mod word;
 
-use note::{Dialect, Entry, Pair, Unread, parse};
+use note::{Dialect, Entry, Pair, Stray, Unread, parse};
 
 fn check(text: &str, dialect: Dialect) {
     let (mut last, most) = (0, text.matches('\n').count() + 1);
     for entry in parse(text, dialect) {
-        let (Entry::Pair(Pair { line, .. }) | Entry::Unread(Unread { line, .. }) | Entry::Stray(line, _)) = &entry;
+        let (Entry::Pair(Pair { line, .. })
+        | Entry::Unread(Unread { line, .. })
+        | Entry::Stray(Stray { line, .. })) = &entry;
         assert!(*line > last && *line <= most);
         last = *line;
         if let Entry::Pair(Pair { name, value, .. }) = &entry {

@@ -65,15 +65,35 @@ impl Fault {
     /// of it may come from a vault, or from the fetcher.
     pub fn new(name: ErrorName, message: impl AsRef<str>) -> Self {
         let message = plain(message.as_ref());
-        let advice = cause(name, &message).unwrap_or_else(|| name.advice());
+        let advice = cause(name, &message, CAUSES).unwrap_or_else(|| name.advice());
         Self { name, advice: advice.into(), message }
     }
+
+    /// The same of a removal, where naming another directory would not help: it begins
+    /// with this removal.
+    #[must_use]
+    pub fn of_removal(self) -> Self {
+        match cause(self.name, &self.message, REMOVALS) {
+            Some(advice) => Self { advice: advice.into(), ..self },
+            None => self,
+        }
+    }
+
+    /// Whether what was written cannot be found, so that an operator may say that it is
+    /// gone.
+    pub fn is_out_of_reach(&self) -> bool {
+        let link = self.name == ErrorName::WriteFailed && self.message.contains(LINK);
+        link || self.name.is_of_the_root()
+    }
 }
+
+/// What the writer says of a directory that is a link, or none.
+const LINK: &str = "without following a link";
 
 /// What to do about a step of the write, by what the system said of it.
 const CAUSES: &[(&str, &str)] = &[
     (
-        "without following a link",
+        LINK,
         "a directory on the way to the target is a symbolic link, as usr/local is in some thin jails, or no \
          directory; none is followed: `colibri update-tenant NAME --dir REL` names one without, such as \
          etc/colibri; it is tried again by itself",
@@ -91,10 +111,25 @@ const CAUSES: &[(&str, &str)] = &[
     ),
 ];
 
+/// What to do about a removal.
+const REMOVALS: &[(&str, &str)] = &[
+    (
+        LINK,
+        "a directory on the way to what was written is a symbolic link now, or no directory, and none is \
+         followed: put the directory back, or remove the file yourself, wherever it is now, and say so with \
+         --secrets-are-gone",
+    ),
+    (
+        "read-only file system",
+        "what was written is on a file system that is mounted read-only now: mount it read-write until it is \
+         removed",
+    ),
+];
+
 /// The advice for the cause, where the system told one.
-fn cause(name: ErrorName, message: &str) -> Option<&'static str> {
+fn cause(name: ErrorName, message: &str, causes: &[(&str, &'static str)]) -> Option<&'static str> {
     let message = message.to_lowercase();
-    let causes = CAUSES.iter().filter(|_| name == ErrorName::WriteFailed);
+    let causes = causes.iter().filter(|_| name == ErrorName::WriteFailed);
     causes.into_iter().find(|(word, _)| message.contains(word)).map(|(_, advice)| *advice)
 }
 
@@ -486,6 +521,17 @@ mod tests {
         ] {
             let fault = Fault::new(ErrorName::WriteFailed, said);
             assert!(fault.advice.contains(part), "{said}: {}", fault.advice);
+        }
+        for (said, part) in [
+            (
+                "cannot open the target directory without following a link: Not a directory",
+                "--secrets-are-gone",
+            ),
+            ("cannot remove the file: Read-only file system", "until it is removed"),
+        ] {
+            let fault = Fault::new(ErrorName::WriteFailed, said).of_removal();
+            assert!(fault.advice.contains(part) && !fault.advice.contains("--dir"), "{}", fault.advice);
+            assert_eq!(fault.is_out_of_reach(), said.contains("link"));
         }
         let other = Fault::new(ErrorName::StoreFailed, "No space left on device");
         assert_eq!(other.advice, ErrorName::StoreFailed.advice());

@@ -302,7 +302,7 @@ impl Service {
     async fn clear(&self, id: &TenantId, secrets: Secrets) -> Result<(), Fault> {
         let provision = self.provisioner.run(id, Work::Remove).await?;
         let Some(fault) = provision.error else { return Ok(()) };
-        if secrets == Secrets::There || !fault.name.is_of_the_root() {
+        if secrets == Secrets::There || !fault.is_out_of_reach() {
             return Err(fault);
         }
         tracing::warn!(tenant = %id, "{fault}; the operator says that the secrets are gone");

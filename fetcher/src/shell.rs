@@ -50,7 +50,7 @@ fn double(from: &mut StdRng) -> String {
 }
 
 fn value(from: &mut StdRng) -> String {
-    match from.random_range(-6..16) {
+    match from.random_range(-10..16) {
         ..4 => one(from, &PLAIN).into(),
         4 | 5 => single(from),
         6 | 7 => double(from),

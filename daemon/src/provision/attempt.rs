@@ -235,7 +235,7 @@ async fn unlink(tools: &Tools, tenant: &Tenant, deadline: Instant) -> Result<Out
         Err(failed) if failed.fault.name == ErrorName::WriteFailed && tenant.is_clean() => {
             Ok(Outcome::Absent)
         }
-        Err(failed) => Err(failed.fault),
+        Err(failed) => Err(failed.fault.of_removal()),
     }
 }
 

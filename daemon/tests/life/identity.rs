@@ -276,3 +276,35 @@ fn another_root_is_not_taken_while_the_secrets_are_in_one_that_is_not_found() {
     say(r#","secrets":"gone""#).unwrap();
     wait(SOON, || host.content("other").is_some(), || host.log());
 }
+
+/// An agent's root can put a link in the place of a directory of the jail. Whether a
+/// provision that was cut off has written there cannot be told then, and each thing
+/// that an operator is told to do leads on.
+#[test]
+fn a_directory_that_became_a_link_after_a_crash_is_left_as_the_advice_says() {
+    for unsure in [true, false] {
+        let mut host = provisioned();
+        if unsure {
+            edit(&mut host, "UPDATE tenants SET keys = '[]', unsure = 1");
+        }
+        let root = host.path("jails/web/root");
+        fs::rename(root.join("usr/local"), root.join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink("../elsewhere", root.join("usr/local")).unwrap();
+        let failed = host.provision("web").error.unwrap();
+        assert!(failed.advice.contains("update-tenant NAME --dir REL"), "{}", failed.advice);
+        let say = |more: &str| {
+            let request = r#"{"verb":"update-tenant","tenant":"web","changes":{"dir":"etc/colibri"}"#;
+            host.say(&format!("{request}{more}}}"))
+        };
+        let refused = say("").unwrap_err();
+        assert_eq!(refused.name, ErrorName::WriteFailed);
+        assert!(refused.advice.contains("--secrets-are-gone"), "{}", refused.advice);
+        assert!(!refused.advice.contains("--dir"), "{}", refused.advice);
+        say(r#","secrets":"gone""#).unwrap();
+        let moved = root.join("etc/colibri/env");
+        wait(SOON, || moved.exists(), || host.log());
+        assert!(root.join("elsewhere/etc/colibri/env").exists(), "a link was followed");
+        host.say(DESTROY).unwrap();
+        assert!(!moved.exists());
+    }
+}

@@ -458,6 +458,11 @@ impl Note {
             return Err(Why::Tail);
         }
         let tail = text[len..].split('\n').next().unwrap_or_default();
+        let line = &text[..len + tail.len()];
+        // To dash other quotes begin and end from there on.
+        if word.ansi_quote && (line.contains('\n') || (!are_closed(line) && are_closed(text))) {
+            return Err(Why::Swallowed);
+        }
         let after = tail.trim_start_matches(BLANK);
         let next = after.strip_prefix(';').map(|next| next.trim_matches(BLANK));
         let ends = after.is_empty() || (after.starts_with('#') && after.len() < tail.len());
@@ -797,6 +802,8 @@ mod tests {
             ("K=(\na\n)", "1! Code"),
             ("K=$\"x\"", "1! Locale"),
             (r"K=$'\q'", "1! Escape"),
+            ("K=$'a\\''\nD='\nB=1\n'", "1! Swallowed"),
+            ("K=$'a\\'\nB=1\nc'", "1! Swallowed"),
             (r"K=$'\0'", "1 K! Escape"),
             ("K=a\rA=1", "1! CarriageReturn"),
             ("K=C:\\dir\\\nA=1", "1! Continuation"),

@@ -182,7 +182,7 @@ fn broken(text: &str, sh: &BTreeMap<String, String>) -> Option<String> {
     // A variable within the value of another is a piece of that, and not to be
     // named. The other one is.
     let doubted = built.warnings.iter().any(|line| {
-        ["sh would read", "would not read it so", "within its quotes", "skipped"]
+        ["sh would read", "would not read it so", "within its quotes", "skipped", "as POSIX"]
             .iter()
             .any(|doubt| line.contains(doubt))
     });

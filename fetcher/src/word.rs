@@ -22,6 +22,8 @@ pub struct Word {
     pub expands: bool,
     /// It has `$'…'`, which dash does not know.
     pub ansi: bool,
+    /// There is `\'` in it, where dash ends the quote.
+    pub ansi_quote: bool,
     /// A dotenv library would read the escapes or variables in it.
     pub dotenv: bool,
     /// Quotes are joined to what is in none, or to quotes like them.
@@ -272,7 +274,10 @@ impl Reader<'_> {
 
     fn ansi_escaped(&mut self, bytes: &mut Vec<u8>) -> Result<(), Why> {
         let code = match self.next()? {
-            char @ ('\\' | '\'' | '"') => u32::from(char),
+            char @ ('\\' | '\'' | '"') => {
+                self.word.ansi_quote |= char == '\'';
+                u32::from(char)
+            }
             'e' => 0x1b,
             'c' => match self.next()? {
                 char if char.is_ascii_alphabetic() => u32::from(char) & 0x1f,

@@ -80,11 +80,14 @@ pub fn bare(text: &str, head: &Head<'_>, dialect: Dialect, earlier: &Variables) 
 /// A shell's reading is what is doubted, unless its quotes run on.
 fn judged(bare: &mut Bare, text: &str, head: &Head<'_>) -> Result<(), Why> {
     let spaced = text.starts_with(BLANK) && !bare.value.is_empty();
-    // With a backslash in front the blank at the end is a part of the value.
-    let escaped = bare.value.ends_with('\\') && text[..bare.len].ends_with(BLANK);
+    // With a backslash in front the blank after the value is a part of it, and so is
+    // what would be a comment.
+    let after = text[..bare.len].trim_start_matches(BLANK).get(bare.value.len()..);
+    let escaped = bare.value.ends_with('\\') && after.is_some_and(|after| after.starts_with(BLANK));
     let agrees = match (head.exported, head.colon) {
         _ if escaped => false,
-        (_, true) => true,
+        // A command's name and its words, unless another command follows.
+        (_, true) => !bare.value.contains([';', '&', '|']),
         // Each further word is a name to export.
         (true, _) => !spaced && !bare.value.contains(BLANK) && shell_agrees(&bare.value),
         (false, _) if spaced => is_plain_command(&bare.value),

@@ -190,7 +190,7 @@ fn broken(text: &str, sh: &BTreeMap<String, String>) -> Option<String> {
     let is_piece = |at: usize, key: &str| {
         let before = note[..at].rsplit('\n').next().unwrap_or_default();
         let block = note[..at].rfind("-----BEGIN").is_some_and(|begin| !note[begin..at].contains("-----END"));
-        (block && note[at..].starts_with(&format!("{key}="))) || (doubted && before.contains('='))
+        (block && note[at..].starts_with(&format!("{key}="))) || (doubted && before.contains(['=', ':']))
     };
     // What a variable is expanded to may be a part of its name.
     let made = |key: &str| doubted && !note.contains(&format!("{key}="));

@@ -525,11 +525,16 @@ fn a_real_vault_is_reached_and_a_false_one_is_not_trusted() -> Outcome {
         Ok(lines.iter().find(|line| line["check"] == check).cloned().unwrap_or(said.clone()))
     };
     assert_eq!(line(&host, "clock")?["verdict"], "ok", "{}", line(&host, "vault")?);
-    vault.transport(Transport::Untrusted);
-    let untrusted = line(&host, "vault")?;
-    assert!(untrusted["found"].as_str().is_some_and(|it| it.starts_with("TlsUntrusted")), "{untrusted}");
-    vault.transport(Transport::Refuse);
-    let refused = line(&host, "vault")?;
-    assert!(refused["found"].as_str().is_some_and(|it| it.starts_with("VaultUnreachable")), "{refused}");
+    for (transport, name, mend) in [
+        (Transport::Untrusted, "TlsUntrusted", "CA certificate"),
+        (Transport::Expired, "TlsOutOfDate", "clock"),
+        (Transport::Early, "TlsOutOfDate", "clock"),
+        (Transport::Refuse, "VaultUnreachable", "the vault is up"),
+    ] {
+        vault.transport(transport);
+        let said = line(&host, "vault")?;
+        assert!(said["found"].as_str().is_some_and(|it| it.starts_with(name)), "{transport:?}: {said}");
+        assert!(said["mend"].as_str().is_some_and(|it| it.contains(mend)), "{transport:?}: {said}");
+    }
     Ok(())
 }

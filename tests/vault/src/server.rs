@@ -33,6 +33,10 @@ pub enum Transport {
     Sound,
     /// With a certificate that no client trusts.
     Untrusted,
+    /// With one of the authority's that is not valid any more.
+    Expired,
+    /// With one of the authority's that is not valid yet, as to a clock that is behind.
+    Early,
     /// It is accepted, and nothing is ever said.
     Hang,
     /// It is accepted and closed.
@@ -98,6 +102,8 @@ impl Server {
         match transport {
             Transport::Sound => Arc::clone(&self).http(&self.tls.trusted, stream, from).await,
             Transport::Untrusted => Arc::clone(&self).http(&self.tls.untrusted, stream, from).await,
+            Transport::Expired => Arc::clone(&self).http(&self.tls.expired, stream, from).await,
+            Transport::Early => Arc::clone(&self).http(&self.tls.early, stream, from).await,
             Transport::Hang => std::future::pending().await,
             Transport::Close | Transport::Refuse => {}
         }

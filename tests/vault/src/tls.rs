@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -16,12 +17,16 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::file;
 
-/// The two servers that clients may meet.
+/// The servers that clients may meet.
 pub(crate) struct Tls {
     /// With a certificate of the authority in `ca.pem`.
     pub(crate) trusted: TlsAcceptor,
     /// With one that signed itself.
     pub(crate) untrusted: TlsAcceptor,
+    /// With one of the authority, of 2001.
+    pub(crate) expired: TlsAcceptor,
+    /// With one of the authority, of 2999.
+    pub(crate) early: TlsAcceptor,
     /// Where `ca.pem` is.
     pub(crate) ca_file: PathBuf,
 }
@@ -36,8 +41,16 @@ impl Tls {
         };
         let issuer = Issuer::new(authority(), key);
         let trusted = acceptor(|params, key| params.signed_by(key, &issuer))?;
+        let of_the_year = |year| {
+            acceptor(|mut params, key| {
+                params.not_before = date_time_ymd(year, 1, 1);
+                params.not_after = date_time_ymd(year, 12, 31);
+                params.signed_by(key, &issuer)
+            })
+        };
+        let (expired, early) = (of_the_year(2001)?, of_the_year(2999)?);
         let untrusted = acceptor(|params, key| params.self_signed(key))?;
-        Ok(Self { trusted, untrusted, ca_file })
+        Ok(Self { trusted, untrusted, expired, early, ca_file })
     }
 }
 

@@ -265,6 +265,11 @@ fn temporaries_that_a_killed_writer_left_are_removed_and_nothing_else() {
 /// Runs a put with what `mount` makes of the target directory, and says what lay
 /// there after it, but for what only fills it.
 fn mounted(jail: &Jail, mount: &str, wire: &[u8]) -> (Outcome, String) {
+    mounted_at(jail, &jail.dir(), mount, wire)
+}
+
+/// The same with another directory as `$dir`.
+fn mounted_at(jail: &Jail, dir: &Path, mount: &str, wire: &[u8]) -> (Outcome, String) {
     let seen = jail.outside().join("seen");
     let script = format!(
         "dir=$1 seen=$2; shift 2; {{ {mount}; }} || exit 99; \"$@\"; status=$?; \
@@ -273,7 +278,7 @@ fn mounted(jail: &Jail, mount: &str, wire: &[u8]) -> (Outcome, String) {
     );
     let writer = jail.command();
     let mut command = system::mounting_shell();
-    command.args(["-c", &script, "sh"]).arg(jail.dir()).arg(&seen);
+    command.args(["-c", &script, "sh"]).arg(dir).arg(&seen);
     command.arg(writer.get_program()).args(writer.get_args());
     let outcome = run(command, wire);
     assert_ne!(outcome.status.code(), Some(99), "{}", outcome.log);
@@ -357,6 +362,13 @@ fn a_read_only_mount_is_an_answer() {
     let (outcome, seen) = mounted(&jail, &read_only, &one("v"));
     outcome.failed(Failure::WriteFailed, "cannot create the temporary file: Read-only file system");
     assert_eq!(seen, "env\nold\n");
+    // Without the directory, what cannot be made is told, and not that it is missing.
+    let mut jail = Jail::new();
+    let dir = jail.dir();
+    jail.order.dir = rel(&format!("{}/new", jail.order.dir.as_path().display()));
+    let bare = tmpfs("") + " && touch \"$dir/env\" && " + system::READ_ONLY;
+    let (outcome, _seen) = mounted_at(&jail, &dir, &bare, &one("v"));
+    outcome.failed(Failure::WriteFailed, "cannot make the target directory: Read-only file system");
 }
 
 #[test]

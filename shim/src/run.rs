@@ -69,6 +69,7 @@ impl Bounds {
 
     fn impose(&self) -> Result<()> {
         platform::no_new_privileges()?;
+        platform::no_keys()?;
         if let Some(most) = self.processes {
             setrlimit(Resource::RLIMIT_NPROC, most, most)?;
         }

@@ -6,7 +6,11 @@ use crate::host::{Host, SOON, wait};
 use crate::hostile::{OWN, PLAN, Plan, THREADS, outcomes};
 use colibri_control::{AgentState, Answer, Request};
 use colibri_test_host::skip;
-use std::collections::BTreeMap;
+use nix::libc;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, getsid, mkfifo};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
@@ -248,6 +252,108 @@ fn a_program_that_an_agent_makes_setuid_is_nobodys_on_the_host() {
     assert_eq!(read(), "root's");
 }
 
+/// So many processes, each of which forks twice into a session of its own and outlives
+/// who made it.
+const BOMB: &str =
+    "/bin/sh -c 'i=0; while [ $i -lt 100 ]; do (/setsid /bin/sleep 7654321 &); i=$((i + 1)); done'";
+
+/// The sessions of those processes, one for each.
+fn bombs() -> Vec<i32> {
+    let all = colibri_test_host::process::naming("/bin/sleep 7654321").into_iter();
+    let all = all.filter(|(_, line)| line.starts_with("/bin/sleep"));
+    all.filter_map(|(pid, _)| Some(getsid(Some(Pid::from_raw(pid.cast_signed()))).ok()?.as_raw())).collect()
+}
+
+#[test]
+fn a_bomb_of_many_sessions_is_bounded_and_ends_with_its_agent() {
+    let host = Host::with(&[("COLIBRI_AGENT_PROCESSES", FEW)]);
+    for name in ["web", "other"] {
+        jail(&host, name);
+    }
+    install(&host.root("web"), "/usr/bin/setsid", "setsid");
+    let fifo = host.root("web").join("fifo");
+    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    fs::set_permissions(&fifo, Permissions::from_mode(0o666)).unwrap();
+    for round in 1..=2 {
+        spawn(&host, "web", &format!("{BOMB} 2>/dev/null; echo bombed; exec cat <fifo"));
+        wait(SOON, || output(&host, "web").matches("bombed").count() == round, || host.log());
+        wait(SOON, || bombs().len() > 40, || format!("{:?}", bombs()));
+        let sessions = bombs();
+        assert_eq!(BTreeSet::from_iter(&sessions).len(), sessions.len(), "each has its own");
+        assert!(!root() || sessions.len() < FEW.parse().unwrap(), "{}", sessions.len());
+        spawn(&host, "other", "echo served");
+        wait(SOON, || output(&host, "other").matches("served").count() == round, || host.log());
+        if round == 1 {
+            // It ends by itself, and they with it.
+            drop(File::options().write(true).open(&fifo).unwrap());
+            wait(SOON, || agent(&host, "web").state == AgentState::Exited, || host.log());
+        } else {
+            host.say(r#"{"verb":"stop-agent","jail":"web"}"#).unwrap();
+        }
+        wait(SOON, || bombs().is_empty(), || format!("{:?}", bombs()));
+    }
+    // The control: the same without its limit.
+    spawn(&host, "web", "exec cat <fifo");
+    let line = line(&host, "web");
+    let mut command = Command::new(&line[0]);
+    command.args(&line[1..line.len() - 1]).arg(format!("{BOMB}; exec sleep 1000"));
+    if root() {
+        command.uid(host.users).gid(host.users);
+    }
+    let mut child = command.stdin(Stdio::null()).spawn().unwrap();
+    wait(SOON, || bombs().len() == 100, || format!("{:?}", bombs()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait(SOON, || bombs().is_empty(), || format!("{:?}", bombs()));
+}
+
+/// Keys of the kernel have no namespace: who starts a program hands on its own.
+#[test]
+fn an_agent_has_no_key_of_the_daemons() {
+    let calls = [libc::SYS_add_key, libc::SYS_request_key, libc::SYS_keyctl];
+    let [add, request, keyctl] = calls.map(|number| number.to_string());
+    // A keyring of its own, with a key in it, for what it becomes.
+    let give = format!(
+        "syscall({keyctl}, 1, 0) > 0 or die $!; $t = 'user'; $n = 'canary'; $v = 'secret';
+         syscall({add}, $t, $n, $v, 6, -3) > 0 or die $!; exec @ARGV or die $!"
+    );
+    let given = |words: &[&OsStr]| {
+        let mut command = Command::new("/usr/bin/perl");
+        command.args(["-e", &give]).args(words).stdin(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    if !given(&["true".as_ref()]).status().unwrap().success() {
+        return skip("the kernel has no keys here");
+    }
+    let mut host = Host::new();
+    jail(&host, "web");
+    install(&host.root("web"), "/usr/bin/perl", "perl");
+    assert!(host.terminate());
+    let daemon = host.command();
+    let mut command = given(&[daemon.get_program()]);
+    command.env_clear();
+    command.envs(daemon.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    host.instead(command.spawn().unwrap());
+    wait(SOON, || host.answers(), || host.log());
+
+    let script = format!(
+        "/perl -e '$t = \"user\"; $n = \"canary\"; $b = \"none: \";
+         $k = syscall({request}, $t, $n, 0, 0); syscall({keyctl}, 11, $k, $b, 6); print \"key $b $!\n\"'"
+    );
+    spawn(&host, "web", &format!("{script}; sleep 1000"));
+    wait(SOON, || output(&host, "web").contains("key"), || host.log());
+    assert!(output(&host, "web").contains("key none:  Operation not permitted"), "{}", output(&host, "web"));
+    // The control: the same line without the shim.
+    let line = line(&host, "web");
+    let words: Vec<&OsStr> = line[..line.len() - 1].iter().map(OsStr::new).collect();
+    let mut command = given(&[&words[..], &[script.as_ref()]].concat());
+    if root() {
+        command.uid(host.users).gid(host.users);
+    }
+    let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    assert!(said.contains("key secret"), "{said}");
+}
+
 #[test]
 fn an_agent_that_says_too_much_does_not_fill_the_disk() {
     let host = Host::new();
@@ -280,7 +386,7 @@ fn output_goes_on_to_its_log_while_there_is_no_daemon() {
     let mut host = Host::new();
     jail(&host, "web");
     let fifo = host.root("web").join("fifo");
-    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    mkfifo(&fifo, Mode::from_bits_truncate(0o666)).unwrap();
     fs::set_permissions(&fifo, Permissions::from_mode(0o666)).unwrap();
     // The pipe is there first: an agent that finds none never comes to it.
     spawn(&host, "web", "echo up; cat >/dev/null </fifo; echo still; sleep 1000");

@@ -119,19 +119,18 @@ fn named(
     rules: &Rules,
     held: &[String],
 ) -> Vec<String> {
-    let gone = |key: &EnvKey| {
-        let has = |keys: &[String]| keys.iter().any(|held| held == key.as_str());
-        !chosen.contains_key(key) && (has(held) || has(&rules.expect))
-    };
+    let is_chosen = |name: &&String| chosen.keys().any(|key| key.as_str() == **name);
+    let gone: Vec<_> = held.iter().chain(&rules.expect).filter(|name| !is_chosen(name)).collect();
     let mut named = BTreeMap::new();
-    for line in skipped {
+    for line in skipped.iter().filter(|_| !gone.is_empty()) {
         let no_name = |char: char| !char.is_ascii_alphanumeric() && !"_-.".contains(char);
         for word in line.text.expose().split(no_name).filter(|word| !word.is_empty()) {
             if let Named::Key(key) = naming::key(word, rules)
-                && gone(&key)
+                && gone.iter().any(|name| *name == key.as_str())
             {
                 named.entry(key).or_insert_with_key(|key| {
-                    format!("{key}, {}: the line is skipped, and the key has no other", line.label)
+                    let how = "write KEY=VALUE, or put it behind #";
+                    format!("{key}, {}: the line is skipped, no other sets the key: {how}", line.label)
                 });
             }
         }

@@ -293,3 +293,37 @@ fn a_collection_that_was_made_anew_is_followed_and_said_when() {
     }
     assert!(fetcher.close().success());
 }
+
+/// The name that one sees may be another: of letters that look the same, or of none any
+/// more. What was found first is told by the name that it has now, and can be followed.
+#[test]
+fn a_collection_of_another_name_is_told_by_it_and_followed() {
+    let place = Place::new();
+    let mut fixture = Fixture::machine();
+    for name in ["caf\u{e9}", "Mail", "web"] {
+        let id = fixture.add_collection(name);
+        fixture.add(Item::login("A", name).within(&id));
+    }
+    let vault = Vault::start(fixture, place.path()).unwrap();
+    let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+    let first = fetcher.fetch(request(1, "web")).0.outcome.unwrap().collection_id;
+    for (id, wanted, part) in [
+        (2, "cafe\u{301}", "Unicode form of its letters: U+00E9 there, U+0301 here"),
+        (3, "mail", "\"Mail\" looks alike, and differs in letter case"),
+    ] {
+        let failure = fetcher.fetch(request(id, wanted)).0.outcome.unwrap_err();
+        assert_eq!(failure.name, CollectionNotFound);
+        assert!(failure.message.contains(part), "{failure}");
+    }
+    vault.edit(|fixture| fixture.collection(&first).map(|one| one.name = "www".into())).unwrap();
+    let pinned = |id, name| Fetch { pinned: Some(first.clone()), ..request(id, name) };
+    let failure = fetcher.fetch(pinned(4, "web")).0.outcome.unwrap_err();
+    assert_eq!(failure.name, CollectionNotFound);
+    for part in ["is named \"www\" now", "colibri update-tenant NAME --collection"] {
+        assert!(failure.message.contains(part), "{failure}");
+    }
+    let (done, pairs) = fetcher.fetch(pinned(5, "www"));
+    assert_eq!(pairs.unwrap(), [pair("A", "web")], "{done:?}");
+    assert_eq!(done.outcome.unwrap().collection_id, first);
+    assert!(fetcher.close().success());
+}

@@ -207,7 +207,7 @@ fn edit(from: &mut StdRng, fixture: &mut Fixture, number: usize, [web, other]: [
 fn the_file_follows_the_vault_through_random_edits() -> Result<()> {
     let number = |name, default| std::env::var(name).map_or(Ok(default), |text| text.parse::<u64>());
     let (edits, mut from) =
-        (number("COLIBRI_EDITS", 25)?, StdRng::seed_from_u64(number("COLIBRI_SEED", 15)?));
+        (number("COLIBRI_EDITS", 15)?, StdRng::seed_from_u64(number("COLIBRI_SEED", 15)?));
     let mut fixture = Fixture::machine();
     let (web, other) = (fixture.add_collection("web"), fixture.add_collection("other"));
     for stays in 0..12 {

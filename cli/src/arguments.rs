@@ -439,7 +439,8 @@ pub struct Options {
     /// Longest time that an agent waits for its secrets
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     deadline: Option<u32>,
-    /// When the secrets have changed: none, restart-agent, signal:HUP or command:/bin/sh -c …
+    /// When the secrets have changed: none, restart-agent, signal:HUP, command:PROGRAM
+    /// ARGUMENTS in the jail, or action:NAME, the host operator's program of that name
     #[arg(long, value_name = "ACTION", value_parser = action)]
     on_change: Option<OnChange>,
     /// Allow these reserved keys, such as PATH; '' for none
@@ -660,10 +661,18 @@ pub fn action(text: &str) -> Result<OnChange, String> {
         None if text == "none" => Ok(OnChange::None),
         None if text == "restart-agent" => Ok(OnChange::RestartAgent),
         Some(("signal", name)) if !name.is_empty() => Ok(OnChange::Signal(name.into())),
-        Some(("command", words)) if !words.trim().is_empty() => {
-            Ok(OnChange::Command(words.split_ascii_whitespace().map(Into::into).collect()))
-        }
-        _ => Err("not none, restart-agent, signal:NAME or command:PROGRAM ARGUMENTS".into()),
+        Some(("action", name)) if !name.is_empty() => Ok(OnChange::Action(name.into())),
+        Some(("command", words)) if !words.trim().is_empty() => command(words),
+        _ => Err("not none, restart-agent, signal:NAME, command:PROGRAM ARGUMENTS or action:NAME".into()),
+    }
+}
+
+/// Words as a shell takes them; nothing in them is evaluated.
+fn command(text: &str) -> Result<OnChange, String> {
+    match shlex::split(text) {
+        Some(words) if !words.is_empty() => Ok(OnChange::Command(words)),
+        Some(_) => Err("the command is empty".into()),
+        None => Err("the command has a quote that is not closed, or ends with a backslash".into()),
     }
 }
 
@@ -693,6 +702,31 @@ mod tests {
         let words = std::iter::once("colibri").chain(line.iter().copied());
         let Verb::Asked(asked) = Arguments::try_parse_from(words).unwrap().verb else { panic!() };
         asked.into_request()
+    }
+
+    #[test]
+    fn a_command_keeps_its_words_and_is_shown_as_it_can_be_given_again() {
+        let words = |text: &str| match action(text) {
+            Ok(OnChange::Command(words)) => words,
+            other => panic!("{text}: {other:?}"),
+        };
+        for (text, expected) in [
+            ("command:/bin/true", vec!["/bin/true"]),
+            ("command: sh -c 'kill -HUP 1; echo \"a  b\"' ", vec!["sh", "-c", "kill -HUP 1; echo \"a  b\""]),
+            (
+                r#"command:a "b c" d\ e '' $(id) `id` ; x"#,
+                vec!["a", "b c", "d e", "", "$(id)", "`id`", ";", "x"],
+            ),
+        ] {
+            assert_eq!(words(text), expected, "{text}");
+            let shown = crate::screen::on_change(&OnChange::Command(words(text)));
+            assert_eq!(words(&shown), expected, "{shown}");
+        }
+        for text in ["command:", "command: ", "command:'a", "command:a \"b", "command:a\\", "command:#a"] {
+            assert!(action(text).is_err(), "{text}");
+        }
+        assert_eq!(action("action:nginx"), Ok(OnChange::Action("nginx".into())));
+        assert!(action("action:").is_err());
     }
 
     #[test]

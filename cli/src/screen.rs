@@ -381,12 +381,17 @@ fn yes(is: bool, word: &str) -> String {
     if is { word.into() } else { String::new() }
 }
 
-fn on_change(action: &OnChange) -> String {
+pub fn on_change(action: &OnChange) -> String {
     match action {
         OnChange::None => String::new(),
         OnChange::RestartAgent => "restart-agent".into(),
         OnChange::Signal(name) => format!("signal:{name}"),
-        OnChange::Command(words) => format!("command:{}", words.join(" ")),
+        OnChange::Action(name) => format!("action:{name}"),
+        // As it can be given again.
+        OnChange::Command(words) => {
+            let joined = shlex::try_join(words.iter().map(String::as_str));
+            format!("command:{}", joined.unwrap_or_else(|_| words.join(" ")))
+        }
     }
 }
 

@@ -132,6 +132,8 @@ names! {
     JailFailed, Never, "see the message; try to start the jail by hand";
     /// The agent cannot be started.
     AgentFailed, Never, "see the agent's log and check its command";
+    /// What was to follow a change has failed: the file is the new one.
+    ActionFailed, Never, "see the message; `colibri provision NAME` does it again, and so does the next change";
     /// No such agent.
     AgentNotFound, Never, "see `colibri list-agents`";
     /// The database refuses.

@@ -110,6 +110,7 @@ mod tests {
         let on_change = prop_oneof![
             Just(OnChange::None),
             Just(OnChange::RestartAgent),
+            Just(OnChange::Action("nginx".into())),
             Just(OnChange::Command(vec!["/bin/sh".into(), "-c".into(), "a b".into()])),
         ];
         let format = prop_oneof![Just(Format::Env), Just(Format::Json)];

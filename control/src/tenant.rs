@@ -139,6 +139,8 @@ pub enum OnChange {
     Signal(String),
     /// Run a command inside the jail.
     Command(Vec<String>),
+    /// Run a program of the operator's on the host, by its name in their directory.
+    Action(String),
 }
 
 /// A tenant's settings. What is left out has its default; an update is a merge
@@ -258,5 +260,6 @@ mod tests {
         assert_eq!(action(r#""restart-agent""#), OnChange::RestartAgent);
         assert_eq!(action(r#"{"signal":"HUP"}"#), OnChange::Signal("HUP".into()));
         assert_eq!(action(r#"{"command":["true"]}"#), OnChange::Command(vec!["true".into()]));
+        assert_eq!(action(r#"{"action":"nginx"}"#), OnChange::Action("nginx".into()));
     }
 }

@@ -3,11 +3,13 @@
 
 pub mod cgroup;
 mod shim;
+mod stagger;
 pub mod users;
 
 use self::cgroup::Cgroups;
 use self::shim::{Life, Start, Started};
 use self::users::user_of;
+use crate::action;
 use crate::clock;
 use crate::events::Events;
 use crate::hook::{provision_tenant_env, same_root};
@@ -31,6 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::Instrument;
 
 /// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(10);
@@ -397,25 +400,33 @@ impl Agents {
     }
 
     /// Does for each tenant that has changed what it wants done, once.
-    pub async fn follow(self, mut changed: mpsc::UnboundedReceiver<TenantId>) {
-        while let Some(id) = changed.recv().await {
-            let agents = self.clone();
-            tokio::spawn(async move {
-                let failure = agents.act(&id).await.err();
-                if let Some(fault) = &failure {
-                    tracing::warn!(tenant = %id, "after a change: {fault}");
-                }
-                let noted = agents.0.store.with(move |db| db.acted(&id, failure.as_ref())).await;
-                if let Err(error) = noted {
-                    tracing::warn!("{error}");
-                }
-            });
+    pub async fn follow(self, changed: mpsc::UnboundedReceiver<TenantId>) {
+        let apart = self.0.config.settings.stagger;
+        let begin = |id: TenantId| {
+            let span = tracing::error_span!("action", tenant = %id);
+            tokio::spawn(self.clone().act_on(id).instrument(span));
+        };
+        stagger::spread(apart, changed, begin).await;
+    }
+
+    async fn act_on(self, id: TenantId) {
+        let failure = self.act(&id).await.err();
+        if let Some(fault) = &failure {
+            tracing::warn!("after a change: {fault}");
+        }
+        let noted = self.0.store.with(move |db| db.acted(&id, failure.as_ref())).await;
+        if let Err(error) = noted {
+            tracing::warn!("{error}");
         }
     }
 
     async fn act(&self, id: &TenantId) -> Result<(), Fault> {
         let known = id.clone();
         let tenant = self.0.store.with(move |db| db.known(&known)).await?;
+        // It may have been stopped while it waited for its turn.
+        if !tenant.keeps_up() {
+            return Ok(());
+        }
         match &tenant.settings.on_change {
             OnChange::None => Ok(()),
             OnChange::RestartAgent => self.restart(id).await,
@@ -424,6 +435,14 @@ impl Agents {
                 self.signal(id, signal).await
             }
             OnChange::Command(command) => self.command(id, &tenant.root, command).await,
+            OnChange::Action(name) => {
+                // Of a jail whose root is another by now nothing is known.
+                let root = self.0.provisioner.roots().of(&tenant).await?.path();
+                let ended = action::run(&self.0.config, name, id, &root).await;
+                ended.map_err(|error| {
+                    Fault::new(ErrorName::ActionFailed, plain(&format!("action {name}: {error:#}")))
+                })
+            }
         }
     }
 
@@ -455,8 +474,12 @@ impl Agents {
 
     async fn command(&self, id: &TenantId, root: &Path, words: &[String]) -> Result<(), Fault> {
         let (jail, env_file) = self.jail(id, root).await?;
-        let failed = |why: String| Fault::new(ErrorName::AgentFailed, format!("on-change command: {why}"));
         let log = self.0.config.settings.log_dir.join(format!("{id}.log"));
+        let printed = log.display().to_string();
+        let failed = |why: String| {
+            let message = format!("on-change command: {why}; what it printed is in {printed}");
+            Fault::new(ErrorName::ActionFailed, message)
+        };
         let (line, user) = (self.0.jails.line(&jail, words), self.0.jails.user(&jail));
         let start =
             Start { line, root: self.0.jails.descriptor(&jail), user, env_file: &env_file, log: &log };

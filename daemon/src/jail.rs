@@ -144,11 +144,7 @@ async fn run_with(line: &[OsString], input: Stdio) -> Result<Option<String>, Fau
     let Some((program, args)) = line.split_first() else { return Ok(None) };
     let mut command = Command::new(program);
     command.args(args).stdin(input).kill_on_drop(true);
-    // Not with the daemon's own mask: what it makes is for others, too.
-    let own = umask(Mode::from_bits_truncate(0o022));
-    let ended = command.output();
-    umask(own);
-    let output = tokio::time::timeout(PATIENCE, ended).await;
+    let output = tokio::time::timeout(PATIENCE, with_common_mask(|| command.output())).await;
     let failed = |why: String| Fault::new(ErrorName::JailFailed, format!("{}: {why}", program.display()));
     match output {
         Ok(Ok(output)) if output.status.success() => {
@@ -161,6 +157,14 @@ async fn run_with(line: &[OsString], input: Stdio) -> Result<Option<String>, Fau
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(_) => Err(failed("did not end in time".into())),
     }
+}
+
+/// Starts something not with the daemon's own mask: what it makes is for others, too.
+pub(crate) fn with_common_mask<T>(start: impl FnOnce() -> T) -> T {
+    let own = umask(Mode::from_bits_truncate(0o022));
+    let started = start();
+    umask(own);
+    started
 }
 
 /// Whether there was such a process.

@@ -5,6 +5,7 @@
 //! tells whether a directory may be a jail's root, and [`provision_tenant_env`],
 //! the hook to be called before a jail's services start.
 
+mod action;
 pub mod agent;
 mod app_data;
 mod cage;

@@ -243,7 +243,7 @@ impl Now {
             let of_status = number(&|tenant| tenant.status == *status);
             self.tenants.with_label_values(&[status.as_str()]).set(of_status);
         }
-        self.failing.set(number(&|tenant| tenant.error.is_some()));
+        self.failing.set(number(&|tenant| tenant.fault().is_some()));
         self.retries.set(number(&Tenant::waits_for_retry));
         self.not_mounted.set(number(&Tenant::is_not_mounted));
         self.removals.set(number(&|tenant| tenant.removal_due));

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// Far more than all settings take.
@@ -44,8 +44,7 @@ pub type Values = BTreeMap<String, Secret>;
 /// # Errors
 /// What is wrong with the file, or the number of the first line that is wrong.
 pub fn read(file: &Path, known: impl Fn(&str) -> bool) -> anyhow::Result<Values> {
-    let file = file.canonicalize().context("cannot find it")?;
-    file.ancestors().skip(1).try_for_each(safe_above)?;
+    let file = settled(file)?;
     // Opening a pipe would wait for its writer.
     ensure!(file.is_file(), "it is not a file");
     let opened = File::open(&file).context("cannot open it")?;
@@ -63,6 +62,16 @@ pub fn read(file: &Path, known: impl Fn(&str) -> bool) -> anyhow::Result<Values>
     parse(std::str::from_utf8(&text).context("it is not UTF-8")?, known)
 }
 
+/// Where it really is, if nobody else may put another in its place.
+///
+/// # Errors
+/// Which directory above is somebody else's to write.
+pub fn settled(file: &Path) -> anyhow::Result<PathBuf> {
+    let file = file.canonicalize().context("cannot find it")?;
+    file.ancestors().skip(1).try_for_each(safe_above)?;
+    Ok(file)
+}
+
 /// Whoever may write to a directory above puts another file in place of this.
 fn safe_above(dir: &Path) -> anyhow::Result<()> {
     let found = dir.metadata().with_context(|| format!("cannot look at {}", dir.display()))?;
@@ -72,7 +81,8 @@ fn safe_above(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn ours(found: &Metadata) -> bool {
+/// Whether it is root's, or this process's.
+pub fn ours(found: &Metadata) -> bool {
     found.uid() == 0 || found.uid() == geteuid().as_raw()
 }
 

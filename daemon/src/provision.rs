@@ -315,9 +315,12 @@ async fn record(
         provision.outcome == Outcome::Written || (provision.outcome == Outcome::Unchanged && tenant.unsure);
     let may_have_written = |fault: &Fault| reached == Reached::Unknown && fault.name.may_have_written();
     let unsure = provision.error.as_ref().is_some_and(|fault| tenant.unsure || may_have_written(fault));
+    // What failed after a change is done again for whoever asks.
+    let asked = tenant.action_error.is_some() && provision.reason == Reason::Operator;
+    let due = written || (asked && provision.error.is_none());
     // The hook comes before the agent, so there is nobody yet to be told.
     let wanted = tenant.settings.on_change != colibri_control::OnChange::None;
-    let action_due = written && wanted && provision.reason != Reason::Hook;
+    let action_due = due && wanted && provision.reason != Reason::Hook;
     let next_try = next.map(|delay| clock::now() + clock::millis(delay));
     let began = tenant.status;
     let end = End { provision, began, held, identity, next_try, action_due, unsure, shrunken_to };

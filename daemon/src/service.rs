@@ -1,5 +1,6 @@
 //! What each request does. It knows nothing of sockets.
 
+use crate::action;
 use crate::agent::Agents;
 use crate::clock;
 use crate::confinement;
@@ -11,8 +12,8 @@ use crate::settings::Config;
 use crate::store::{Db, File, Store};
 use crate::tenant::{Target, Tenant, Turn, check};
 use colibri_control::{
-    Answer, ErrorName, Event, Fault, JailName, Reason, Registration, Request, Secrets, Settings, SetupView,
-    Status, StatusView, TenantId,
+    Answer, ErrorName, Event, Fault, JailName, OnChange, Reason, Registration, Request, Secrets, Settings,
+    SetupView, Status, StatusView, TenantId,
 };
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -189,6 +190,17 @@ impl Service {
         Ok(Answer::Registrations(all.collect()))
     }
 
+    /// Whether these can be a tenant's settings on this host.
+    fn admit(&self, settings: &Settings) -> Result<(), Fault> {
+        check(settings, self.config.owner)?;
+        match &settings.on_change {
+            OnChange::Action(name) => action::find(&self.config.settings.actions, name)
+                .map(drop)
+                .map_err(|error| bad(&plain(&format!("on-change: {error:#}")))),
+            OnChange::None | OnChange::RestartAgent | OnChange::Signal(_) | OnChange::Command(_) => Ok(()),
+        }
+    }
+
     /// Where a tenant's root is, or is to be.
     async fn place(&self, id: &TenantId, root: &Path) -> Result<PathBuf, Fault> {
         let roots = self.provisioner.roots();
@@ -201,7 +213,7 @@ impl Service {
     }
 
     async fn register(&self, id: TenantId, root: &Path, settings: Settings) -> Answered {
-        check(&settings, self.config.owner)?;
+        self.admit(&settings)?;
         let root = self.place(&id, root).await?;
         let refresh = u64::from(settings.refresh) * 1000;
         let name = id.clone();
@@ -239,7 +251,7 @@ impl Service {
             return Err(Fault::new(ErrorName::WrongState, format!("{id} is destroyed: register it anew")));
         }
         let settings = merge(&tenant.settings, changes)?;
-        check(&settings, self.config.owner)?;
+        self.admit(&settings)?;
         let root = match root {
             Some(root) => self.place(&id, &root).await?,
             None => tenant.root.clone(),
@@ -271,7 +283,7 @@ impl Service {
     /// What a provision would change with other settings.
     async fn preview(&self, id: TenantId, changes: Map<String, Value>) -> Answered {
         let settings = merge(&self.tenant(&id).await?.settings, changes)?;
-        check(&settings, self.config.owner)?;
+        self.admit(&settings)?;
         Ok(Answer::Diff(Box::new(self.provisioner.preview(&id, settings).await?)))
     }
 
@@ -503,7 +515,7 @@ impl Service {
             active: count(&|tenant| tenant.status == Status::Active),
             stopped: count(&|tenant| tenant.status == Status::Stopped),
             destroyed: count(&|tenant| tenant.status == Status::Destroyed),
-            failing: count(&|tenant| tenant.error.is_some()),
+            failing: count(&|tenant| tenant.fault().is_some()),
             under_way: u32::try_from(self.provisioner.busy().await.len()).unwrap_or(u32::MAX),
             agents: self.agents.running(),
             retrying: count(&Tenant::waits_for_retry),

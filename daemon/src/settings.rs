@@ -113,6 +113,15 @@ pub struct Settings {
     /// Most processes and threads of one agent.
     #[arg(long, env = "COLIBRI_AGENT_PROCESSES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(8..))]
     pub agent_processes: u32,
+    /// Programs that a tenant may name to be run on the host when its secrets have
+    /// changed, NAME TENANT ROOT: /etc/colibri/actions, on FreeBSD
+    /// /usr/local/etc/colibri/actions.
+    #[arg(long, env = "COLIBRI_ACTIONS", value_name = "DIR", default_value = place::ACTIONS, hide_default_value = true)]
+    pub actions: PathBuf,
+    /// Least time between what is done for two tenants whose secrets have changed, so
+    /// that not all services restart at once; 0 for none.
+    #[arg(long, env = "COLIBRI_STAGGER", value_name = "TIME", default_value = "1s", value_parser = duration)]
+    pub stagger: Duration,
     /// How log lines are written: text or json.
     #[arg(long, env = "COLIBRI_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,

@@ -285,6 +285,7 @@ impl Db {
             shrunken_since = CASE WHEN {choice} THEN NULL ELSE 0 END,
             shrunken_to = CASE WHEN {choice} THEN NULL ELSE 1 END,
             identity = CASE WHEN root = ?2 THEN identity END,
+            action_error = CASE WHEN settings = ?3 THEN action_error END,
             collection_id = CASE WHEN {place} THEN collection_id END
             WHERE name = ?1"
         );
@@ -476,8 +477,8 @@ impl Db {
     /// SQLite's.
     pub fn acted(&mut self, id: &TenantId, failure: Option<&Fault>) -> Result<()> {
         self.change(|db| {
-            let tenant = "UPDATE tenants SET action_due = 0 WHERE name = ?1";
-            db.execute(tenant, [id.as_str()])?;
+            let tenant = "UPDATE tenants SET action_due = 0, action_error = ?2 WHERE name = ?1";
+            db.execute(tenant, params![id.as_str(), failure.map(rows::json)])?;
             if let Some(fault) = failure {
                 let sql = "UPDATE provisions SET error = ?2 WHERE number = (
                     SELECT max(number) FROM provisions WHERE outcome = 'written'
@@ -553,7 +554,7 @@ impl Db {
 
 /// A tenant that is kept up gets a new file, after a crash too.
 fn gone(db: &Connection, id: &str, now: u64) -> rusqlite::Result<()> {
-    let sql = "UPDATE tenants SET keys = '[]', removal_due = 0, unsure = 0, error = NULL, failures = 0,
+    let sql = "UPDATE tenants SET keys = '[]', removal_due = 0, unsure = 0, error = NULL, action_error = NULL, failures = 0,
         shrunken_since = NULL, shrunken_to = NULL,
         next_try = CASE WHEN status = 'active' THEN ?2 END WHERE name = ?1";
     db.execute(sql, params![id, now])?;

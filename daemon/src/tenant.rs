@@ -44,6 +44,8 @@ pub struct Tenant {
     pub last_success: Option<u64>,
     /// What is wrong since then.
     pub error: Option<Fault>,
+    /// How what was to follow its last change failed.
+    pub action_error: Option<Fault>,
     /// Failures in a row.
     pub failures: u32,
     /// When it is tried next.
@@ -209,7 +211,8 @@ pub fn check(settings: &Settings, owner: Owner) -> Result<(), Fault> {
     match &settings.on_change {
         OnChange::Signal(name) => signal(name).map(drop),
         OnChange::Command(words) if words.is_empty() => Err(bad("on-change has an empty command")),
-        OnChange::Command(_) | OnChange::RestartAgent | OnChange::None => Ok(()),
+        // Whether the host has it is asked where the host is known.
+        OnChange::Action(_) | OnChange::Command(_) | OnChange::RestartAgent | OnChange::None => Ok(()),
     }
 }
 
@@ -299,6 +302,11 @@ impl Tenant {
         matches!(self.status, Status::Active | Status::Stopped) && !self.keys.is_empty() && !self.removal_due
     }
 
+    /// What is wrong: that it did not get its secrets, or that nobody was told of them.
+    pub fn fault(&self) -> Option<&Fault> {
+        self.error.as_ref().or(self.action_error.as_ref())
+    }
+
     /// Whether it failed and is tried again by itself.
     pub const fn waits_for_retry(&self) -> bool {
         self.error.is_some() && self.next_try.is_some()
@@ -364,7 +372,7 @@ impl Tenant {
             keys: self.keys,
             registered: self.registered,
             last_success: self.last_success,
-            last_error: self.error,
+            last_error: self.error.or(self.action_error),
             next_try: self.next_try,
             removal_due: self.removal_due,
             busy,

@@ -208,8 +208,10 @@ fn table(one: &Registration) -> Value {
             _ => {}
         }
     }
-    if let OnChange::Signal(name) = &one.settings.on_change {
-        settings.insert("on-change".into(), json!(format!("signal:{name}")));
+    match &one.settings.on_change {
+        OnChange::Signal(name) => drop(settings.insert("on-change".into(), json!(format!("signal:{name}")))),
+        OnChange::Action(name) => drop(settings.insert("on-change".into(), json!(format!("action:{name}")))),
+        OnChange::None | OnChange::RestartAgent | OnChange::Command(_) => {}
     }
     Value::Object(settings)
 }
@@ -343,6 +345,7 @@ mod tests {
             Just(OnChange::None),
             Just(OnChange::RestartAgent),
             "[A-Z]{1,4}".prop_map(OnChange::Signal),
+            "[a-z]{1,4}".prop_map(OnChange::Action),
             proptest::collection::vec(text(), 0..3).prop_map(OnChange::Command),
         ];
         let rename = proptest::collection::vec((text(), text()), 0..3);

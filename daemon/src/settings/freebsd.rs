@@ -8,3 +8,5 @@ pub const STATE: &str = "/var/db/colibri";
 pub const RUN: &str = "/var/run/colibri";
 /// The file with settings and credentials.
 pub const PROVIDER: &str = "/usr/local/etc/colibri/provider.env";
+/// The operator's programs for after a change.
+pub const ACTIONS: &str = "/usr/local/etc/colibri/actions";

@@ -8,3 +8,5 @@ pub const STATE: &str = "/var/lib/colibri";
 pub const RUN: &str = "/run/colibri";
 /// The file with settings and credentials.
 pub const PROVIDER: &str = "/etc/colibri/provider.env";
+/// The operator's programs for after a change.
+pub const ACTIONS: &str = "/etc/colibri/actions";

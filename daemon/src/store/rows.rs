@@ -4,7 +4,7 @@ use super::End;
 use super::Held;
 use crate::root::Identity;
 use crate::tenant::Tenant;
-use colibri_control::{AgentView, Fault, JailName, Provision, TenantId};
+use colibri_control::{AgentView, Fault, JailName, Provision, Reason, TenantId};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 use serde::{Serialize, de::DeserializeOwned};
@@ -43,8 +43,8 @@ fn word<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(row: &Row, c
 }
 
 /// A fault whose name a later program made up is shown as none.
-fn fault(row: &Row) -> Result<Option<Fault>> {
-    let text: Option<String> = row.get("error")?;
+fn fault(row: &Row, column: &str) -> Result<Option<Fault>> {
+    let text: Option<String> = row.get(column)?;
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
@@ -69,7 +69,8 @@ fn read_tenant(row: &Row) -> Result<Tenant> {
         keys: from_json(row, "keys")?,
         registered: row.get("registered")?,
         last_success: row.get("last_success")?,
-        error: fault(row)?,
+        error: fault(row, "error")?,
+        action_error: fault(row, "action_error")?,
         failures: row.get("failures")?,
         next_try: row.get("next_try")?,
         shrunken_since: row.get("shrunken_since")?,
@@ -102,7 +103,8 @@ pub fn bar(db: &Connection) -> Result<Option<(u64, Fault)>> {
 pub fn succeeded(db: &Connection, end: &End, held: &Held) -> Result<()> {
     let sql = "UPDATE tenants SET keys = coalesce(?2, keys), collection_id = coalesce(?3, collection_id), last_success = ?4,
         next_try = ?5, action_due = max(action_due, ?6), error = NULL, failures = 0, shrunken_since = NULL,
-        shrunken_to = NULL, unsure = 0, identity = coalesce(?7, identity) WHERE name = ?1";
+        shrunken_to = NULL, unsure = 0, identity = coalesce(?7, identity),
+        action_error = CASE WHEN ?8 THEN NULL ELSE action_error END WHERE name = ?1";
     let provision = &end.provision;
     let at = provision.at.saturating_add(provision.ms);
     let id = provision.tenant.as_str();
@@ -114,7 +116,9 @@ pub fn succeeded(db: &Connection, end: &End, held: &Held) -> Result<()> {
         at,
         end.next_try,
         end.action_due,
-        end.identity.as_ref().map(json)
+        end.identity.as_ref().map(json),
+        // A jail that starts reads what it has got.
+        provision.reason == Reason::Hook
     ])?;
     Ok(())
 }
@@ -181,7 +185,7 @@ pub fn history(
             at: row.get("at")?,
             ms: row.get("ms")?,
             outcome: word(row, "outcome")?,
-            error: fault(row)?,
+            error: fault(row, "error")?,
             keys: row.get("keys")?,
             steps: from_json(row, "steps")?,
             warnings: from_json(row, "warnings")?,

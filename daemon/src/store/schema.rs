@@ -90,6 +90,10 @@ pub const STEPS: &[&str] = &[
     -- What the jail bears that was made for the agent; with none it is not ours.
     ALTER TABLE agents ADD COLUMN mark TEXT;
 ",
+    "
+    -- How what was to follow a change failed, until it succeeds.
+    ALTER TABLE tenants ADD COLUMN action_error TEXT CHECK (json_valid(action_error));
+",
 ];
 
 /// Brings the database to the newest schema, each step whole or not at all.
@@ -146,6 +150,12 @@ mod tests {
         provisions(number,tenant,reason,at,ms,outcome,error,keys,steps,warnings) \
         tenants(id,name,root,status,settings,collection_id,keys,registered,last_success,error,failures,\
         next_try,shrunken_since,action_due,removal_due,unsure,shrunken_to,identity)",
+        "agent_users(uid,jail) \
+        agents(jail,root,command,state,pid,identity,jail_ours,started,ended,exit_code,\
+        signal,log,mark) bar(one,until,error) \
+        provisions(number,tenant,reason,at,ms,outcome,error,keys,steps,warnings) \
+        tenants(id,name,root,status,settings,collection_id,keys,registered,last_success,error,failures,\
+        next_try,shrunken_since,action_due,removal_due,unsure,shrunken_to,identity,action_error)",
     ];
 
     fn shape(db: &Connection) -> String {

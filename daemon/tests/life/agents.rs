@@ -3,7 +3,7 @@
 use crate::host::{Host, SOON, wait};
 use crate::stand_in::Collection;
 use crate::system;
-use colibri_control::{AgentState, AgentView, Answer, ErrorName, HookResult, SpawnView, Status};
+use colibri_control::{AgentState, AgentView, Answer, ErrorName, HookResult, Outcome, SpawnView, Status};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -210,12 +210,110 @@ fn a_change_tells_the_agent_once_and_a_failure_of_that_is_recorded() {
     }
     prints(&host, "web", "hup");
     prints(&host, "cmd", "told");
-    let failed = || match host.say(r#"{"verb":"history","tenant":"bad","limit":1}"#).unwrap() {
-        Answer::Provisions(newest) => newest[0].error.as_ref().map(|fault| fault.name),
-        other => panic!("{other:?}"),
-    };
-    wait(SOON, || failed() == Some(ErrorName::AgentFailed), || host.log());
+    let failed = || host.history("bad")[0].error.as_ref().map(|fault| fault.name);
+    wait(SOON, || failed() == Some(ErrorName::ActionFailed), || host.log());
+    let shown = host.show("bad").last_error.unwrap();
+    assert!(shown.message.contains("exit status: 4") && shown.message.contains("bad.log"), "{shown}");
+    // It goes with the settings that it was of.
+    host.update("bad", r#"{"refresh":1}"#);
+    let later = host.history("bad")[0].number;
+    wait(SOON, || host.history("bad")[0].number > later + 1, || host.log());
+    assert_eq!(host.show("bad").last_error, None);
     assert_eq!(output(&host, "web").matches("hup").count(), 1);
     assert_eq!(output(&host, "cmd").matches("told").count(), 1);
     host.say(r#"{"verb":"stop-agent","jail":"web"}"#).unwrap();
+}
+
+/// Makes a program that an operator has for after a change.
+fn action(host: &Host, name: &str, script: &str) {
+    let dir = host.path("actions");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("new"), format!("#!/bin/sh\n{script}\n")).unwrap();
+    for path in [dir.clone(), dir.join("new")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::rename(dir.join("new"), dir.join(name)).unwrap();
+}
+
+fn changes(host: &Host, value: &str) -> Outcome {
+    host.secrets("web", &[("A", value)]);
+    host.provision("web").outcome
+}
+
+/// On the host, with the tenant's name and root and nothing else of anybody's.
+#[test]
+fn an_action_of_the_operators_runs_once_for_each_change() {
+    let host = Host::new();
+    let seen = || fs::read_to_string(host.path("seen")).unwrap_or_default();
+    action(
+        &host,
+        "note",
+        &format!("echo \"$# $1 $2\" >>{}; env | sort; echo done", host.path("seen").display()),
+    );
+    host.register_with("web", r#"{"on-change":{"action":"note"}}"#);
+    for (value, times) in [("1", 1), ("1", 1), ("$(id); `id` '", 2)] {
+        changes(&host, value);
+        wait(SOON, || seen().lines().count() == times, || host.log());
+    }
+    let line = format!("2 web {}\n", host.root("web").display());
+    wait(SOON, || host.log().matches("done").count() == 2, || host.log());
+    assert_eq!(seen(), line.repeat(2));
+    assert!(host.log().contains("COLIBRI_TENANT=web") && !host.log().contains("canary"), "{}", host.log());
+    // The jail's start needs no action.
+    host.secrets("web", &[("A", "3")]);
+    host.hook("web", &host.root("web"));
+    assert_eq!((host.history("web")[0].outcome, seen()), (Outcome::Written, line.repeat(2)));
+}
+
+#[test]
+fn a_failed_action_is_the_tenants_error_until_it_succeeds() {
+    let host = Host::new();
+    let fails = |status: u32| action(&host, "nginx", &format!("echo said-$1; exit {status}"));
+    let error = || host.show("web").last_error.map(|fault| fault.name);
+    fails(3);
+    host.register_with("web", r#"{"on-change":{"action":"nginx"}}"#);
+    assert_eq!(changes(&host, "1"), Outcome::Written);
+    wait(SOON, || error() == Some(ErrorName::ActionFailed), || host.log());
+    let shown = host.show("web");
+    assert!(shown.last_error.unwrap().message.contains("action nginx: exit status: 3"));
+    assert_eq!((shown.status, shown.keys), (Status::Active, vec!["A".to_owned()]));
+    assert_eq!(host.history("web")[0].error.as_ref().unwrap().name, ErrorName::ActionFailed);
+    wait(SOON, || host.log().contains("said-web"), || host.log());
+    let metrics = || fs::read_to_string(host.path("colibri.prom")).unwrap_or_default();
+    wait(SOON, || metrics().contains("colibri_tenants_failing 1"), metrics);
+    // Whoever asks has it done again, though the file is right.
+    assert_eq!(changes(&host, "1"), Outcome::Unchanged);
+    wait(SOON, || host.log().matches("said-web").count() == 2, || host.log());
+    assert_eq!(error(), Some(ErrorName::ActionFailed));
+    fails(0);
+    assert_eq!(changes(&host, "1"), Outcome::Unchanged);
+    wait(SOON, || error().is_none(), || host.log());
+}
+
+/// Who may register tenants is not who says what runs as root.
+#[test]
+fn only_what_the_operators_directory_has_can_be_chosen() {
+    let host = Host::new();
+    action(&host, "nginx", "true");
+    let root = host.root("web");
+    let refused = |name: &str| {
+        let on_change = serde_json::json!({ "action": name });
+        let request = serde_json::json!({ "verb": "register-tenant", "tenant": "web", "root": root,
+            "settings": { "on-change": on_change } });
+        host.failure(&request.to_string())
+    };
+    for name in ["", "other", "../nginx", "../../bin/sh", "nginx ", "./nginx", "nginx\0", "-c"] {
+        assert_eq!(refused(name), ErrorName::BadRequest, "{name:?}");
+    }
+    let mode =
+        |mode| fs::set_permissions(host.path("actions/nginx"), fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o775);
+    assert_eq!(refused("nginx"), ErrorName::BadRequest);
+    mode(0o755);
+    host.register_with("web", r#"{"on-change":{"action":"nginx"}}"#);
+    // One that was taken away later is not run, and that is said.
+    mode(0o644);
+    changes(&host, "1");
+    wait(SOON, || host.show("web").last_error.is_some(), || host.log());
+    assert_eq!(host.show("web").last_error.unwrap().name, ErrorName::ActionFailed);
 }

@@ -93,9 +93,11 @@ impl Host {
             ("COLIBRI_LOG_DIR", "log"),
             ("COLIBRI_LIBEXEC", "libexec"),
             ("COLIBRI_METRICS_FILE", "colibri.prom"),
+            ("COLIBRI_ACTIONS", "actions"),
         ] {
             command.env(name, self.path(dir));
         }
+        command.env("COLIBRI_STAGGER", "0");
         command.env("COLIBRI_FETCHER_USER", "nobody").env("COLIBRI_BW", "/bin/echo");
         for name in ["BW_CLIENTID", "BW_CLIENTSECRET", "BW_PASSWORD"] {
             command.env(name, format!("canary-{name}"));

@@ -71,6 +71,9 @@ pub enum Failure {
     /// An argument that only the daemon's rules forbid.
     #[error("{0}")]
     Usage(String),
+    /// The file of `apply` cannot be read, or asks for what cannot be.
+    #[error("{0}")]
+    File(String),
     /// Doctor found something.
     #[error("{failed} of {of} checks failed")]
     Unwell {
@@ -85,6 +88,9 @@ pub enum Failure {
     /// Init could not make something.
     #[error("cannot make {0}: {1}")]
     Make(String, std::io::Error),
+    /// A file of others does not get our line.
+    #[error("cannot change {0}: {1}")]
+    Change(String, std::io::Error),
     /// Standard output cannot be written.
     #[error("cannot write the answer: {0}")]
     Output(#[from] std::io::Error),
@@ -149,20 +155,29 @@ impl Failure {
             (_, Some(fault)) => Some(fault.advice.clone()),
             (Self::Client(ClientError::Unreachable(_, error)), _) => Some(match error.kind() {
                 std::io::ErrorKind::PermissionDenied => ErrorName::NotAllowed.advice().into(),
-                _ => "start colibrid, or name its socket with --socket or COLIBRI_SOCKET".into(),
+                _ => "start colibrid (`colibri doctor` has its last words), or name its socket with --socket or \
+                      COLIBRI_SOCKET"
+                    .into(),
             }),
             (Self::Client(ClientError::Closed | ClientError::Broken(_)), _) => {
                 Some("see whether colibrid still runs, and its log".into())
             }
             (Self::NotRoot, _) => Some("see what it would make with `colibri init --dry-run`".into()),
             (Self::Usage(_), _) => Some("see `colibri help`".into()),
+            (Self::Change(..), _) => {
+                Some("`colibri jail-conf NAME` prints the line, to be put there by hand".into())
+            }
+            (Self::File(_), _) => Some("see `colibri help apply`".into()),
+            (Self::Client(ClientError::Protocol), _) => {
+                Some("name colibrid's own socket, and install colibri and colibrid together".into())
+            }
             _ => None,
         }
     }
 
     fn status(&self) -> u8 {
         match (self, self.name()) {
-            (Self::Usage(_), _) => 2,
+            (Self::Usage(_) | Self::File(_), _) => 2,
             (_, Some(ErrorName::DaemonUnreachable)) => 3,
             (_, Some(ErrorName::TenantNotFound | ErrorName::AgentNotFound)) => 4,
             (Self::Provision { .. } | Self::Several { work: Work::Provision, .. }, _) => 5,

@@ -55,14 +55,17 @@ pub fn run(asked: Asked, socket: &Path) -> std::result::Result<(), Failure> {
         let message = format!("no jail.conf of {jail} was found: name it with --file");
         return Err(Failure::Usage(message));
     };
-    let failed = |error| Failure::Make(file.display().to_string(), error);
+    let failed = |error| Failure::Change(file.display().to_string(), error);
     let text = std::fs::read_to_string(&file).map_err(failed)?;
     let edited = match Grammar::of(&file) {
         Grammar::JailConf => edit(&text, jail.as_str()).map_err(|error| failed(Error::other(error)))?,
         Grammar::Template => template::edit(&text),
     };
     match edited {
-        Edit::Stays => crate::print(&format!("{}: the line is there\n", file.display())),
+        Edit::Stays => {
+            read_back(Grammar::of(&file), &file, jail.as_str()).map_err(failed)?;
+            crate::print(&format!("{}: the line is there\n", file.display()))
+        }
         Edit::Changed(new) => {
             put(&file, &new, jail.as_str()).map_err(failed)?;
             crate::print(&format!("{}: written; it counts from the jail's next start\n", file.display()))

@@ -45,7 +45,9 @@ fn the_line_is_written_where_it_belongs_and_only_if_jail_reads_it() -> Outcome {
 
     stand_in(dir.path(), "jail", "echo 'jail: syntax error' >&2; exit 1")?;
     let refused = jail_conf(dir.path(), &["--write"])?;
-    assert!(String::from_utf8(refused.stderr)?.contains("/jail does not read it: jail: syntax error"));
+    let said = String::from_utf8(refused.stderr)?;
+    assert!(said.contains("/jail does not read it: jail: syntax error"), "{said}");
+    assert!(said.starts_with("colibri: cannot change ") && said.contains("by hand"), "{said}");
     assert_eq!((refused.status.code(), fs::read_to_string(&file)?.as_str()), (Some(1), CONF));
 
     stand_in(dir.path(), "jail", "[ \"$1\" = -e ] && [ \"$3\" = -f ] && cat \"$4\"")?;

@@ -3,6 +3,8 @@
 
 /// The line, in double quotes: jail(8) puts name and path in, after a rename, too.
 pub const LINE: &str = r#"exec.created += "/usr/local/bin/colibri hook $name $path || true";"#;
+/// What the line adds to.
+pub const PARAMETER: &str = "exec.created";
 /// By this a line of an earlier day is known.
 pub const OURS: &str = "colibri hook";
 
@@ -33,19 +35,23 @@ pub enum NoPlace {
 pub fn edit(text: &str, jail: &str) -> Result<Edit, NoPlace> {
     let (begin, end) = block(text, jail)?;
     let body = &text[begin..end];
+    let all = statements(body)?;
+    // What `=` sets anew takes the lines before it away.
+    let anew = all.iter().rposition(|(from, to)| is_anew(&body[*from..*to]));
     let mut edited = String::new();
     let mut placed = false;
     let mut last = 0;
-    for (from, to) in statements(body)? {
+    for (number, (from, to)) in all.into_iter().enumerate() {
         let statement = &body[from..to];
-        if !(statement.starts_with("exec.created") && statement.contains(OURS)) {
+        if !(statement.starts_with(PARAMETER) && statement.contains(OURS)) {
             continue;
         }
         edited.push_str(&body[last..from]);
-        if !placed {
+        if !placed && anew.is_none_or(|anew| anew < number) {
             edited.push_str(LINE);
+            placed = true;
         }
-        (placed, last) = (true, to);
+        last = to;
     }
     edited.push_str(&body[last..]);
     if !placed {
@@ -58,6 +64,12 @@ pub fn edit(text: &str, jail: &str) -> Result<Edit, NoPlace> {
         true => Ok(Edit::Stays),
         false => Ok(Edit::Changed(format!("{}{edited}{}", &text[..begin], &text[end..]))),
     }
+}
+
+/// A statement of somebody else that sets the parameter, and adds nothing to it.
+fn is_anew(statement: &str) -> bool {
+    let value = statement.strip_prefix(PARAMETER).map(str::trim_start);
+    value.is_some_and(|value| value.starts_with('=')) && !statement.contains(OURS)
 }
 
 /// The inside of the jail's block.
@@ -193,6 +205,17 @@ mod tests {
         assert!(seen.contains(LINE) && !seen.contains("exec.created = "), "{seen}");
     }
 
+    /// As `bastille config web01 set exec.created …` leaves it.
+    #[test]
+    fn a_line_that_another_takes_away_is_put_behind_it() {
+        let later = "exec.created = 'zfs jail web01 zroot/data';";
+        let text = BASTILLE.replace("\n}\n", &format!("\n  {LINE}\n  {later}\n}}\n"));
+        let seen = changed(&text, "web01");
+        assert!(seen.ends_with(&format!("{later}\n  {LINE}\n}}\n")), "{seen}");
+        assert_eq!(seen.matches(OURS).count(), 1, "{seen}");
+        assert_eq!(edit(&seen, "web01"), Ok(Edit::Stays));
+    }
+
     #[test]
     fn only_the_jail_s_own_block_is_touched() {
         let text = format!(
@@ -210,7 +233,7 @@ mod tests {
         #[test]
         fn whatever_the_file_an_edit_ends_and_a_second_changes_nothing(
             parts in proptest::collection::vec(
-                "web01|web01 \\{|\\{|\\}|;|\"[a-z{};]{0,3}\"|'|#|//|/\\*|\\*/|\\$\\{name\\}|é| |\n|exec.created = \"colibri hook\";",
+                "web01|web01 \\{|\\{|\\}|;|\"[a-z{};]{0,3}\"|'|#|//|/\\*|\\*/|\\$\\{name\\}|é| |\n|exec.created = \"colibri hook\";|exec.created = x;",
                 0..20,
             ),
         ) {

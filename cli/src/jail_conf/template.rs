@@ -1,18 +1,23 @@
 //! Where in an AppJail template the hook's line belongs: a parameter in each line, `:`
 //! for `=` and `+:` for `+=`. AppJail makes a jail.conf(5) of it when it starts a jail.
 
-use super::edit::{Edit, OURS};
+use super::edit::{Edit, OURS, PARAMETER};
 
 /// The line: AppJail hands name and path on to jail(8), which puts them in.
 pub const LINE: &str = r#"exec.created+: "/usr/local/bin/colibri hook ${name} ${path} || true""#;
 
 /// Puts the line in the place of one of ours, or at the end.
 pub fn edit(text: &str) -> Edit {
-    let is_ours = |line: &str| line.trim_start().starts_with("exec.created") && line.contains(OURS);
+    let value =
+        |line: &str| line.trim_start().strip_prefix(PARAMETER).map(|value| value.trim_start().to_owned());
+    let is_ours = |line: &str| value(line).is_some() && line.contains(OURS);
+    // What `:` sets anew takes the lines before it away.
+    let is_anew = |line: &str| value(line).is_some_and(|value| value.starts_with(':')) && !is_ours(line);
     let mut lines: Vec<_> = text.lines().collect();
     let first = lines.iter().position(|line| is_ours(line)).unwrap_or(lines.len());
+    let overruled = lines.iter().skip(first).any(|line| is_anew(line));
     lines.retain(|line| !is_ours(line));
-    lines.insert(first, LINE);
+    lines.insert(if overruled { lines.len() } else { first }, LINE);
     let edited = lines.join("\n") + "\n";
     if edited == text { Edit::Stays } else { Edit::Changed(edited) }
 }
@@ -31,6 +36,10 @@ mod tests {
         let old = format!("{old}exec.created+: \"colibri hook ${{name}}\"\n# exec.created: colibri hook\n");
         let wanted = format!("{LINE}\nvnet\n# exec.created: colibri hook\n");
         assert_eq!(edit(&old), Edit::Changed(wanted));
+        let later = "exec.created: \"appjail limits on ${name}\"\n";
+        let wanted = format!("vnet\n{later}{LINE}\n");
+        assert_eq!(edit(&format!("vnet\n{LINE}\n{later}")), Edit::Changed(wanted.clone()));
+        assert_eq!(edit(&wanted), Edit::Stays);
         assert_eq!(edit(""), Edit::Changed(format!("{LINE}\n")));
     }
 }

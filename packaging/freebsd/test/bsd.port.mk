@@ -23,6 +23,10 @@
 .    error ${user} has no lines for the UIDs and GIDs of the tree
 .  endif
 .endfor
+# colibrid runs no bw that is older than those that were tested.
+.if !empty(RUN_DEPENDS:M*bitwarden-cli) || empty(BW_RUN_DEPENDS:Mbitwarden-cli>=2026.*)
+.  error a bw of any version is none that colibri runs
+.endif
 .if empty(USE_RC_SUBR)
 .  error a port with a service says USE_RC_SUBR
 .endif
@@ -37,6 +41,8 @@ WRKDIR?=	${.CURDIR}/work
 WRKSRC?=	${WRKDIR}/${PORTNAME}-${DISTVERSION}
 STAGEDIR?=	${WRKDIR}/stage
 EXAMPLESDIR?=	${PREFIX}/share/examples/${PORTNAME}
+DOCSDIR?=	${PREFIX}/share/doc/${PORTNAME}
+PLIST_SUB+=	DOCSDIR="${DOCSDIR:S,^${PREFIX}/,,}" EXAMPLESDIR="${EXAMPLESDIR:S,^${PREFIX}/,,}"
 # As Mk/Uses/cargo.mk has them: the programs are below a directory of the target's.
 CARGO_TARGET_DIR?=	${WRKDIR}/target
 CARGO_BUILD_TARGET?=	x86_64-unknown-freebsd

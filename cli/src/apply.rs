@@ -28,6 +28,7 @@ pub struct Asked {
 
 /// What the daemon has, and what the file asks for.
 struct Both {
+    base: PathBuf,
     wanted: Wanted,
     actual: Registrations,
 }
@@ -37,14 +38,16 @@ struct Both {
 /// # Errors
 /// The file's, the daemon's, or that steps failed.
 pub fn run(asked: &Asked, socket: &Path, json: bool) -> Result<(), Failure> {
-    let wrong = |error: FileError| Failure::Usage(format!("{}: {error}", asked.file.display()));
+    let wrong = |error: FileError| {
+        Failure::File(format!("{}: {}", asked.file.display(), error.to_string().trim_end()))
+    };
     let text = read(&asked.file)
-        .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", asked.file.display())))?;
+        .map_err(|error| Failure::File(format!("cannot read {}: {error}", asked.file.display())))?;
     let mut wanted = File::parse(&text).map_err(wrong)?.wanted(names).map_err(wrong)?;
     let mut client = crate::connect(socket)?;
     let base = base(&mut client)?;
     wanted.tenants.values_mut().for_each(|one| one.root = below(&base, &one.root));
-    let both = Both { wanted, actual: registrations(&mut client)? };
+    let both = Both { base, wanted, actual: registrations(&mut client)? };
     let steps = both.steps(asked.prune)?;
     if !json {
         crate::print(&both.shown(&steps, asked))?;
@@ -101,12 +104,13 @@ impl Both {
             let line = match step {
                 Step::Remove { tenant } => format!("- {tenant}: remove, with its file"),
                 Step::Update { tenant, root, changes } => {
-                    let root = root.iter().map(|root| format!("root = {root:?}"));
-                    let changes = changes.iter().map(|(name, value)| format!("{name} = {value}"));
+                    let root = root.iter().map(|root| format!("root = {root:?}{}", self.doubt(root)));
+                    let changes = changes.iter().map(|(name, value)| changed(name, value));
                     format!("~ {tenant}: {}", root.chain(changes).collect::<Vec<_>>().join(", "))
                 }
                 Step::Register { tenant, registration } => {
-                    format!("+ {tenant}: register at {}", registration.root.display())
+                    let root = &registration.root;
+                    format!("+ {tenant}: register at {}{}", root.display(), self.doubt(root))
                 }
             };
             let _ = writeln!(text, "{}", plain(&line));
@@ -114,12 +118,25 @@ impl Both {
         for (tenant, why) in self.left_alone(steps) {
             let _ = writeln!(text, "? {tenant}: {why}");
         }
+        for (pattern, _) in self.wanted.patterns.iter().filter(|(_, found)| *found == 0) {
+            let line = format!("? [tenant.\"{pattern}\"]: no directory of such a name has a root in it");
+            let _ = writeln!(text, "{}", plain(&line));
+        }
         let right = self.wanted.tenants.len() - steps.iter().filter(|step| !is_removal(step)).count();
         let _ = writeln!(text, "{right} as the file says, {} to change", steps.len());
         if !asked.yes && !steps.is_empty() {
             text.push_str("nothing was changed: add --yes to change it\n");
         }
         text
+    }
+
+    /// What will be refused, or may be a slip of the hand, as far as it is seen here.
+    fn doubt(&self, root: &Path) -> String {
+        if !root.starts_with(&self.base) || root == self.base {
+            return format!(" (refused: it is not below {})", self.base.display());
+        }
+        let gone = root.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        if gone { " (it is not there yet)".into() } else { String::new() }
     }
 
     /// Tenants that the file does not ask for and that stay, and why.
@@ -132,6 +149,10 @@ impl Both {
         };
         unnamed.map(|id| (id, why(id))).collect()
     }
+}
+
+fn changed(name: &str, value: &serde_json::Value) -> String {
+    if value.is_null() { format!("{name} as by default") } else { format!("{name} = {value}") }
 }
 
 const fn is_removal(step: &Step) -> bool {

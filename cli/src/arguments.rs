@@ -627,6 +627,9 @@ fn owner(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     let name = text.split(':').next().unwrap_or_default();
+    if name.parse::<u64>().is_ok() {
+        return Err("not UID:GID in numbers, such as 80:80".into());
+    }
     let here = User::from_name(name).ok().flatten();
     let here = here.map(|user| format!(": {name} is {}:{} here", user.uid, user.gid)).unwrap_or_default();
     Err(format!("not UID:GID in numbers; `id {name}` in the jail says them{here}"))
@@ -829,7 +832,9 @@ mod tests {
     fn an_owner_by_name_is_told_in_numbers() {
         assert_eq!(owner("80:80"), Ok("80:80".into()));
         assert!(owner("root").unwrap_err().ends_with(": root is 0:0 here"));
-        assert!(owner("80").unwrap_err().contains("not UID:GID in numbers"));
+        for text in ["80", "80:", "80:www", "80:99999999999", "99999999999:80"] {
+            assert_eq!(owner(text).unwrap_err(), "not UID:GID in numbers, such as 80:80", "{text}");
+        }
         assert!(owner("no-such-user:80").unwrap_err().ends_with("in the jail says them"));
     }
 

@@ -169,12 +169,17 @@ fn now() -> u64 {
 
 /// That the file changes by an update, and when, is not seen in the settings.
 fn follows(request: &Request, answer: &Answer, json: bool) {
-    if let (Request::UpdateTenant { .. }, Answer::Tenant(tenant), false) = (request, answer, json)
-        && tenant.status == Status::Active
-    {
+    let (Request::UpdateTenant { .. }, Answer::Tenant(tenant), false) = (request, answer, json) else {
+        return;
+    };
+    let name = &tenant.tenant;
+    if tenant.status == Status::Active {
         eprintln!(
-            "colibri: note: its secrets are brought anew now, by these settings; see `colibri history {}`",
-            tenant.tenant
+            "colibri: note: its secrets are brought anew now, by these settings; see `colibri history {name}`"
+        );
+    } else if tenant.last_error.is_some() {
+        eprintln!(
+            "colibri: note: the error is from before this change; `colibri provision {name}` tries it now"
         );
     }
 }

@@ -276,6 +276,10 @@ fn each_other_verb_has_its_screen() -> Outcome {
     answered("register-tenant", &["register-tenant", "web01", ROOT], one()?)?;
     let asked = answered("update-tenant", &["update-tenant", "web01", "--prefix", "P_"], one()?)?;
     assert_eq!(asked["changes"], json!({ "prefix": "P_" }));
+    let mut failing = tenant("web01", Some(not_found()));
+    failing["status"] = json!("provisioned");
+    let words = ["update-tenant", "web01", "--collection", "WEB01"];
+    answered("update-tenant-failing", &words, ok(json!({ "tenant": failing }))?)?;
     let asked = answered("destroy-tenant", &["destroy-tenant", "web01"], one()?)?;
     assert_eq!(asked["secrets"], Value::Null);
     for (screen, words) in [
@@ -287,7 +291,9 @@ fn each_other_verb_has_its_screen() -> Outcome {
     answered("accept-root", &["accept-root", "web01"], one()?)?;
     answered("unregister-tenant", &["unregister-tenant", "web01"], vec![Content::Ok(Answer::Done)])?;
     answered("stop-agent", &["stop-agent", "web01"], ok(json!({ "agent": agent() }))?)?;
-    let hook = json!({ "result": "provisioned", "warning": null, "provision": provision(None) });
+    let mut single = provision(None);
+    single["keys"] = json!(1);
+    let hook = json!({ "result": "provisioned", "warning": null, "provision": single });
     answered("hook", &["hook", "web01", ROOT], ok(json!({ "hook": hook }))?)?;
     let hook = json!({ "result": "no-tenant", "warning": null, "provision": null });
     answered("hook-no-tenant", &["hook", "web09", ROOT], ok(json!({ "hook": hook }))?)?;
@@ -349,15 +355,30 @@ fn the_hook_tells_a_clone_from_a_jail_with_another_name() -> Outcome {
 fn applied(screen: &str, words: &[&str]) -> Outcome {
     let place = Place::new(screen)?;
     let file = place.0.join("tenants.toml");
-    let text = "[defaults]\nroot = '/jails/${name}/root'\nrefresh = '15m'\n[tenant.web01]\n[tenant.web02]\n";
+    let root = place.0.join("jails/${name}/root");
+    fs::create_dir_all(place.0.join("jails/web02/root"))?;
+    // web03 is not there, web04 is nobody's, and the pattern has a slip of the hand,
+    // which --prune refuses.
+    let pattern = if words.contains(&"--prune") { "" } else { "[tenant.'wbe*']\n" };
+    let text = format!(
+        "[defaults]\nroot = '{}'\nrefresh = '15m'\n[tenant.web01]\n[tenant.web02]\n[tenant.web03]\n\
+         [tenant.web04]\nroot = '/etc'\n{pattern}",
+        root.display()
+    );
     fs::write(&file, text)?;
+    let at = place.0.display().to_string();
     let socket = place.0.join("s");
     let one = |answer: Value| serde_json::from_value::<Answer>(answer).map(Content::Ok);
-    let registered = |root: &str| json!({ "root": root, "settings": { "refresh": 60, "prefix": "P_" } });
-    let all = json!({ "web01": registered("/jails/web01/root"), "old": registered("/jails/old/root") });
+    let registered = |name: &str| {
+        let root = place.0.join("jails").join(name).join("root");
+        json!({ "root": root, "settings": { "refresh": 60, "prefix": "P_", "collection": "other" } })
+    };
+    let all = json!({ "web01": registered("web01"), "old": registered("old") });
+    let mut running = status();
+    running["base"] = json!(place.0.join("jails"));
     let full = Content::Error(Fault::new(ErrorName::StoreFailed, "the disk is full"));
     let answers = vec![
-        ("status", one(json!({ "status": status() }))?),
+        ("status", one(json!({ "status": running }))?),
         ("list-registrations", one(json!({ "registrations": all }))?),
         ("update-tenant", one(json!({ "tenant": tenant("web01", None) }))?),
         ("register-tenant", full),
@@ -366,7 +387,7 @@ fn applied(screen: &str, words: &[&str]) -> Outcome {
     daemon::serve(&socket, answers)?;
     let path = file.display().to_string();
     let words: Vec<_> = words.iter().map(|word| if *word == "FILE" { path.as_str() } else { word }).collect();
-    compare(screen, &transcript(Some(&socket), &words)?.replace(&path, "FILE"))
+    compare(screen, &transcript(Some(&socket), &words)?.replace(&path, "FILE").replace(&at, "/DIR"))
 }
 
 #[test]

@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// The one key that is no setting of a tenant.
+const ROOT: &str = "root";
 /// What stands for the tenant's name.
 const NAME: &str = "${name}";
 /// A name begins with a dot only if that is said.
@@ -25,6 +27,9 @@ pub enum FileError {
     /// A table is wrong.
     #[error("[tenant.{0:?}]: {1}")]
     Tenant(String, String),
+    /// The table of all tenants is wrong.
+    #[error("[defaults]: {0}")]
+    Defaults(String),
 }
 
 type Settled = Map<String, Value>;
@@ -67,8 +72,13 @@ impl File {
     /// The tenants that it asks for; `names` lists a directory.
     ///
     /// # Errors
-    /// `Tenant`, for the first table that is wrong.
+    /// `Defaults` or `Tenant`, for the first table that is wrong.
     pub fn wanted(&self, names: impl Fn(&Path) -> std::io::Result<Vec<String>>) -> Result<Wanted, FileError> {
+        // First, since a slip of the hand in a name is why another is not set.
+        known(&self.defaults).map_err(FileError::Defaults)?;
+        for (key, table) in &self.tenant {
+            known(table).map_err(|why| FileError::Tenant(key.clone(), why))?;
+        }
         let mut wanted = Wanted::default();
         let mut from = BTreeMap::new();
         for (key, table) in self.tenant.iter().filter(|(key, _)| is_pattern(key)) {
@@ -128,15 +138,32 @@ impl File {
         tables.for_each(|table| merged.extend(table.clone()));
         for (setting, value) in &mut merged {
             fill(value, id.as_str());
-            *value = spelled(setting, value.take()).map_err(|why| format!("{setting}: {why}"))?;
+            let named = |why: String| format!("{setting}: {why}");
+            *value = spelled(setting, value.take()).map_err(named)?;
+            if setting != ROOT {
+                // Each by itself, since serde names none.
+                let one = json!({ setting.as_str(): value.clone() });
+                serde_json::from_value::<Settings>(one).map_err(|error| named(error.to_string()))?;
+            }
         }
-        let root = merged.remove("root").ok_or("root is not set")?;
+        let root = merged.remove(ROOT).ok_or("root is not set")?;
         let root = PathBuf::from(root.as_str().ok_or("root is not a path")?);
         if !root.is_absolute() {
             return Err(format!("root: {} is not absolute", root.display()));
         }
         let settings = serde_json::from_value(Value::Object(merged)).map_err(|error| error.to_string())?;
         Ok(Registration { root, settings })
+    }
+}
+
+/// Whether all of its names are those of settings.
+fn known(table: &Settled) -> Result<(), String> {
+    let none = json!(Settings::default());
+    match table.keys().find(|name| *name != ROOT && none.get(name.as_str()).is_none()) {
+        Some(name) => {
+            Err(format!("there is no setting {name:?}; `colibri help register-tenant` has them all"))
+        }
+        None => Ok(()),
     }
 }
 
@@ -292,7 +319,11 @@ mod tests {
             ("[tenants.web01]\nroot = '/j'", "tenants"),
             ("[tenant.web01]\n", r#"[tenant."web01"]: root is not set"#),
             ("[tenant.web01]\nroot = 'j'", "j is not absolute"),
-            ("[tenant.web01]\nroot = '/j'\nfefresh = 1", "fefresh"),
+            ("[tenant.web01]\nroot = '/j'\nfefresh = 1", r#"there is no setting "fefresh""#),
+            ("[tenant.web01]\nrooot = '/j'", r#"[tenant."web01"]: there is no setting "rooot""#),
+            ("defaults.rooot = '/j'\n[tenant.'web*']", r#"[defaults]: there is no setting "rooot""#),
+            ("[tenant.web01]\nroot = '/j'\nexpect = 'A'", "expect: invalid type"),
+            ("[tenant.web01]\nroot = '/j'\nformat = 'yaml'", "format: unknown variant"),
             ("[tenant.web01]\nroot = '/j'\nrefresh = 'soon'", "refresh: not a time"),
             ("[tenant.web01]\nroot = '/j'\ncollection = 1", "invalid type"),
             ("[tenant.'a/b']\nroot = '/j'", r#"[tenant."a/b"]: the name has a character"#),

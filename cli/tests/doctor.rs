@@ -69,6 +69,7 @@ impl Host {
             fs::write(self.path(name), "")?;
             mode(&self.path(name), bits)?;
         }
+        fs::write(self.path("ca.pem"), "-----BEGIN CERTIFICATE-----\n")?;
         let now = 1_767_225_600_000_u64;
         self.stand_in("node", &json!({ "status": 200, "now": now, "date": now, "version": "1.35.0" }))?;
         self.stand_in("colibri-fetcher", &self.check("ok", "2026.8.0", ""))?;
@@ -306,6 +307,13 @@ const BROKEN: &[(Break, &str, &str, &str)] = &[
     ),
     (|host| mode(&host.path("session"), 0o755), "session directory", "failure", "restart colibrid"),
     (|host| mode(&host.path("ca.pem"), 0), "CA file", "failure", "readable for"),
+    (|host| Ok(fs::write(host.path("ca.pem"), "DER")?), "CA file", "failure", "as PEM"),
+    (
+        |host| host.say("colibri-fetcher", &host.check("missing", "", "node is not in PATH")),
+        "bw",
+        "failure",
+        "what is said of Node",
+    ),
     (
         |host| set(&mut host.root, refused(ErrorName::RootNotMounted)),
         "tenant web01",
@@ -429,6 +437,22 @@ fn each_broken_host_is_found_and_its_mend_named() -> Outcome {
         assert!(lines.iter().any(|line| is_it(&line)), "case {number}, {check}, {mend}: {said:#}");
         assert_eq!(status, i32::from(*verdict == "failure"), "case {number}: {said:#}");
     }
+    Ok(())
+}
+
+#[test]
+fn what_the_newest_attempt_skipped_is_told_of_its_tenant() -> Outcome {
+    let mut host = Host::new()?;
+    host.tenant["warnings"] = json!(["item \"a b\": skipped", "item \"c d\": skipped"]);
+    let (said, status) = host.doctor(&[])?;
+    let line = "active; item \"a b\": skipped; and 1 more";
+    assert!(status == 0 && said.contains(line), "{said}");
+    let mut host = Host::new()?;
+    host.tenant["warnings"] = json!(["item \"a b\": skipped", "item \"c d\": skipped"]);
+    host.tenant["keys"] = json!([]);
+    let (said, status) = host.doctor(&[])?;
+    let line = "has no keys; item \"a b\": skipped; and 1 more";
+    assert!(status == 1 && said.contains(line), "{said}");
     Ok(())
 }
 

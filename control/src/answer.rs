@@ -109,6 +109,17 @@ const CAUSES: &[(&str, &str)] = &[
         "the quota of the file's owner, or of the jail's file system, is used up: raise it, or make room; it \
          is tried again by itself",
     ),
+    (
+        "rename the temporary file over the file",
+        "what is in the file's place is a directory, or has flags, or its directory has, that keep it from \
+         being replaced (ls -lo on FreeBSD, lsattr on Linux): move it away, or clear them; it is tried again by \
+         itself",
+    ),
+    (
+        "it in the jail",
+        "do in the jail what the message says, and see who wrote there; it is tried again by itself",
+    ),
+    ("start the writer", "install all of colibri anew, and restart colibrid; it is tried again by itself"),
 ];
 
 /// What to do about a removal.
@@ -517,6 +528,9 @@ mod tests {
             ("cannot write the temporary file: No space left on device", "is full"),
             ("cannot create the temporary file: Disc quota exceeded", "quota"),
             ("cannot open the target directory without following a link: Not a directory", "--dir REL"),
+            ("cannot rename the temporary file over the file: Operation not permitted", "move it away"),
+            ("the target directory is writable by others: chmod go-w it in the jail", "who wrote there"),
+            ("cannot start the writer: No such file or directory", "install all of colibri"),
             ("cannot sync the temporary file: I/O error", "see the message"),
         ] {
             let fault = Fault::new(ErrorName::WriteFailed, said);

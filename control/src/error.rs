@@ -49,7 +49,7 @@ names! {
     /// The jail root is not strictly under the base.
     TargetEscapesRoot, Never, "register the jail's real root, below COLIBRI_JAIL_ROOT_BASE and without symbolic links";
     /// No directory is at the jail's root, or not the one that was there.
-    RootNotMounted, Later, "mount the jail's file system; it is tried again by itself; a jail that was restored or made anew is taken with `colibri accept-root NAME`";
+    RootNotMounted, Later, "mount the jail's file system, and it is tried again by itself; a jail that was restored or made anew: `colibri accept-root NAME`; one that moved: `colibri update-tenant NAME --jail-root ROOT`, or rename-tenant; one that is gone: `colibri remove NAME --secrets-are-gone`";
     /// The file system of the jail's root does not answer.
     RootUnresponsive, Later, "see to the file system of the jail's root, and to the server behind it; it is tried again by itself";
     /// The root that the hook was given is not the registered one.
@@ -83,11 +83,11 @@ names! {
     /// The vault, or `bw`, did not answer in time.
     VaultTimeout, Later, "check the vault's load and the network; it is tried again by itself";
     /// The vault answered with an error or with something that is no answer.
-    VaultError, Later, "look at the vault server's log; it is tried again by itself";
+    VaultError, Later, "see that BW_SERVER is the vault's address, and look at the vault server's log; it is tried again by itself";
     /// The vault stays locked.
     VaultLocked, Later, "check BW_PASSWORD; it is tried again by itself";
     /// No collection of that name.
-    CollectionNotFound, Later, "create the collection or give the machine account access to it; it is tried again by itself";
+    CollectionNotFound, Later, "create the collection or give the machine account access to it, and it is tried again by itself; or `colibri update-tenant NAME --collection COLLECTION`, of those that `colibri collections` lists";
     /// More than one collection of that name.
     CollectionAmbiguous, Never, "choose one with `colibri update-tenant NAME --collection-id ID`, or --organization, or rename one of them in the vault";
     /// Another collection has the name now.
@@ -131,7 +131,7 @@ names! {
     /// The jail cannot be started.
     JailFailed, Never, "see the message; try to start the jail by hand";
     /// The agent cannot be started.
-    AgentFailed, Never, "see the agent's log and check its command";
+    AgentFailed, Never, "see the agent's log and check its command; `colibri doctor` looks at its jail";
     /// What was to follow a change has failed: the file is the new one.
     ActionFailed, Never, "see the message; `colibri provision NAME` does it again, and so does the next change";
     /// No such agent.

@@ -141,10 +141,19 @@ fn session(setup: &SetupView, found: &Metadata, user: &FetcherUser) -> Result<()
     if right { Ok(()) } else { Err((seen, "restart colibrid, which makes it anew".into())) }
 }
 
+/// By this a certificate is known.
+const PEM: &[u8] = b"CERTIFICATE-----";
+
 fn ca_file(file: &Path, user: &FetcherUser) -> Finding {
     let (name, shown) = ("CA file", file.display());
     if user.can("-r", file) {
-        return Finding::ok(name, shown.to_string());
+        let text = if file.is_file() { std::fs::read(file).unwrap_or_default() } else { Vec::new() };
+        if text.windows(PEM.len()).any(|part| part == PEM) {
+            return Finding::ok(name, shown.to_string());
+        }
+        let mend =
+            format!("put the CA's certificate, as PEM, at {shown}: openssl x509 -in FILE -out {shown}");
+        return Finding::failure(name, format!("{shown} has no certificate in PEM"), mend);
     }
     let mend = format!("put the CA's certificate at {shown}, readable for {}, and so its path", user.name());
     Finding::failure(name, format!("{} cannot read {shown}", user.name()), mend)
@@ -162,6 +171,15 @@ fn lacks(tenant: &TenantView, name: ErrorName) -> bool {
     other || tenant.keys.is_empty()
 }
 
+/// What the newest attempt says of items, the first of them.
+fn skipped(tenant: &TenantView) -> String {
+    match tenant.warnings.as_slice() {
+        [] => String::new(),
+        [one] => format!("; {one}"),
+        [first, more @ ..] => format!("; {first}; and {} more", more.len()),
+    }
+}
+
 /// A tenant's root, as the daemon looks at it without hanging there, and what is
 /// wrong with the tenant. A destroyed one has none.
 pub fn tenant(daemon: &mut Client, tenant: &TenantView) -> Option<Finding> {
@@ -176,13 +194,20 @@ pub fn tenant(daemon: &mut Client, tenant: &TenantView) -> Option<Finding> {
             None if has_nothing(tenant) => {
                 let mend =
                     format!("see which items were skipped, and why: colibri show-tenant {}", tenant.tenant);
-                Finding::failure(&name, "it was provisioned, and has no keys", mend)
+                Finding::failure(
+                    &name,
+                    format!("it was provisioned, and has no keys{}", skipped(tenant)),
+                    mend,
+                )
             }
             None if tenant.status == Status::Provisioned => {
                 let mend = format!("`colibri provision {}`, or start its jail with the hook", tenant.tenant);
                 Finding::warning(&name, "registered, and never asked for its secrets", mend)
             }
-            None => Finding::ok(&name, format!("{}, {}", tenant.root.display(), tenant.status)),
+            None => {
+                let found = format!("{}, {}{}", tenant.root.display(), tenant.status, skipped(tenant));
+                Finding::ok(&name, found)
+            }
         },
         Err(ClientError::Refused(fault)) if fault.name == ErrorName::NotAllowed => {
             Finding::warning(&name, "its root was not looked at: you may not", fault.advice)

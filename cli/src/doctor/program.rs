@@ -139,6 +139,10 @@ fn judge_bw(setup: &SetupView, user: &FetcherUser, check: &Check) -> Finding {
     match check.verdict.as_str() {
         "ok" if check.advice.is_empty() || check.node_version.is_some() => Finding::ok("bw", found),
         "ok" | "untested" => Finding::warning("bw", found, &check.advice),
+        "missing" if exists && check.advice.to_lowercase().contains("node") => {
+            let mend = "mend what is said of Node, and run doctor again";
+            Finding::failure("bw", format!("{shown} was not asked: {}", check.advice), mend)
+        }
         "missing" => Finding::failure("bw", format!("no bw at {shown}: {}", check.advice), INSTALL),
         _ => Finding::failure("bw", found, format!("{}; {INSTALL}", check.advice)),
     }

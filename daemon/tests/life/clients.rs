@@ -87,7 +87,10 @@ fn status_tells_where_everything_is_and_no_credential() {
 fn the_vault_is_checked_without_a_tenant() {
     let host = Host::with(&[("COLIBRI_DEADLINE", "1s")]);
     let check = || host.say(r#"{"verb":"check-vault"}"#);
+    let warned = || host.log().lines().filter(|line| line.contains(" WARN ")).count();
+    let before = warned();
     assert!(matches!(check().unwrap(), Answer::Status(status) if status.session == SessionView::Unlocked));
+    assert_eq!(warned(), before, "that there is no such collection is no news: {}", host.log());
     // The name of the collection that is asked for.
     for (answer, name) in [
         (Collection::Fails(ErrorName::VaultLocked), Some(ErrorName::VaultLocked)),

@@ -85,6 +85,11 @@ fn alerts_and_dashboard_ask_for_figures_that_there_are() {
         text.lines().filter_map(|line| Some(line.split_once([' ', '{'])?.0.to_owned())).collect();
     let monitoring = colibri_test_host::tree().join("packaging/monitoring");
     let alerts = fs::read_to_string(monitoring.join("alerts.yml")).unwrap();
+    // Who is not refreshed by itself is not late, and that is the default.
+    let old = alerts.split("alert: ").find(|alert| alert.starts_with("ColibriSecretsOld")).unwrap();
+    assert!(old.contains("and on (instance, tenant) colibri_tenant_refresh_seconds > 0"), "{old}");
+    let now = scrape(&host).unwrap();
+    assert_eq!(value(&now, "colibri_tenant_refresh_seconds", &[("tenant", "web")]), Some(0.0));
     let dashboard: serde_json::Value =
         serde_json::from_slice(&fs::read(monitoring.join("dashboard.json")).unwrap()).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();

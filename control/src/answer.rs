@@ -137,8 +137,18 @@ const REMOVALS: &[(&str, &str)] = &[
     ),
 ];
 
+/// What an old Node does to `bw` is an error that nobody knows by name.
+const UNNAMED: (&str, &str) = (
+    "no name of its own",
+    "`colibri doctor` looks at bw and at Node, which fail so where they are too old; if both are well, look at \
+     the vault server's log; it is tried again by itself",
+);
+
 /// The advice for the cause, where the system told one.
 fn cause(name: ErrorName, message: &str, causes: &[(&str, &'static str)]) -> Option<&'static str> {
+    if name == ErrorName::VaultError && message.contains(UNNAMED.0) {
+        return Some(UNNAMED.1);
+    }
     let message = message.to_lowercase();
     let causes = causes.iter().filter(|_| name == ErrorName::WriteFailed);
     causes.into_iter().find(|(word, _)| message.contains(word)).map(|(_, advice)| *advice)
@@ -547,6 +557,8 @@ mod tests {
             assert!(fault.advice.contains(part) && !fault.advice.contains("--dir"), "{}", fault.advice);
             assert_eq!(fault.is_out_of_reach(), said.contains("link"));
         }
+        let unnamed = "the vault, or bw, answered with an error that has no name of its own";
+        assert!(Fault::new(ErrorName::VaultError, unnamed).advice.contains("looks at bw and at Node"));
         let other = Fault::new(ErrorName::StoreFailed, "No space left on device");
         assert_eq!(other.advice, ErrorName::StoreFailed.advice());
     }

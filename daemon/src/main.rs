@@ -119,6 +119,6 @@ fn log(format: LogFormat) {
         LogFormat::Json => log.json().with_span_list(false).init(),
     }
     if !known {
-        tracing::warn!("COLIBRI_LOG is {wanted:?}, which is not error, warn, info or debug: info is taken");
+        tracing::warn!("COLIBRI_LOG is not error, warn, info or debug: info is taken");
     }
 }

@@ -21,9 +21,10 @@ const MATCHING: MatchOptions =
 /// Why a file cannot be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It is no TOML, or has tables that mean nothing.
-    #[error("{0}")]
-    Toml(#[from] toml::de::Error),
+    /// It is no TOML, or has tables that mean nothing: where, and why. The line itself is
+    /// not shown, since it may be one of another file, such as that of the credentials.
+    #[error("line {0}: {1}")]
+    Toml(usize, String),
     /// A table is wrong.
     #[error("[tenant.{0:?}]: {1}")]
     Tenant(String, String),
@@ -66,7 +67,11 @@ impl File {
     /// # Errors
     /// `Toml`.
     pub fn parse(text: &str) -> Result<Self, FileError> {
-        Ok(toml::from_str(text)?)
+        toml::from_str(text).map_err(|error| {
+            let before = error.span().map_or(0, |span| span.start);
+            let lines = text.bytes().take(before).filter(|byte| *byte == b'\n').count();
+            FileError::Toml(lines + 1, error.message().to_owned())
+        })
     }
 
     /// The tenants that it asks for; `names` lists a directory.
@@ -330,10 +335,12 @@ mod tests {
             ("[tenant.'web*']\nroot = '/j'", "a pattern needs a root with a directory ${name}"),
             ("[tenant.'web*']\nroot = '/j-${name}/root'", "a pattern needs"),
             ("[tenant.'[']\nroot = '/${name}'", "[tenant.\"[\"]"),
-            ("[tenant.web01\n", "TOML"),
+            ("[tenant.web01\n", "line 1: "),
+            ("# mine\nBW_SERVER='https://v'\nBW_CLIENTSECRET=hunter2\n", "line 3: "),
+            ("BW_PASSWORD='hunter2'\n", "line 1: unknown field `BW_PASSWORD`"),
         ] {
             let error = wanted(text).unwrap_err();
-            assert!(error.contains(said), "{text}: {error}");
+            assert!(error.contains(said) && !error.contains("hunter2"), "{text}: {error}");
         }
     }
 

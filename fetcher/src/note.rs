@@ -468,8 +468,11 @@ impl Note {
         let ends = after.is_empty() || (after.starts_with('#') && after.len() < tail.len());
         // In YAML and for dotenv libraries only one pair of quotes is a value.
         let joined = head.colon && !is_one_part(&text[..len]);
+        // What follows a `;` is sh's alone.
+        let foreign = next.is_some() && (head.colon || self.dialect == Dialect::Dotenv);
         match next {
             _ if joined => self.unread(head, Why::Tail),
+            Some(next) if foreign && !next.contains('=') => self.unread(head, Why::Tail),
             None if ends && is_inner_json(&text[..len]) => self.unread(head, Why::Inner),
             None if ends => self.take(word, &text[..len], head),
             Some(next) if next.is_empty() || next.starts_with('#') || is_statement(next) => {
@@ -490,8 +493,12 @@ impl Note {
         if self.dialect == Dialect::Shell {
             doubts.extend(word.expands.then_some(Doubt::Shell));
             doubts.extend(word.dotenv.then_some(Doubt::Dotenv));
-            doubts.extend(word.joined.then_some(Doubt::Joined));
         }
+        let joined = match self.dialect {
+            Dialect::Shell => word.joined,
+            Dialect::Dotenv => !word.ansi && !is_one_part(raw),
+        };
+        doubts.extend(joined.then_some(Doubt::Joined));
         let triple = ["\"\"\"\n", "'''\n"].iter().any(|open| raw.starts_with(open));
         doubts.extend(triple.then_some(Doubt::Triple));
         let yaml = head.colon && (raw.contains('\n') || raw.starts_with('"') && raw.contains('\\'));
@@ -527,12 +534,13 @@ impl Note {
         let value = &text[..len];
         let doubt = if value.contains('\n') {
             Some(Doubt::Block)
+        } else if head.colon {
+            Some(Doubt::Yaml)
         } else {
             (!shell_agrees(value)).then_some(Doubt::Shell)
         };
-        let doubt = if head.colon { Some(Doubt::Yaml) } else { doubt };
-        let doubts = if self.dialect == Dialect::Shell { doubt.into_iter().collect() } else { Vec::new() };
-        self.pair(head, value.to_owned(), doubts, Before::Quoted);
+        let doubt = doubt.filter(|doubt| self.dialect == Dialect::Shell || *doubt == Doubt::Block);
+        self.pair(head, value.to_owned(), doubt.into_iter().collect(), Before::Quoted);
         len + text[len..].find('\n').unwrap_or(text.len() - len)
     }
 
@@ -825,6 +833,7 @@ mod tests {
             ("K='a' B=b", "1! Tail"),
             ("K=a 'b # c'", "1 K! Comment"),
             ("K: 'a',", "1 K! Tail"),
+            ("K: 'a';", "1 K! Tail"),
             ("K=\u{201c}a\u{201d}", "1 K! Typographic"),
             ("K=\u{ff02}a\u{ff02}", "1 K! Typographic"),
             ("K=\u{300c}a\u{300d}", "1 K! Typographic"),
@@ -891,6 +900,12 @@ mod tests {
                 "7 G=a&b",
                 "8 H=$A$"
             ]
+        );
+        // What is sh's alone is not theirs.
+        let text = "A=\"x\";\nB='it'\\''s'\nC='a'\"b\"\nD={\n\"a\": 1\n}\nE: [1,\n2]";
+        assert_eq!(
+            read(text, Dialect::Dotenv),
+            ["1 A! Tail", "2 B=it's?", "3 C=ab?", "4 D={\n\"a\": 1\n}?", "7 E=[1,\n2]?"]
         );
         let bomb: String = (0..40).map(|at| format!("A{}=${{A{at}}}${{A{at}}}\n", at + 1)).collect();
         assert!(read(&format!("A0=xxxx\n{bomb}"), Dialect::Dotenv).last().unwrap().ends_with("Variable"));

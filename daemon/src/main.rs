@@ -3,7 +3,8 @@
 
 use clap::Parser;
 use colibri_daemon::credentials::Account;
-use colibri_daemon::settings::{Config, LogFormat, Settings};
+use colibri_daemon::settings::{Config, LogFormat, Settings, Shared};
+use colibri_daemon::store::StoreError;
 use colibri_daemon::{Daemon, credentials, notify};
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::stat::{Mode, umask};
@@ -62,7 +63,12 @@ fn run(settings: Settings) -> Result<(), (u8, anyhow::Error)> {
     if check {
         return Ok(());
     }
-    serve(config, account).map_err(|error| (1, error))
+    serve(config, account).map_err(|error| (if is_for_an_operator(&error) { UNFIT } else { 1 }, error))
+}
+
+/// Whether what the daemon found at its start stays so until somebody mends it.
+fn is_for_an_operator(error: &anyhow::Error) -> bool {
+    error.is::<Shared>() || error.downcast_ref().is_some_and(StoreError::is_for_an_operator)
 }
 
 fn serve(config: Config, account: Account) -> anyhow::Result<()> {

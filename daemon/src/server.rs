@@ -6,7 +6,8 @@ mod share;
 pub use share::Share;
 
 use crate::service::Service;
-use anyhow::{Context, bail};
+use crate::settings::Shared;
+use anyhow::Context;
 use colibri_control::{Answer, Call, Content, ErrorName, Fault, MAX_REQUEST, Reply, Request};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, User, chown, geteuid, getgrouplist};
@@ -163,7 +164,7 @@ pub fn make_dir(dir: &Path, mode: u32) -> anyhow::Result<()> {
     let found = std::fs::metadata(dir).with_context(cannot)?;
     // Such as /tmp, whose mode is nothing to meddle with.
     if found.uid() != geteuid().as_raw() || found.mode() & 0o002 != 0 {
-        bail!("{} belongs to others too: name a directory for colibrid alone", dir.display());
+        return Err(Shared(dir.into()).into());
     }
     set_permissions(dir, Permissions::from_mode(mode)).with_context(cannot)
 }

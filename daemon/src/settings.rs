@@ -202,6 +202,11 @@ impl Settings {
     }
 }
 
+/// A directory that is not the daemon's alone.
+#[derive(Debug, thiserror::Error)]
+#[error("{} belongs to others too: name a directory for colibrid alone, or chown and chmod go-w it", .0.display())]
+pub struct Shared(pub PathBuf);
+
 /// The user that the fetcher runs as.
 #[derive(Clone, Debug)]
 pub enum FetcherUser {

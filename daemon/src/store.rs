@@ -9,7 +9,7 @@ pub use rows::Agent;
 use crate::root::Identity;
 use crate::tenant::{Tenant, Turn, turn};
 use colibri_control::{ErrorName, Fault, JailName, Provision, Reason, Settings, Status, TenantId};
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::path::Path;
 use std::sync::mpsc;
 use tokio::sync::oneshot;
@@ -27,9 +27,9 @@ const QUEUE: usize = 256;
 pub enum StoreError {
     /// SQLite refused.
     #[error("the database refused: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(rusqlite::Error),
     /// A newer program wrote it.
-    #[error("the database was written by a newer colibrid")]
+    #[error("it was written by a newer colibrid: install that version again")]
     Newer,
     /// No such row.
     #[error("no tenant {0}")]
@@ -40,6 +40,24 @@ pub enum StoreError {
     /// The thread is gone.
     #[error("the database is closed")]
     Closed,
+}
+
+impl StoreError {
+    /// Whether no other time makes it right: the file is not what this program reads.
+    pub fn is_for_an_operator(&self) -> bool {
+        let code = match self {
+            Self::Sqlite(error) => error.sqlite_error_code(),
+            other => return matches!(other, Self::Newer),
+        };
+        matches!(code, Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
+    }
+}
+
+/// By hand: SQLite's words are in ours already, and are not told a second time.
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
 }
 
 impl From<StoreError> for Fault {

@@ -312,6 +312,26 @@ fn a_setting_that_does_not_fit_the_host_is_told_at_once() {
     );
 }
 
+#[test]
+fn a_database_that_cannot_be_read_is_told_once_and_not_tried_for_ever() {
+    let mut host = Host::new();
+    assert!(host.terminate());
+    let database = host.path("state/tenants.db");
+    let newer = |file: &Path| {
+        let db = rusqlite::Connection::open(file).unwrap();
+        db.pragma_update(None, "user_version", 1_000).unwrap();
+    };
+    let garbage = |file: &Path| fs::write(file, "no database".repeat(1_000)).unwrap();
+    for (make, why) in
+        [(&newer as &dyn Fn(&Path), "install that version again"), (&garbage, "file is not a database")]
+    {
+        make(&database);
+        let ended = host.command().output().unwrap();
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!((ended.status.code(), errors.matches(why).count()), (Some(78), 1), "{errors}");
+    }
+}
+
 /// As systemd starts it: it is told that the daemon answers, and why it does not.
 #[test]
 fn the_service_manager_hears_that_the_daemon_is_ready_and_its_last_words() {
@@ -346,7 +366,7 @@ fn a_directory_that_others_may_write_is_not_taken() {
     let refused = host.command().env("COLIBRI_STATE_DIR", &shared).output().unwrap();
     let errors = String::from_utf8_lossy(&refused.stderr);
     assert!(errors.contains("belongs to others too"), "{errors}");
-    assert_eq!(mode(&shared), 0o1777);
+    assert_eq!((mode(&shared), refused.status.code()), (0o1777, Some(78)));
 }
 
 #[test]

@@ -54,7 +54,8 @@ use crate::store::Store;
 use anyhow::{Context, bail};
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -73,7 +74,8 @@ pub struct Daemon {
     /// What goes on beside the requests.
     tasks: JoinSet<()>,
     /// Held as long as the daemon lives: nobody else uses its directories.
-    _locks: [File; 2],
+    run: Lock,
+    _state: Lock,
 }
 
 impl Daemon {
@@ -120,7 +122,7 @@ impl Daemon {
         if let Some(file) = service.config.settings.metrics_file.clone() {
             tasks.spawn(metrics::keep(service.clone(), metrics, file));
         }
-        Ok(Self { service, tasks, _locks: [run, state] })
+        Ok(Self { service, tasks, run, _state: state })
     }
 
     /// What requests are answered with.
@@ -171,6 +173,10 @@ impl Daemon {
         if let Err(error) = self.service.store.with(store::Db::settle).await {
             tracing::warn!("the database is not in one file: {error}");
         }
+        if !self.run.is_in_place() {
+            tracing::warn!("{} was made anew: nothing is removed there", self.run.path.display());
+            return;
+        }
         // What a fetcher that had to be killed left has credentials in it.
         if let Err(error) = app_data::clear(&self.service.config, &self.service.config.session_dir()) {
             tracing::warn!("cannot clean the session's directory: {error:#}");
@@ -178,9 +184,25 @@ impl Daemon {
     }
 }
 
+/// A directory that is this process's, by a lock on a file in it.
+#[derive(Debug)]
+struct Lock {
+    path: PathBuf,
+    file: File,
+}
+
+impl Lock {
+    /// Whether the directory is the one that was locked: where it was removed and made
+    /// anew, another process may have it.
+    fn is_in_place(&self) -> bool {
+        let (there, held) = (self.path.symlink_metadata(), self.file.metadata());
+        there.is_ok_and(|there| held.is_ok_and(|held| (there.dev(), there.ino()) == (held.dev(), held.ino())))
+    }
+}
+
 /// Takes a directory for this process, whose number stands in the lock file for
 /// the next one to name.
-fn lock(dir: &Path, mode: u32) -> anyhow::Result<File> {
+fn lock(dir: &Path, mode: u32) -> anyhow::Result<Lock> {
     make_dir(dir, mode)?;
     let path = dir.join("lock");
     let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
@@ -201,7 +223,7 @@ fn lock(dir: &Path, mode: u32) -> anyhow::Result<File> {
     file.set_len(0)
         .and_then(|()| writeln!(file, "{}", std::process::id()))
         .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(file)
+    Ok(Lock { path, file })
 }
 
 fn holder(mut file: &File) -> String {

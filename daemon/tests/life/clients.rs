@@ -179,6 +179,28 @@ fn without_the_lock_a_second_daemon_takes_the_socket() {
     host.instead(first);
 }
 
+/// systemd removes the unit's run directory when the unit could not start, also from
+/// under a daemon that was started by hand.
+#[test]
+fn a_daemon_whose_run_directory_was_made_anew_leaves_it_to_its_successor() {
+    let mut host = Host::new();
+    fs::remove_dir_all(host.path("run")).unwrap();
+    let mut second = host.command();
+    let second = second.env("COLIBRI_STATE_DIR", host.path("other")).stderr(Stdio::null());
+    let second = second.spawn().unwrap();
+    let mut first = host.instead(second).unwrap();
+    wait(SOON, || host.answers(), || host.log());
+    let session = host.path("run/session/of-the-second");
+    fs::write(&session, "").unwrap();
+    let pid = nix::unistd::Pid::from_raw(first.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(first.wait().unwrap().success());
+    assert!(session.exists() && host.answers(), "{}", host.log());
+    // The control: its own.
+    assert!(host.terminate());
+    assert!(!session.exists());
+}
+
 #[test]
 fn a_socket_that_somebody_else_bound_meanwhile_stays_at_the_end() {
     let mut host = Host::new();

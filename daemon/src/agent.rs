@@ -18,6 +18,7 @@ use crate::provision::Provisioner;
 use crate::settings::Config;
 use crate::store::{Agent, Store};
 use crate::tenant::{Target, signal};
+use crate::turns::Turns;
 use colibri_control::{
     AgentState, AgentView, ErrorName, Event, Fault, HookResult, HookView, JailName, OnChange, Outcome,
     Provision, Reason, Settings, SpawnView, Status, TenantId, plain,
@@ -32,6 +33,7 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::Instrument;
 
@@ -64,6 +66,7 @@ struct Inner {
     jails: Host,
     cgroups: Cgroups,
     slots: Mutex<HashMap<JailName, Slot>>,
+    sweeps: Turns,
 }
 
 /// A jail whose agent runs or is about to.
@@ -100,26 +103,41 @@ impl Agents {
     ) -> Result<Self, Fault> {
         let jails = Host::new(&config);
         let cgroups = Cgroups::find(&config.settings);
-        let slots = Mutex::default();
-        let agents = Self(Arc::new(Inner { config, store, events, provisioner, jails, cgroups, slots }));
+        let (slots, sweeps) = (Mutex::default(), Turns::default());
+        let inner = Inner { config, store, events, provisioner, jails, cgroups, slots, sweeps };
+        let agents = Self(Arc::new(inner));
         for agent in agents.0.store.with(|db| db.agents()).await? {
             if agent.view.state == AgentState::Running {
-                agents.adopt(agent).await;
+                agents.adopt(agent);
             }
         }
-        agents.sweep().await?;
         Ok(agents)
     }
 
-    /// Removes the jails of agents that are over: what stopped them may have
-    /// failed.
-    async fn sweep(&self) -> Result<(), Fault> {
-        for agent in self.0.store.with(|db| db.agents()).await? {
-            if agent.view.state != AgentState::Running {
-                self.remove_jail(&agent).await;
-            }
+    /// Removes the jails of agents that are over: what stopped them may have failed.
+    /// Each by itself, since one whose root does not answer takes long.
+    pub async fn sweep(self) {
+        let agents = self.0.store.with(|db| db.agents()).await.unwrap_or_else(|error| {
+            tracing::warn!("no jail that is left over is looked for: {error}");
+            Vec::new()
+        });
+        let over = agents.into_iter().filter(|agent| agent.view.state != AgentState::Running);
+        let mut tasks = JoinSet::new();
+        for agent in over {
+            let agents = self.clone();
+            tasks.spawn(async move { agents.sweep_one(&agent).await });
         }
-        Ok(())
+        tasks.join_all().await;
+    }
+
+    async fn sweep_one(&self, agent: &Agent) {
+        let jail = &agent.view.jail;
+        let turn = self.0.sweeps.of(jail);
+        let _turn = turn.lock().await;
+        // A start removes it itself.
+        if !self.has(jail) {
+            self.remove_jail(agent).await;
+        }
     }
 
     /// Removes the jail that was made for the agent, if it is still that one.
@@ -163,12 +181,10 @@ impl Agents {
         self.0.cgroups.unbounded()
     }
 
-    async fn adopt(&self, agent: Agent) {
+    /// The daemon's start does not wait for the end of one that is over.
+    fn adopt(&self, agent: Agent) {
         let Ok(claim) = self.claim(&agent.view.jail) else { return };
         let process = process(&agent);
-        if !self.0.jails.is(&process).await {
-            return self.over(agent, claim, None).await;
-        }
         self.slots(|slots| slots.get_mut(&claim.jail).map(|slot| slot.process = Some(process.clone())));
         let agents = self.clone();
         tokio::spawn(async move {
@@ -194,6 +210,8 @@ impl Agents {
             return Err(Fault::new(ErrorName::BadRequest, "the agent's command is empty"));
         }
         let claim = self.claim(name)?;
+        // What sweeps there now does not unmount what is mounted from now on.
+        drop(self.0.sweeps.of(name).lock().await);
         let (jail, env_file) = self.jail(name, root).await?;
         let known = name.clone();
         if let Some(before) = self.0.store.with(move |db| db.agent(&known)).await? {

@@ -34,6 +34,7 @@ mod stamp;
 pub mod store;
 pub mod tenant;
 mod tmpfs;
+mod turns;
 mod writer;
 
 pub use hook::provision_tenant_env;
@@ -118,6 +119,7 @@ impl Daemon {
         let service = Service { config, store, session, provisioner, agents, events, started };
         let mut tasks = JoinSet::new();
         tasks.spawn(service.agents.clone().follow(changes));
+        tasks.spawn(service.agents.clone().sweep());
         tasks.spawn(service.clone().watch_files());
         if let Some(file) = service.config.settings.metrics_file.clone() {
             tasks.spawn(metrics::keep(service.clone(), metrics, file));

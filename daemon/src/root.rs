@@ -10,19 +10,19 @@ pub use identity::Identity;
 use crate::leaving::Leaving;
 use crate::settings::Config;
 use crate::tenant::Tenant;
+use crate::turns::Turns;
 use crate::writer;
 use colibri_control::{ErrorName, Fault, JailName};
 use colibri_ipc::Report;
 use colibri_order::{ANY, FileName, Format, Medium, Order, RelPath, Verb};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -137,7 +137,7 @@ pub struct Roots {
     config: Arc<Config>,
     boot: Option<String>,
     leaving: Leaving,
-    turns: Arc<Mutex<HashMap<JailName, Arc<tokio::sync::Mutex<()>>>>>,
+    turns: Turns,
 }
 
 impl Roots {
@@ -147,7 +147,7 @@ impl Roots {
         if boot.is_none() {
             tracing::warn!("this boot has no name: file systems without one are not known again");
         }
-        Self { config, boot, leaving: Leaving::default(), turns: Arc::default() }
+        Self { config, boot, leaving: Leaving::default(), turns: Turns::default() }
     }
 
     /// The children that were left behind, for others that work in jails.
@@ -179,7 +179,7 @@ impl Roots {
     /// `RootUnresponsive`, or what became of the child.
     pub async fn check(&self, jail: &JailName, root: &Path) -> Result<JailRoot, Fault> {
         let place = self.place(root)?;
-        let turn = self.turn(jail);
+        let turn = self.turns.of(jail);
         let end = Instant::now() + LOOK;
         self.leaving.none(jail)?;
         let one = timeout_at(end, turn.lock()).await;
@@ -202,13 +202,6 @@ impl Roots {
         let path = tenant.root.display();
         let message = format!("{path} is another directory than the one that the secrets were brought to");
         Err(Fault::new(ErrorName::RootNotMounted, message))
-    }
-
-    /// Those that nobody waits for are forgotten.
-    fn turn(&self, jail: &JailName) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-        turns.entry(jail.clone()).or_default().clone()
     }
 
     async fn look(&self, jail: &JailName, place: Place, end: Instant) -> Result<JailRoot, Fault> {

@@ -1,10 +1,10 @@
 //! A file system that does not answer, as one tenant's root: nobody else may
 //! notice, and the daemon least of all.
 
-use crate::agents::jail;
+use crate::agents::{agent, jail};
 use crate::host::{Host, SOON, processes, wait};
 use crate::stand_in::Collection;
-use colibri_control::{ErrorName, HookResult, Outcome};
+use colibri_control::{AgentState, ErrorName, HookResult, Outcome};
 use colibri_test_host::hung::Hung;
 use colibri_test_host::namespace::may_mount;
 use colibri_test_host::skip;
@@ -173,4 +173,31 @@ fn a_target_that_does_not_answer_is_left_to_the_one_writer_that_hangs_there() {
     assert!(took < before + USUAL, "{took:?}, and {before:?} before");
     drop(hung);
     wait(SOON, || host.content("web").is_some(), || host.log());
+}
+
+/// Agents that ended there, and one that was lost while no daemon ran.
+#[test]
+fn roots_that_do_not_answer_hold_up_no_daemon_s_start() {
+    if !may_mount("hung::roots_that_do_not_answer_hold_up_no_daemon_s_start") {
+        return;
+    }
+    let mut host = Host::new();
+    assert!(host.terminate());
+    let jails = [("a", "exited"), ("b", "stopped"), ("c", "running")];
+    let db = rusqlite::Connection::open(host.path("state/tenants.db")).unwrap();
+    for (jail, state) in jails {
+        let sql =
+            "INSERT INTO agents (jail, root, command, state, pid, identity, jail_ours, started, log, mark)
+            VALUES (?1, ?2, '[\"/bin/true\"]', ?3, 1, 'of before', 1, 0, '/log', '')";
+        let root = host.root(jail).to_str().unwrap().to_owned();
+        db.execute(sql, [jail, &root, state]).unwrap();
+    }
+    drop(db);
+    let hung: Option<Vec<_>> = jails.iter().map(|(jail, _)| hung(&host.root(jail))).collect();
+    let since = Instant::now();
+    host.start();
+    let took = since.elapsed();
+    assert!(hung.is_none() || took < LOOK / 2, "{took:?}");
+    wait(SOON, || agent(&host, "c").state == AgentState::Lost, || host.log());
+    drop(hung);
 }

@@ -210,6 +210,7 @@ impl Agents {
             return Err(Fault::new(ErrorName::BadRequest, "the agent's command is empty"));
         }
         let claim = self.claim(name)?;
+        let _starting = self.0.provisioner.roots().starting(name);
         // What sweeps there now does not unmount what is mounted from now on.
         drop(self.0.sweeps.of(name).lock().await);
         let (jail, env_file) = self.jail(name, root).await?;

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 /// nothing. It returns at the latest when the tenant's deadline is over; what
 /// failed is in the answer, is recorded, and is tried again.
 pub async fn provision_tenant_env(provisioner: &Provisioner, jail: &JailName, root: &Path) -> HookView {
+    let _starting = provisioner.roots().starting(jail);
     match find(provisioner, jail, root).await {
         Ok(None) => HookView { result: HookResult::NoTenant, warning: None, provision: None },
         Ok(Some(tenant)) => provision(provisioner, &tenant).await,

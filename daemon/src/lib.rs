@@ -39,7 +39,7 @@ mod writer;
 
 pub use hook::provision_tenant_env;
 pub use leaving::Leaving;
-pub use root::{Content, Identity, JailRoot, Place, Roots};
+pub use root::{Content, Identity, JailRoot, Place, Roots, Starting};
 
 use crate::agent::Agents;
 use crate::credentials::Account;

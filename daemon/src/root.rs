@@ -4,8 +4,12 @@
 //! a jail's: a file system that does not answer holds up that child alone.
 
 mod identity;
+mod looks;
 
 pub use identity::Identity;
+pub use looks::Starting;
+
+use self::looks::Looks;
 
 use crate::leaving::Leaving;
 use crate::settings::Config;
@@ -24,7 +28,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 /// A look takes milliseconds, on a loaded host a second or two.
 const LOOK: Duration = Duration::from_secs(10);
@@ -138,6 +142,7 @@ pub struct Roots {
     boot: Option<String>,
     leaving: Leaving,
     turns: Turns,
+    looks: Arc<Looks>,
 }
 
 impl Roots {
@@ -147,12 +152,18 @@ impl Roots {
         if boot.is_none() {
             tracing::warn!("this boot has no name: file systems without one are not known again");
         }
-        Self { config, boot, leaving: Leaving::default(), turns: Turns::default() }
+        Self { config, boot, leaving: Leaving::default(), turns: Turns::default(), looks: Arc::default() }
     }
 
     /// The children that were left behind, for others that work in jails.
     pub const fn leaving(&self) -> &Leaving {
         &self.leaving
+    }
+
+    /// Has looks at the root of a jail that is being started come before those of others,
+    /// until that is dropped.
+    pub fn starting(&self, jail: &JailName) -> Starting {
+        Starting::new(&self.looks, jail)
     }
 
     /// Reads a path as the place of a jail's root, without looking at it. The base
@@ -180,12 +191,11 @@ impl Roots {
     pub async fn check(&self, jail: &JailName, root: &Path) -> Result<JailRoot, Fault> {
         let place = self.place(root)?;
         let turn = self.turns.of(jail);
-        let end = Instant::now() + LOOK;
         self.leaving.none(jail)?;
-        let one = timeout_at(end, turn.lock()).await;
+        let one = timeout(LOOK, turn.lock()).await;
         self.leaving.none(jail)?;
         let _one = one.map_err(|_| unresponsive(jail))?;
-        self.look(jail, place, end).await
+        self.look(jail, place).await
     }
 
     /// Looks at a tenant's root, which has to be the one that its secrets are in. An
@@ -204,14 +214,16 @@ impl Roots {
         Err(Fault::new(ErrorName::RootNotMounted, message))
     }
 
-    async fn look(&self, jail: &JailName, place: Place, end: Instant) -> Result<JailRoot, Fault> {
+    async fn look(&self, jail: &JailName, place: Place) -> Result<JailRoot, Fault> {
+        let begun = self.looks.begin(jail).await;
+        let end = Instant::now() + LOOK;
         let failed = |error: std::io::Error| Fault::new(ErrorName::WriteFailed, format!("a look: {error}"));
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         ours.set_nonblocking(true).map_err(failed)?;
         let order = self.order(&place, end)?;
         let child = writer::Run { program: &self.config.writer, jail, leaving: &self.leaving };
-        let report =
-            child.run(&order, Some(theirs.into()), end).await.map_err(|failed| late(jail, failed.into()))?;
+        let report = child.run_while(&order, Some(theirs.into()), begun.patience(end)).await;
+        let report = report.map_err(|failed| late(jail, failed.into()))?;
         match (report, receive(&ours)) {
             (Report::Looked { device, inode, born, file_system, empty }, Some(dir)) => {
                 let lasting = identity::lasting(&file_system, device);

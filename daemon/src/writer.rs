@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
 use tokio::process::{Child, ChildStdout};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 /// That it is ready, what came of it, and that this could not be said.
 const MAX_REPORTS: usize = 3;
@@ -72,11 +72,28 @@ impl Run<'_> {
         stdin: Option<OwnedFd>,
         deadline: Instant,
     ) -> Result<Report, Failed> {
+        self.run_while(order, stdin, sleep_until(deadline)).await
+    }
+
+    /// The same for as long as there is patience.
+    ///
+    /// # Errors
+    /// As [`Run::run`].
+    pub async fn run_while(
+        &self,
+        order: &Order,
+        stdin: Option<OwnedFd>,
+        patience: impl Future<Output = ()>,
+    ) -> Result<Report, Failed> {
         self.leaving.none(self.jail).map_err(Failed::unknown)?;
         let mut writer = start(self.program, order, stdin).map_err(Failed::nothing)?;
-        match timeout_at(deadline, finish(&mut writer)).await {
-            Ok(report) => report,
-            Err(_) => {
+        let ended = tokio::select! {
+            report = finish(&mut writer) => Some(report),
+            () = patience => None,
+        };
+        match ended {
+            Some(report) => report,
+            None => {
                 self.leaving.kill(self.jail, writer).await.map_err(Failed::unknown)?;
                 let late = fault(ErrorName::DeadlineExceeded, "the writer was not done at the deadline");
                 Err(Failed::unknown(late))

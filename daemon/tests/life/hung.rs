@@ -4,11 +4,12 @@
 use crate::agents::{agent, jail};
 use crate::host::{Host, SOON, processes, wait};
 use crate::stand_in::Collection;
-use colibri_control::{AgentState, ErrorName, HookResult, Outcome};
+use colibri_control::{AgentState, ErrorName, HookResult, Outcome, Request};
 use colibri_test_host::hung::Hung;
 use colibri_test_host::namespace::may_mount;
 use colibri_test_host::skip;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
@@ -200,4 +201,53 @@ fn roots_that_do_not_answer_hold_up_no_daemon_s_start() {
     assert!(hung.is_none() || took < LOOK / 2, "{took:?}");
     wait(SOON, || agent(&host, "c").state == AgentState::Lost, || host.log());
     drop(hung);
+}
+
+/// Looks that can be killed, of many tenants.
+const HANGING: u32 = 120;
+
+#[test]
+fn looks_that_do_not_end_are_bounded_and_keep_no_hook_waiting() {
+    let host = Host::new();
+    vault(&host, "0");
+    host.register("web");
+    let hook = || {
+        let since = Instant::now();
+        assert_eq!(host.hook("web", &host.root("web")).warning, None);
+        since.elapsed()
+    };
+    hook();
+    let before = hook();
+    let db = rusqlite::Connection::open(host.path("state/tenants.db")).unwrap();
+    let rows = "INSERT INTO tenants (name, root, settings, registered)
+        WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < ?1)
+        SELECT 'h' || x, ?2 || '/h' || x || '/root', settings, registered FROM n, tenants";
+    let jails = host.path("jails");
+    db.execute(rows, rusqlite::params![HANGING, jails.to_str().unwrap()]).unwrap();
+    drop(db);
+    // Instead of the writer, what hangs in such a tenant's root.
+    let (writer, real, hang) =
+        (host.path("libexec/colibri-writer"), host.path("libexec/real"), host.path("libexec/hang"));
+    fs::copy("/bin/sleep", &hang).unwrap();
+    fs::rename(&writer, &real).unwrap();
+    let (real, hang) = (real.display(), hang.display());
+    let script =
+        format!("#!/bin/sh\ncase \" $*\" in *' h'[0-9]*) exec {hang} 1000; esac\nexec {real} \"$@\"\n");
+    fs::write(&writer, script).unwrap();
+    fs::set_permissions(&writer, fs::Permissions::from_mode(0o755)).unwrap();
+    let hanging = || processes(&host, "libexec/hang").len();
+
+    let mut client = host.client();
+    let all = thread::spawn(move || drop(client.call(Request::Provision { tenant: None })));
+    wait(SOON, || hanging() >= 30, || host.log());
+    let (mut most, mut longest) = (0, Duration::ZERO);
+    for _ in 0..10 {
+        thread::sleep(Duration::from_millis(200));
+        most = most.max(hanging());
+        longest = longest.max(hook());
+    }
+    assert!(most <= 64, "{most} children");
+    assert!(longest < before + USUAL, "{longest:?}, and {before:?} before");
+    drop(host);
+    all.join().unwrap();
 }

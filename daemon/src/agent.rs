@@ -345,6 +345,7 @@ impl Agents {
             user: self.0.jails.user(jail),
             env_file,
             log: &agent.view.log,
+            cgroups: &self.0.cgroups,
         };
         // What an agent of before left behind.
         self.0.cgroups.clear(&jail.name).await;
@@ -500,8 +501,8 @@ impl Agents {
             Fault::new(ErrorName::ActionFailed, message)
         };
         let (line, user) = (self.0.jails.line(&jail, words), self.0.jails.user(&jail));
-        let start =
-            Start { line, root: self.0.jails.descriptor(&jail), user, env_file: &env_file, log: &log };
+        let (root, cgroups) = (self.0.jails.descriptor(&jail), &self.0.cgroups);
+        let start = Start { line, root, user, env_file: &env_file, log: &log, cgroups };
         let started = start.start(&self.0.config, Life::Ours);
         let mut started = started.map_err(|error| failed(error.to_string()))?;
         let admitted = self.0.cgroups.admit(id, started.child.id().unwrap_or_default());

@@ -17,6 +17,10 @@ use std::time::Duration;
 const OWN: &str = "colibrid";
 /// What the daemon gets of a full processor, to an agent's 100.
 const WEIGHT: &str = "1000";
+/// The group of all who keep agents' logs, and what it gets: agents that print without
+/// end make them as busy as they like.
+const KEEPERS: &str = "logs";
+const KEEPERS_WEIGHT: &str = "20";
 /// How long what was killed may take to go.
 const GOING: Duration = Duration::from_millis(20);
 const TRIES: u32 = 50;
@@ -146,6 +150,21 @@ impl Cgroups {
             for (file, value) in [("memory.swap.max", "0"), ("memory.oom.group", "1")] {
                 let _older = fs::write(group.join(file), value);
             }
+        }
+        fs::write(group.join("cgroup.procs"), pid.to_string())
+    }
+
+    /// Moves a process that keeps an agent's log out of the daemon's own group. It is
+    /// in no agent's, whose end it outlives.
+    ///
+    /// # Errors
+    /// The step that the system refused.
+    pub fn admit_keeper(&self, pid: u32) -> Result<()> {
+        let Some(base) = &self.base else { return Ok(()) };
+        let group = base.join(KEEPERS);
+        make(&group)?;
+        if self.has("cpu") {
+            fs::write(group.join("cpu.weight"), KEEPERS_WEIGHT)?;
         }
         fs::write(group.join("cgroup.procs"), pid.to_string())
     }

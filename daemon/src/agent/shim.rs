@@ -1,6 +1,7 @@
 //! Starting something in a jail: the line waits for our word, has a pipe for
 //! its output, and a log keeper of its own that outlives this process.
 
+use super::cgroup::Cgroups;
 use crate::jail::ROOT;
 use crate::settings::Config;
 use colibri_order::Owner;
@@ -9,7 +10,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::Result;
+use std::io::{PipeReader, Result};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -39,6 +40,8 @@ pub struct Start<'a> {
     pub env_file: &'a Path,
     /// The file for what it prints.
     pub log: &'a Path,
+    /// Where the one who keeps that file has its group.
+    pub cgroups: &'a Cgroups,
 }
 
 /// What was started, and its log.
@@ -65,7 +68,7 @@ impl Start<'_> {
     /// What the system refused; nothing runs then.
     pub fn start(self, config: &Config, life: Life) -> Result<Started> {
         let (output, pipe) = std::io::pipe()?;
-        let log = keep_log(config, self.user, self.log, output)?;
+        let log = self.keep_log(config, output)?;
         let mut command = Command::new(&config.shim);
         command.arg("run").arg(text(self.user));
         command.arg(or_none(config.base_group.map(|gid| gid.to_string())));
@@ -77,6 +80,19 @@ impl Start<'_> {
         command.stdin(Stdio::piped()).stdout(pipe.try_clone()?).stderr(pipe);
         hand(&mut command, self.root)?;
         Ok(Started { child: command.spawn()?, log })
+    }
+
+    /// It ends with the last one that holds the pipe's other end.
+    fn keep_log(&self, config: &Config, output: PipeReader) -> Result<JoinHandle<()>> {
+        let mut older = self.log.as_os_str().to_owned();
+        older.push(".old");
+        let user = self.user.or_else(|| geteuid().is_root().then_some(NOBODY));
+        let mut command = Command::new(&config.shim);
+        command.arg("log").arg(text(user)).env_clear().current_dir("/").process_group(0);
+        command.stdin(output).stdout(open(self.log)?).stderr(open(Path::new(&older))?);
+        let mut keeper = command.spawn()?;
+        self.cgroups.admit_keeper(keeper.id().unwrap_or_default())?;
+        Ok(tokio::spawn(async move { drop(keeper.wait().await) }))
     }
 }
 
@@ -110,23 +126,6 @@ fn hand(command: &mut Command, root: Option<BorrowedFd<'_>>) -> Result<()> {
     let parent_fd = root.try_clone_to_owned()?;
     let handed = command.fd_mappings(vec![FdMapping { parent_fd, child_fd: ROOT }]);
     handed.map(drop).map_err(std::io::Error::other)
-}
-
-/// It ends with the last one that holds the pipe's other end.
-fn keep_log(
-    config: &Config,
-    user: Option<Owner>,
-    path: &Path,
-    output: std::io::PipeReader,
-) -> Result<JoinHandle<()>> {
-    let mut older = path.as_os_str().to_owned();
-    older.push(".old");
-    let user = user.or_else(|| geteuid().is_root().then_some(NOBODY));
-    let mut command = Command::new(&config.shim);
-    command.arg("log").arg(text(user)).env_clear().current_dir("/").process_group(0);
-    command.stdin(output).stdout(open(path)?).stderr(open(Path::new(&older))?);
-    let mut keeper = command.spawn()?;
-    Ok(tokio::spawn(async move { drop(keeper.wait().await) }))
 }
 
 fn open(path: &Path) -> Result<File> {

@@ -2,7 +2,7 @@
 //! try succeeds where the one defence against it is taken away.
 
 use crate::agents::{agent, install, jail, output, spawn};
-use crate::host::{Host, SOON, wait};
+use crate::host::{Host, SOON, processes, wait};
 use crate::hostile::{OWN, PLAN, Plan, THREADS, outcomes};
 use colibri_control::{AgentState, Answer, Request};
 use colibri_test_host::skip;
@@ -490,10 +490,21 @@ fn an_agent_has_a_control_group_or_it_is_said_what_is_not_bounded() {
     assert!(read("cgroup.procs").lines().any(|line| line == pid), "{}", read("cgroup.procs"));
     let daemon = fs::read_to_string(own.join("colibrid/cgroup.procs")).unwrap();
     assert!(daemon.lines().any(|line| line == host.pid().to_string()), "{daemon}");
+    // Who keeps its log is as busy as an agent likes: neither in the daemon's share, nor
+    // killed with the agent.
+    let keeper =
+        processes(&host, "libexec/colibri-shim").into_iter().find(|it| it.1.contains("colibri-shim log"));
+    let keeper = keeper.unwrap().0.to_string();
+    let keepers = own.join("logs");
+    assert_eq!(fs::read_to_string(keepers.join("cgroup.procs")).unwrap().trim(), keeper, "{daemon}");
+    assert!(daemon.lines().all(|line| line != keeper), "{daemon}");
     let controllers = fs::read_to_string(own.join("cgroup.subtree_control")).unwrap();
     for (controller, what) in [("memory", "memory"), ("cpu", "processor time")] {
         let told = status.unbounded.iter().any(|line| line.starts_with(&format!("{what} not bounded: ")));
         assert_eq!(told, !controllers.contains(controller), "{controllers}: {status:?}");
+    }
+    if controllers.contains("cpu") {
+        assert_eq!(fs::read_to_string(keepers.join("cpu.weight")).unwrap(), "20\n");
     }
     if controllers.contains("memory") {
         assert_eq!((read("memory.max"), read("pids.max")), ("67108864\n".into(), "1024\n".into()));
@@ -503,6 +514,7 @@ fn an_agent_has_a_control_group_or_it_is_said_what_is_not_bounded() {
     host.say(r#"{"verb":"stop-agent","jail":"web"}"#).unwrap();
     assert!(!group.exists());
     drop(host);
-    wait(SOON, || fs::remove_dir(own.join("colibrid")).is_ok(), String::new);
-    fs::remove_dir(own).unwrap();
+    for group in [own.join("colibrid"), keepers, own] {
+        wait(SOON, || fs::remove_dir(&group).is_ok(), String::new);
+    }
 }

@@ -2,6 +2,7 @@
 //! again after the daemon was restarted, and told when their secrets change.
 
 pub mod cgroup;
+mod given;
 mod shim;
 mod stagger;
 pub mod users;
@@ -101,6 +102,9 @@ impl Agents {
         events: Events,
         provisioner: Provisioner,
     ) -> Result<Self, Fault> {
+        if let Err(fault) = users::remember(&config, &store).await {
+            tracing::warn!("{fault}");
+        }
         let jails = Host::new(&config);
         let cgroups = Cgroups::find(&config.settings);
         let (slots, sweeps) = (Mutex::default(), Turns::default());

@@ -2,10 +2,11 @@
 //! once, and kept in the state directory: a new one with each session would fill
 //! the vault's list of devices, and its account's mailbox.
 
+use crate::whole;
 use anyhow::Context;
-use std::fs::{File, Permissions, remove_file, rename, set_permissions};
-use std::io::{ErrorKind, Read, Result, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{File, Permissions, set_permissions};
+use std::io::{ErrorKind, Read, Result};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 const NAME: &str = "device";
@@ -28,7 +29,8 @@ pub fn load(state_dir: &Path) -> anyhow::Result<String> {
         Err(error) => tracing::warn!("{}: {error}: this host is a new device at the vault", file.display()),
     }
     let id = uuid(rand::random());
-    keep(state_dir, &id).with_context(|| format!("cannot write {}", file.display()))?;
+    whole::write(state_dir, NAME, &format!("{id}\n"))
+        .with_context(|| format!("cannot write {}", file.display()))?;
     Ok(id)
 }
 
@@ -44,20 +46,6 @@ fn read(file: &Path) -> Result<Option<String>> {
     File::open(file)?.take(LENGTH as u64 + 2).read_to_string(&mut text)?;
     let id = text.strip_suffix('\n').unwrap_or(&text);
     Ok(is_uuid(id).then(|| id.to_owned()))
-}
-
-/// Whole or not at all.
-fn keep(state_dir: &Path, id: &str) -> Result<()> {
-    let (new, file) = (state_dir.join("device.new"), state_dir.join(NAME));
-    match remove_file(&new) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut written = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
-    writeln!(written, "{id}")?;
-    written.sync_all()?;
-    rename(&new, &file)?;
-    File::open(state_dir)?.sync_all()
 }
 
 fn is_uuid(text: &str) -> bool {

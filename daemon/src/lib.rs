@@ -35,6 +35,7 @@ pub mod store;
 pub mod tenant;
 mod tmpfs;
 mod turns;
+mod whole;
 mod writer;
 
 pub use hook::provision_tenant_env;

@@ -2,6 +2,7 @@
 //! nobody else has users in. It is given once and never to another jail, so that
 //! no agent finds files or processes of another that was there before it.
 
+use super::given;
 use crate::jail::{Host, Jails};
 use crate::settings::Config;
 use crate::store::Store;
@@ -155,19 +156,53 @@ pub async fn user_of(config: &Config, store: &Store, jail: &JailName) -> Result<
     }
     let mut from = range.first;
     loop {
-        let next = store.with(move |db| db.next_agent_uid(from, range.last)).await?;
-        let next = next.ok_or_else(|| none("each of COLIBRI_AGENT_USERS was given to a jail"))?;
+        let next = next(config, store, range, from).await?;
         if tokio::task::spawn_blocking(move || is_somebody(next)).await.unwrap_or(true) {
             tracing::warn!(user = next, "is somebody on this host, and no jail's");
             from = next.saturating_add(1);
             continue;
         }
-        let name = jail.clone();
-        if let Some(uid) = store.with(move |db| db.give_agent_uid(&name, next)).await? {
+        let (name, dir) = (jail.clone(), config.settings.state_dir.clone());
+        let given = store.with(move |db| match given::keep(&dir, range, next) {
+            Ok(()) => db.give_agent_uid(&name, next).map(Ok),
+            Err(error) => Ok(Err(error)),
+        });
+        if let Some(uid) = given.await?.map_err(|error| unkept(&error))? {
             tracing::info!(%jail, user = uid, "given to the jail's agents, for ever");
             return Ok(Some(Owner { uid, gid: uid }));
         }
     }
+}
+
+/// One that was given to nobody, as far as the database knows and the file beside it.
+async fn next(config: &Config, store: &Store, range: AgentUsers, from: u32) -> Result<u32, Fault> {
+    let dir = config.settings.state_dir.clone();
+    let next = store.with(move |db| match given::above(&dir, range) {
+        Ok(above) => db.next_agent_uid(above.max(from), range.last).map(Ok),
+        Err(error) => Ok(Err(error)),
+    });
+    let next = next.await?.map_err(|error| unkept(&error))?;
+    next.ok_or_else(|| none("each of COLIBRI_AGENT_USERS was given to a jail"))
+}
+
+/// Has the file know what the database knows, as that of an earlier version does not.
+///
+/// # Errors
+/// `AgentFailed` if it cannot be kept, or the database's.
+pub async fn remember(config: &Config, store: &Store) -> Result<(), Fault> {
+    let Users::Own(range) = config.agent_users else { return Ok(()) };
+    let dir = config.settings.state_dir.clone();
+    let kept = store.with(move |db| {
+        let next = db.next_agent_uid(range.first, range.last)?;
+        let given = next.map_or(Some(range.last), |next| next.checked_sub(1));
+        let given = given.filter(|given| *given >= range.first);
+        Ok(given.map_or(Ok(()), |given| given::keep(&dir, range, given)))
+    });
+    kept.await?.map_err(|error| unkept(&error))
+}
+
+fn unkept(error: &std::io::Error) -> Fault {
+    none(&format!("what users were given to jails cannot be kept: {error}"))
 }
 
 /// Of a directory service, too, which may have come after the daemon's start.

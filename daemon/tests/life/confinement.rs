@@ -444,6 +444,41 @@ fn a_jails_user_is_its_own_for_ever() {
     assert_eq!(host.register("web").agent_uid, Some(first));
 }
 
+/// The state directory's file, where the database knows less than it did.
+#[test]
+fn a_user_that_was_given_is_nobody_else_s_after_a_restore() {
+    if !root() {
+        return skip("an ordinary user's daemon gives nobody another user");
+    }
+    let mut host = Host::new();
+    let first = host.users;
+    let gives = |host: &Host, name: &str| {
+        jail(host, name);
+        spawn(host, name, "true");
+        host.register(name).agent_uid.unwrap()
+    };
+    assert!(host.terminate());
+    let (database, backup) = (host.path("state/tenants.db"), host.path("backup"));
+    fs::copy(&database, &backup).unwrap();
+    host.start();
+    assert_eq!(gives(&host, "web"), first);
+    assert!(host.terminate());
+    fs::copy(&backup, &database).unwrap();
+    host.start();
+    assert_eq!(gives(&host, "db"), first + 1);
+    assert!(host.terminate());
+    fs::remove_file(&database).unwrap();
+    host.start();
+    assert_eq!(gives(&host, "full"), first + 2);
+    // The control: without the file, too, nobody knows.
+    assert!(host.terminate());
+    for name in ["tenants.db", "agent-users"] {
+        fs::remove_file(host.path("state").join(name)).unwrap();
+    }
+    host.start();
+    assert_eq!(gives(&host, "web"), first);
+}
+
 #[test]
 fn a_range_with_somebody_in_it_stops_the_daemon_by_name() {
     if !root() {

@@ -13,6 +13,7 @@ mod confine;
 #[cfg(test)]
 mod corpus;
 mod doubts;
+mod everything;
 mod item;
 mod memory;
 mod naming;

@@ -113,6 +113,8 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut requests = JoinSet::new();
+    // Each request holds one.
+    let queue = Arc::new(());
     let (mut until, mut quiet, mut asked) = (None, None, false);
     let mut last = false;
     loop {
@@ -120,7 +122,7 @@ async fn serve(
             word = inbox.recv(), if !last => match word {
                 Some((ToFetcher::Fetch(fetch), fds)) => {
                     (until, quiet, asked) = (None, None, true);
-                    requests.spawn(answer(*fetch, fds, wire.clone(), session.clone()));
+                    requests.spawn(answer(*fetch, fds, wire.clone(), session.clone(), queue.clone()));
                 }
                 Some((ToFetcher::Close, _)) => last = true,
                 Some((ToFetcher::Open(_), _)) => anyhow::bail!("the daemon said twice how to reach the vault"),
@@ -160,9 +162,10 @@ async fn renew(session: Prepared) {
 
 /// Answers a request by its deadline. What it had begun by then goes on: the next
 /// finds it done, or further.
-async fn answer(fetch: Fetch, fds: Vec<OwnedFd>, wire: Wire, session: Prepared) {
+async fn answer(fetch: Fetch, fds: Vec<OwnedFd>, wire: Wire, session: Prepared, queue: Arc<()>) {
     let arrived = Instant::now();
-    let span = Span { arrived, deadline: arrived + Duration::from_millis(fetch.deadline_ms) };
+    let deadline = arrived + Duration::from_millis(fetch.deadline_ms);
+    let span = Span { arrived, deadline, waiting: 1 };
     let steps = Steps::new("wait", arrived);
     let answer = Answer { id: fetch.id, wire: &wire, steps: &steps };
     let Ok([pair]) = <[OwnedFd; 1]>::try_from(fds) else {
@@ -171,6 +174,7 @@ async fn answer(fetch: Fetch, fds: Vec<OwnedFd>, wire: Wire, session: Prepared) 
     };
     let fetching = async {
         let mut turn = within(span.deadline, "other requests took all the time", session.lock()).await?;
+        let span = Span { waiting: Arc::strong_count(&queue).saturating_sub(1), ..span };
         turn.as_mut().map_err(|failure| failure.clone())?.fetch(&fetch, span, &steps).await
     };
     let mut fetching = std::pin::pin!(fetching);

@@ -6,6 +6,7 @@ use crate::belief::{self, Chosen};
 use crate::cage::{Cage, Output};
 use crate::classify;
 use crate::doubts::{Difference, Doubts, MAX_RENEWALS, Weighed};
+use crate::everything::Everything;
 use crate::item::is_wanted;
 use crate::pairs::{self, Built};
 use crate::serve::{self, Serve};
@@ -42,6 +43,8 @@ const MAX_READS: u32 = 5;
 const UNLOCK: Duration = Duration::from_secs(30);
 /// After the vault limited or refused a login, none is tried for this long.
 const PENALTY: Duration = Duration::from_secs(60);
+/// With so many requests waiting, one list of all items is less work than each's own.
+const CROWD: usize = 24;
 /// Most attachments of one collection: each is two requests to the vault.
 const MAX_FILES: usize = 64;
 /// What encryption adds to a file at most, in bytes.
@@ -68,7 +71,12 @@ pub struct Session {
     whole: Option<Instant>,
     store: Stored,
     readable: bool,
+    /// Good for as long as what is stored stays the same.
     collections: Option<Vec<Collection>>,
+    /// The same, while requests wait.
+    everything: Option<Everything>,
+    /// A list of all items is over the bound of an answer.
+    in_parts: bool,
     /// Asked for where a collection's name does not tell which is meant.
     organizations: Option<Vec<Organization>>,
     /// What was asked for whose items were over the bound, and when.
@@ -76,6 +84,8 @@ pub struct Session {
     /// The ids of those that the last forced sync brought.
     confirmed: BTreeSet<String>,
     names: Names,
+    /// The collections were listed with a warning.
+    names_doubted: bool,
     doubts: Doubts,
     refused: Option<Refused>,
 }
@@ -83,10 +93,22 @@ pub struct Session {
 /// What `bw` has stored since the last sync.
 #[derive(Debug)]
 enum Stored {
-    Unread,
+    /// With what was stored before, where that was read.
+    Unread(Option<Store>),
     Read(Store),
     /// In a form that is not known: its lists are believed as they are.
     Unknown,
+}
+
+impl Stored {
+    /// It may be otherwise now.
+    fn outdate(&mut self) {
+        let before = match std::mem::replace(self, Self::Unread(None)) {
+            Self::Read(store) | Self::Unread(Some(store)) => Some(store),
+            Self::Unread(None) | Self::Unknown => None,
+        };
+        *self = Self::Unread(before);
+    }
 }
 
 /// A start that failed. It answers those who waited for it, too.
@@ -119,6 +141,8 @@ pub struct Span {
     pub arrived: Instant,
     /// Its end.
     pub deadline: Instant,
+    /// How many requests wait when its turn comes, with itself.
+    pub waiting: usize,
 }
 
 impl Span {
@@ -160,13 +184,16 @@ impl Session {
             limited: None,
             forced: None,
             whole: None,
-            store: Stored::Unread,
+            store: Stored::Unread(None),
             readable: true,
             collections: None,
+            everything: None,
+            in_parts: false,
             organizations: None,
             too_large: HashMap::new(),
             confirmed: BTreeSet::new(),
             names: Names::new(),
+            names_doubted: false,
             doubts: Doubts::default(),
             refused: None,
         }
@@ -263,6 +290,7 @@ impl Session {
 
     /// Tells the daemon that nothing is under way.
     pub fn rest(&mut self) {
+        self.everything = None;
         if self.state == SessionState::Unlocked {
             self.enter(SessionState::Idle);
         }
@@ -547,7 +575,8 @@ impl Session {
         }
         result?;
         (self.synced, self.current) = (Some(begun), Some(begun));
-        (self.store, self.collections, self.organizations) = (Stored::Unread, None, None);
+        self.store.outdate();
+        self.organizations = None;
         Ok(())
     }
 
@@ -606,8 +635,14 @@ impl Session {
 
     /// The collections since the last sync.
     async fn listed(&mut self, span: Span, warnings: &mut Vec<String>) -> Result<&[Collection], Failure> {
+        // Forgets the collections where they may be others now.
+        self.stored().await;
         if self.collections.is_none() {
-            self.collections = Some(self.collections(span, warnings).await?);
+            let said = warnings.len();
+            let listed = self.collections(span, warnings).await?;
+            // What is doubtful is said each time.
+            self.names_doubted = warnings.len() > said;
+            self.collections = Some(listed);
         }
         Ok(self.collections.as_deref().unwrap_or_default())
     }
@@ -657,11 +692,46 @@ impl Session {
         span: Span,
         warnings: &mut Vec<String>,
     ) -> Result<Vec<Item>, Failure> {
+        if let Some(items) = self.of_everything(collection, span).await? {
+            return Ok(items);
+        }
         let path = format!("/list/object/items?collectionid={}", escaped(collection));
         let compare = |store: &Store, listed: &[Item]| store.items(collection, listed);
         let mut items = self.list(collection, &path, compare, span, warnings).await?;
         items.retain(|item| item.collection_ids.iter().any(|id| id == collection));
         Ok(items)
+    }
+
+    /// The collection's part of one list for all that wait. It counts as it is stored,
+    /// and where it does not, the collection is asked for by itself.
+    async fn of_everything(&mut self, collection: &str, span: Span) -> Result<Option<Vec<Item>>, Failure> {
+        if self.stored().await.is_none() {
+            return Ok(None);
+        }
+        if self.everything.is_none() && span.waiting >= CROWD && !self.in_parts {
+            span.goes_on()?;
+            match self.get::<List<Item>>("/list/object/items", self.bounds().answer()).await {
+                Ok(List { data }) => {
+                    tracing::debug!(
+                        items = data.len(),
+                        waiting = span.waiting,
+                        "all items are listed at once"
+                    );
+                    self.everything = Some(Everything::split(data));
+                }
+                Err(failure) if failure.name == LimitExceeded => self.in_parts = true,
+                Err(failure) => return Err(failure),
+            }
+        }
+        let part = self.everything.as_mut().and_then(|all| all.take(collection));
+        let (Some(items), Stored::Read(store)) = (part, &self.store) else { return Ok(None) };
+        Ok(store.items(collection, &items).is_empty().then_some(items))
+    }
+
+    /// What was listed may be otherwise now.
+    fn forget(&mut self) {
+        (self.collections, self.organizations, self.everything) = (None, None, None);
+        self.names_doubted = false;
     }
 
     /// Fetches what is in the attachments that become pairs.
@@ -744,7 +814,7 @@ impl Session {
                         doubted = found;
                     }
                 }
-                self.store = Stored::Unread;
+                self.store.outdate();
             }
             if agree || listed.is_empty() {
                 sleep(PAUSE).await;
@@ -760,23 +830,28 @@ impl Session {
     /// What is stored; `bw` writes it anew now and then, and is then waited for.
     async fn stored(&mut self) -> Option<&Store> {
         for turn in 1.. {
-            if !matches!(self.store, Stored::Unread) {
-                break;
-            }
+            let Stored::Unread(before) = &mut self.store else { break };
             // A form that is not known is not waited for each time.
             let most = if self.readable { MAX_READS } else { 1 };
             match Store::read(self.cage.dir()) {
-                Ok(store) => (self.store, self.readable) = (Stored::Read(store), true),
+                Ok(store) => {
+                    let same = before.as_ref() == Some(&store) && !self.names_doubted;
+                    (self.store, self.readable) = (Stored::Read(store), true);
+                    if !same {
+                        self.forget();
+                    }
+                }
                 Err(error) if is_torn(&error) && turn < most => sleep(PAUSE).await,
                 Err(error) => {
                     tracing::warn!(%error, "what bw stores cannot be read: its lists are believed without it");
                     (self.store, self.readable) = (Stored::Unknown, false);
+                    self.forget();
                 }
             }
         }
         match &self.store {
             Stored::Read(store) => Some(store),
-            Stored::Unread | Stored::Unknown => None,
+            Stored::Unread(_) | Stored::Unknown => None,
         }
     }
 
@@ -841,8 +916,8 @@ impl Session {
     /// Ends `bw serve`, and the login too when `state` is `LoggedOut`.
     async fn fall_back(&mut self, state: SessionState) -> Result<(), Failure> {
         self.serve = None;
-        (self.synced, self.store) = (None, Stored::Unread);
-        (self.collections, self.organizations) = (None, None);
+        (self.synced, self.store) = (None, Stored::Unread(None));
+        self.forget();
         self.names = Names::new();
         if self.state != SessionState::LoggedOut {
             self.enter(state);

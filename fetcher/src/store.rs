@@ -24,14 +24,15 @@ const PIECE: usize = 64 * 1024;
 /// The kinds of items that can become pairs: logins, secure notes and SSH keys.
 const KINDS: [u32; 3] = [1, 2, 5];
 
-/// What is stored of one account's collections and items, without contents.
-#[derive(Debug)]
+/// What is stored of one account's collections and items, without contents. Where it is
+/// the same after a sync, so is what `bw` lists.
+#[derive(Debug, PartialEq)]
 pub struct Store {
     items: BTreeMap<String, StoredItem>,
     collections: BTreeMap<String, StoredCollection>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct StoredItem {
     r#type: u32,
@@ -40,12 +41,17 @@ struct StoredItem {
     revision_date: Option<String>,
     deleted_date: Option<Anything>,
     archived_date: Option<Anything>,
+    /// What the account may see of it can change without a new date.
+    view_password: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct StoredCollection {
     /// Encrypted.
     name: String,
+    /// Whether the account may not see passwords in it.
+    hide_passwords: Option<bool>,
 }
 
 /// The names of collections as they were listed, each with what was stored.

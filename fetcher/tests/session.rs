@@ -32,6 +32,47 @@ fn a_hundred_requests_share_one_login() {
     }
     assert_eq!((vault.logins(), vault.count(Route::Sync)), (1, 1));
     assert!(fetcher.ready.is_sorted(), "in the order of arrival: {:?}", fetcher.ready);
+    assert_eq!(place.log().matches(AT_ONCE).count(), 1);
+    assert!(fetcher.close().success());
+}
+
+/// What the fetcher's log says of one list for all that wait.
+const AT_ONCE: &str = "all items are listed at once";
+
+/// Also after a change, which `bw serve` lists late, and with an item in two collections.
+#[test]
+fn many_that_wait_get_what_the_vault_holds() {
+    const MANY: u64 = 40;
+    let place = Place::new();
+    let mut fixture = Fixture::fleet(usize::try_from(MANY).unwrap(), 2);
+    let shared = fixture.organizations[0].collections[1].id.clone();
+    fixture.organizations[0].items[0].collections.push(shared);
+    let vault = Vault::start(fixture, place.path()).unwrap();
+    let bw = late::bw();
+    let settings = colibri_fetcher::words::Vault { bw: bw.to_path_buf(), ..place.vault(&vault) };
+    let mut fetcher = Fetcher::start(&place, settings);
+    for round in 0..2 {
+        if round == 1 {
+            vault.edit(|fixture| set_passwords(fixture, "new")).unwrap();
+        }
+        let asked: Vec<_> =
+            (0..MANY).map(|at| fetcher.ask(request(round * MANY + at, &format!("jail-{at:04}")))).collect();
+        for _ in 0..MANY {
+            let done = fetcher.done();
+            assert!(done.outcome.is_ok() && done.warnings.is_empty() || done.id % MANY == 1, "{done:?}");
+        }
+        for (at, pair) in asked.into_iter().enumerate() {
+            let values: Vec<_> = driver::pairs(pair).unwrap().into_iter().map(|(_, value)| value).collect();
+            let old = |at, key: u32| format!("value-{at}-{key}");
+            let expected = match (round, at) {
+                (0, 1) => vec![],
+                (0, _) => vec![old(at, 0), old(at, 1)],
+                _ => vec!["new".to_owned(); 2],
+            };
+            assert!(expected.is_empty() || values == expected, "{at}: {values:?}");
+        }
+    }
+    assert!(place.log().contains(AT_ONCE), "{}", place.log());
     assert!(fetcher.close().success());
 }
 

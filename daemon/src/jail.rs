@@ -11,7 +11,7 @@ pub use bubblewrap::Bubblewrap as Host;
 pub use freebsd::FreeBsd as Host;
 
 use crate::root::JailRoot;
-use colibri_control::{AgentNetwork, ErrorName, Fault, JailName};
+use colibri_control::{AgentNetwork, ErrorName, Fault, JailName, plain};
 use colibri_order::Owner;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, umask};
@@ -21,12 +21,19 @@ use std::fs::{File, TryLockError};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
+use tokio::task::JoinHandle;
 
 /// How long a jail may take to start or stop.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Most bytes that are kept of what such a program prints.
+const KEPT: usize = 256 << 10;
+/// How long the last of them may take to be read.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 /// Between two looks whether an earlier one goes on.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -78,7 +85,6 @@ pub trait Jails {
         name: &JailName,
         path: &Path,
         mark: &str,
-        root: Option<&JailRoot>,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
     /// The directory that the line's program shall have open as [`ROOT`]; `None`
     /// where that program would hand it on into the jail.
@@ -142,17 +148,16 @@ pub(crate) async fn run(line: &[OsString]) -> Result<Option<String>, Fault> {
 
 async fn run_with(line: &[OsString], input: Stdio) -> Result<Option<String>, Fault> {
     let Some((program, args)) = line.split_first() else { return Ok(None) };
-    let mut command = Command::new(program);
-    command.args(args).stdin(input).kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, with_common_mask(|| command.output())).await;
     let failed = |why: String| Fault::new(ErrorName::JailFailed, format!("{}: {why}", program.display()));
-    match output {
-        Ok(Ok(output)) if output.status.success() => {
-            Ok(Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()))
-        }
-        Ok(Ok(output)) => {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            Err(failed(format!("{}: {}", output.status, errors.lines().next_back().unwrap_or_default())))
+    let mut command = Command::new(program);
+    command.args(args).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = with_common_mask(|| command.spawn()).map_err(|error| failed(error.to_string()))?;
+    let (output, errors) = (Printed::of(child.stdout.take()), Printed::of(child.stderr.take()));
+    match tokio::time::timeout(PATIENCE, child.wait()).await {
+        Ok(Ok(status)) if status.success() => Ok(Some(output.rest().await.trim().to_owned())),
+        Ok(Ok(status)) => {
+            let errors = errors.rest().await;
+            Err(failed(format!("{status}: {}", plain(errors.lines().next_back().unwrap_or_default()))))
         }
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(_) => Err(failed("did not end in time".into())),
@@ -165,6 +170,46 @@ pub(crate) fn with_common_mask<T>(start: impl FnOnce() -> T) -> T {
     let started = start();
     umask(own);
     started
+}
+
+/// What a program prints, the end of it: a jail's services print there, too, as much
+/// as they like, and keep it open for longer than the program runs.
+struct Printed {
+    kept: Arc<Mutex<Vec<u8>>>,
+    reading: JoinHandle<()>,
+}
+
+impl Printed {
+    fn of(from: Option<impl AsyncRead + Unpin + Send + 'static>) -> Self {
+        let kept = Arc::<Mutex<Vec<u8>>>::default();
+        let into = kept.clone();
+        let reading = tokio::spawn(async move {
+            let Some(mut from) = from else { return };
+            let mut piece = [0; 4096];
+            while let Ok(count @ 1..) = from.read(&mut piece).await {
+                let mut kept = into.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.extend_from_slice(piece.get(..count).unwrap_or_default());
+                // Not at each piece: moving the rest takes time.
+                if kept.len() > 2 * KEPT {
+                    kept.drain(..KEPT);
+                }
+            }
+        });
+        Self { kept, reading }
+    }
+
+    /// For a program that has ended: what it printed last is in the pipe already.
+    async fn rest(mut self) -> String {
+        let _over = tokio::time::timeout(LAST_WORDS, &mut self.reading).await;
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(kept.get(kept.len().saturating_sub(KEPT)..).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Printed {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
 }
 
 /// Whether there was such a process.
@@ -201,5 +246,28 @@ mod tests {
         let waited = tokio::task::spawn_blocking(move || works.wait().map(|()| done.exists()));
         assert!(waited.await.unwrap().unwrap() && began.elapsed() < Duration::from_secs(30));
         task.await.unwrap().unwrap();
+    }
+
+    async fn shell(script: &str) -> Result<Option<String>, Fault> {
+        run(&words(&["/bin/sh", "-c", script])).await
+    }
+
+    #[tokio::test]
+    async fn the_end_of_what_a_jail_s_start_prints_is_kept_and_no_more() {
+        let flood = "yes | head -c 33554432; echo done";
+        let printed = shell(flood).await.unwrap().unwrap();
+        assert!(printed.len() <= KEPT && printed.ends_with("done"), "{}", printed.len());
+        let fault = shell(&format!("{{ {flood}; printf 'a\\033[31mb'; }} >&2; exit 3")).await.unwrap_err();
+        let told = "/bin/sh: exit status: 3: a\u{fffd}[31mb";
+        assert_eq!((fault.name, fault.message.as_str()), (ErrorName::JailFailed, told));
+    }
+
+    #[tokio::test]
+    async fn a_service_that_keeps_the_output_does_not_hold_up_a_jail_s_start() {
+        let began = Instant::now();
+        assert_eq!(shell("sleep 20 & echo started").await.unwrap().unwrap(), "started");
+        let failed = shell("sleep 20 & echo why >&2; exit 1").await.unwrap_err();
+        assert!(failed.message.ends_with("exit status: 1: why"), "{failed:?}");
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     }
 }

@@ -16,6 +16,8 @@ use crate::events::Events;
 use crate::hook::{provision_tenant_env, same_root};
 use crate::jail::{Host, Jail, Jails, Process};
 use crate::provision::Provisioner;
+use crate::root::JailRoot;
+use crate::service::taken;
 use crate::settings::Config;
 use crate::store::{Agent, Store};
 use crate::tenant::{Target, signal};
@@ -298,13 +300,24 @@ impl Agents {
                 same_root(&roots.place(root)?, tenant)?;
                 roots.of(tenant).await?
             }
-            None => roots.check(name, root).await?,
+            None => self.unregistered(name, root).await?,
         };
+        roots.is_root(name, root.place()).await?;
         let settings = tenant.map_or_else(Settings::default, |tenant| tenant.settings);
         let target = Target::new(&settings, self.0.config.owner)?;
         let user = user_of(&self.0.config, &self.0.store, name).await?;
         let (owner, network) = (target.owner(), settings.agent_network);
         Ok((Jail { name: name.clone(), root, owner, user, network }, target.inside()))
+    }
+
+    /// The root of a jail that is no tenant, which is no other tenant's.
+    async fn unregistered(&self, name: &JailName, root: &Path) -> Result<JailRoot, Fault> {
+        let root = self.0.provisioner.roots().check(name, root).await?;
+        let (id, path) = (name.clone(), root.path());
+        match self.0.store.with(move |db| db.at_root(&path, &id)).await? {
+            Some(other) => Err(taken(&root.path(), &other)),
+            None => Ok(root),
+        }
     }
 
     /// Starts the jail, and makes sure that it has the root that was looked at:

@@ -4,6 +4,7 @@
 //! a jail's: a file system that does not answer holds up that child alone.
 
 mod identity;
+mod layout;
 mod looks;
 
 pub use identity::Identity;
@@ -196,6 +197,15 @@ impl Roots {
         self.leaving.none(jail)?;
         let _one = one.map_err(|_| unresponsive(jail))?;
         self.look(jail, place).await
+    }
+
+    /// Proceeds where an agent may be, and a tenant: not where the host keeps the files
+    /// that it starts jails by.
+    ///
+    /// # Errors
+    /// `TargetEscapesRoot`, and `RootUnresponsive`.
+    pub async fn is_root(&self, jail: &JailName, place: &Place) -> Result<(), Fault> {
+        layout::is_root(jail, place).await
     }
 
     /// Looks at a tenant's root, which has to be the one that its secrets are in. An

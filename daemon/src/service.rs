@@ -204,12 +204,14 @@ impl Service {
     /// Where a tenant's root is, or is to be.
     async fn place(&self, id: &TenantId, root: &Path) -> Result<PathBuf, Fault> {
         let roots = self.provisioner.roots();
-        match roots.check(id, root).await {
-            Ok(there) => Ok(there.path()),
+        let place = match roots.check(id, root).await {
+            Ok(there) => there.place().clone(),
             // A jail that is not there yet.
-            Err(fault) if fault.name == ErrorName::RootNotMounted => Ok(roots.place(root)?.path()),
-            Err(fault) => Err(fault),
-        }
+            Err(fault) if fault.name == ErrorName::RootNotMounted => roots.place(root)?,
+            Err(fault) => return Err(fault),
+        };
+        roots.is_root(id, &place).await?;
+        Ok(place.path())
     }
 
     async fn register(&self, id: TenantId, root: &Path, settings: Settings) -> Answered {
@@ -563,7 +565,8 @@ fn free(db: &Db, from: &TenantId, to: &TenantId, root: &Path) -> crate::store::R
     Ok(other.map_or(Ok(()), |other| Err(taken(root, &other))))
 }
 
-fn taken(root: &Path, other: &str) -> Fault {
+/// That a root belongs to another tenant.
+pub(crate) fn taken(root: &Path, other: &str) -> Fault {
     Fault::new(
         ErrorName::TenantConflict,
         format!("{} is the root of {other}, or within or around it", root.display()),

@@ -105,6 +105,38 @@ fn a_tenant_s_agent_is_started_in_its_registered_root_only() {
     assert!(!host.root("other").join("mark").exists());
 }
 
+/// Beside a root is what the host starts the jail by: whoever may write there may run
+/// programs on the host.
+#[test]
+fn no_agent_and_no_tenant_is_where_the_host_keeps_a_jail() {
+    let host = Host::new();
+    marked(&host, "web01");
+    let kept = host.path("jails/web01");
+    fs::write(kept.join("jail.conf"), "web01 {}\n").unwrap();
+    for dir in ["dev", "bin"] {
+        fs::create_dir(kept.join(dir)).unwrap();
+    }
+    let group = host.path("jails/group");
+    for dir in ["web02/root", "web02/bin"] {
+        fs::create_dir_all(group.join(dir)).unwrap();
+    }
+    fs::write(group.join("web02/fstab"), "").unwrap();
+    for root in [&kept, &kept.join("dev"), &group, &group.join("web02"), &group.join("web02/bin")] {
+        assert_eq!(refused(&host, "x", root), ErrorName::TargetEscapesRoot, "{}", root.display());
+        let request = serde_json::json!({ "verb": "register-tenant", "tenant": "x", "root": root });
+        let told = host.failure(&request.to_string());
+        assert_eq!(told, ErrorName::TargetEscapesRoot, "{}", root.display());
+    }
+    // The control: the root itself is one, and then that tenant's.
+    host.register("web01");
+    let request =
+        serde_json::json!({ "verb": "update-tenant", "tenant": "web01", "root": kept, "changes": {} });
+    assert_eq!(host.failure(&request.to_string()), ErrorName::TargetEscapesRoot);
+    for root in [host.root("web01"), host.root("web01").join("bin")] {
+        assert_eq!(refused(&host, "x", &root), ErrorName::TenantConflict, "{}", root.display());
+    }
+}
+
 #[test]
 fn a_root_that_an_outer_jail_made_a_link_gets_no_agent() {
     let nested = Nested::new("{}");

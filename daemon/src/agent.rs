@@ -142,18 +142,17 @@ impl Agents {
         let _turn = turn.lock().await;
         // A start removes it itself.
         if !self.has(jail) {
-            self.remove_jail(agent).await;
+            let _tried_again_at_the_next_start = self.remove_jail(agent).await;
         }
     }
 
-    /// Removes the jail that was made for the agent, if it is still that one.
-    async fn remove_jail(&self, agent: &Agent) {
-        let Some(mark) = &agent.mark else { return };
+    /// Removes the jail that was made for the agent, if it is still that one, and what
+    /// is left of it. Nothing of the root is looked at.
+    async fn remove_jail(&self, agent: &Agent) -> Result<(), Fault> {
+        let Some(mark) = &agent.mark else { return Ok(()) };
         let AgentView { jail, root, .. } = &agent.view;
-        let checked = self.0.provisioner.roots().check(jail, root).await;
-        if let Err(fault) = self.0.jails.stop(jail, root, mark, checked.as_ref().ok()).await {
-            tracing::warn!(%jail, "{fault}");
-        }
+        let removed = self.0.jails.stop(jail, root, mark).await;
+        removed.inspect_err(|fault| tracing::warn!(%jail, "what was made for the agent stays: {fault}"))
     }
 
     fn slots<T>(&self, look: impl FnOnce(&mut HashMap<JailName, Slot>) -> T) -> T {
@@ -222,7 +221,8 @@ impl Agents {
         let (jail, env_file) = self.jail(name, root).await?;
         let known = name.clone();
         if let Some(before) = self.0.store.with(move |db| db.agent(&known)).await? {
-            self.remove_jail(&before).await;
+            // Nothing is mounted on top of what is left of the last one.
+            self.remove_jail(&before).await?;
         }
         let runs = self.0.jails.runs(&jail).await?;
         let mut agent = self.row(&jail, command, (!runs).then(|| self.0.jails.mark()));
@@ -395,7 +395,7 @@ impl Agents {
         agent.view.ended = Some(clock::now());
         agent.view.exit_code = status.and_then(|status| status.code());
         agent.view.signal = status.and_then(|status| status.signal());
-        self.remove_jail(&agent).await;
+        let _tried_again_at_the_next_start = self.remove_jail(&agent).await;
         if let Err(fault) = self.put(&agent).await {
             tracing::warn!(jail = %agent.view.jail, "{fault}");
         }

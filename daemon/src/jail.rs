@@ -77,9 +77,9 @@ pub trait Jails {
     /// Starts a jail that does not run, with this mark. Gives the mark to know it
     /// by from now on.
     fn start(&self, jail: &Jail, mark: &str) -> impl Future<Output = Result<String, Fault>> + Send;
-    /// Stops the jail of this name if it runs at this path and bears this mark: one
-    /// that somebody else started is not touched. Without its root, what was mounted
-    /// for it stays.
+    /// Stops the jail of this name if it bears this mark, and unmounts what was
+    /// mounted for it: one that somebody else started is not touched. `path` is where
+    /// it was to be.
     fn stop(
         &self,
         name: &JailName,

@@ -7,7 +7,7 @@ mod identity;
 mod layout;
 mod looks;
 
-pub use identity::Identity;
+pub use identity::{Identity, boot};
 pub use looks::Starting;
 
 use self::looks::Looks;

@@ -3,7 +3,6 @@
 //! jail without an agent is nothing but its directory.
 
 use super::{Jail, Jails, Process, ROOT, run, send, words};
-use crate::root::JailRoot;
 use colibri_control::{AgentNetwork, ErrorName, Fault, JailName};
 use colibri_order::Owner;
 use nix::sys::signal::Signal;
@@ -67,7 +66,7 @@ impl Jails for Bubblewrap {
 
     /// The container ends with its agent; there is nothing to take away from
     /// anybody.
-    async fn stop(&self, _: &JailName, _: &Path, _: &str, _: Option<&JailRoot>) -> Result<(), Fault> {
+    async fn stop(&self, _: &JailName, _: &Path, _: &str) -> Result<(), Fault> {
         Ok(())
     }
 
@@ -142,6 +141,7 @@ fn children(pid: u32) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::root::JailRoot;
 
     #[test]
     fn the_command_line_is_the_recorded_one() {

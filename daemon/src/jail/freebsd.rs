@@ -3,7 +3,7 @@
 
 use super::{Jail, Jails, Process, Works, exists, run, send, words};
 use crate::device::uuid;
-use crate::root::JailRoot;
+use crate::root::boot;
 use colibri_control::{AgentNetwork, ErrorName, Fault, JailName};
 use colibri_order::Owner;
 use nix::sys::signal::Signal;
@@ -13,14 +13,20 @@ use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::sync::OnceCell;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 const BASTILLE: &str = "/usr/local/bin/bastille";
 const JAIL: &str = "/usr/sbin/jail";
 const JEXEC: &str = "/usr/sbin/jexec";
 const JLS: &str = "/usr/sbin/jls";
-const SYSCTL: &str = "/sbin/sysctl";
+const MOUNT: &str = "/sbin/mount";
+const UMOUNT: &str = "/sbin/umount";
 const PS: &str = "/bin/ps";
+/// How long a jail's processes, which are dying, may hold its devfs.
+const DYING: Duration = Duration::from_secs(5);
+/// Between two tries to unmount it.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How far two looks at the same process's start may be apart, in seconds: ps
 /// and the clock are asked one after the other, each in whole seconds.
 const BLUR: u64 = 2;
@@ -30,7 +36,8 @@ const BLUR: u64 = 2;
 pub struct FreeBsd {
     base: PathBuf,
     works: Works,
-    boot: Arc<OnceCell<String>>,
+    /// What no other boot has.
+    boot: Arc<str>,
 }
 
 /// Who starts and stops a jail.
@@ -48,7 +55,7 @@ impl FreeBsd {
         Self {
             base: config.base.clone(),
             works: Works::new(&config.settings.state_dir),
-            boot: Arc::default(),
+            boot: boot().unwrap_or_default().into(),
         }
     }
 
@@ -60,18 +67,44 @@ impl FreeBsd {
         }
     }
 
-    /// What no other boot has.
-    async fn boot(&self) -> &str {
-        let ask = async || run(&words(&[SYSCTL, "-nx", "kern.boot_id"])).await.ok().flatten();
-        let name =
-            async || ask().await.and_then(|id| id.rsplit(':').next().map(str::to_owned)).unwrap_or_default();
-        self.boot.get_or_init(name).await
+    /// The mark of a jail that was just started, with its devfs: the one that was not
+    /// there before.
+    async fn with_devfs(&self, name: &JailName, mark: &str, before: &[Devfs]) -> Result<String, Fault> {
+        let Some(running) = look(name).await?.filter(|running| running.uuid == mark) else {
+            return Err(Fault::new(ErrorName::JailFailed, format!("{name} is another jail by now")));
+        };
+        let at = running.path.join("dev");
+        let made = devfs().await?.into_iter().rfind(|devfs| devfs.at == at && !before.contains(devfs));
+        let devfs = made.filter(|_| !self.boot.is_empty());
+        Ok(devfs.map_or_else(|| mark.to_owned(), |devfs| format!("{mark} {} {}", devfs.fsid, self.boot)))
+    }
+
+    /// The number of the devfs that was mounted for the jail, in this boot.
+    fn devfs<'a>(&self, mark: &'a Mark) -> Option<&'a str> {
+        mark.devfs.as_ref().filter(|(_, boot)| **boot == *self.boot).map(|(fsid, _)| fsid.as_str())
+    }
+
+    /// Unmounts what is left of a jail that runs no more: colibrid was killed between
+    /// the two, or a process of the jail held it.
+    async fn clear(&self, mark: &Mark, path: &Path) -> Result<(), Fault> {
+        if mark.keeper == Keeper::Bastille {
+            return Ok(());
+        }
+        let known = self.devfs(mark);
+        // Killed before it wrote down which: there is nobody else's where no jail runs.
+        let here = mark.devfs.is_none() && !inhabited(path).await?;
+        let left = devfs().await?.into_iter().rev();
+        for devfs in left.filter(|devfs| known == Some(&devfs.fsid) || (here && devfs.at == path.join("dev")))
+        {
+            unmount(&devfs.fsid).await?;
+        }
+        Ok(())
     }
 
     /// The jail's directory is looked into by a child, which may hang there.
-    async fn keeper(&self, name: &JailName, root: Option<&JailRoot>) -> Keeper {
-        let own = self.base.join(name.as_str());
-        if !exists(Path::new(BASTILLE)) || root.is_none_or(|root| root.path() != own.join("root")) {
+    async fn keeper(&self, jail: &Jail) -> Keeper {
+        let own = self.base.join(jail.name.as_str());
+        if !exists(Path::new(BASTILLE)) || jail.root.path() != own.join("root") {
             return Keeper::Jail;
         }
         let made = run(&["/bin/test".into(), "-f".into(), own.join("jail.conf").into()]).await;
@@ -95,13 +128,54 @@ impl Running {
         Some(Self { jid: jid.to_owned(), uuid: uuid.to_owned(), path: path.into() })
     }
 
-    /// Who started it, if it is the one that was started with this mark.
-    fn ours(&self, mark: &str, boot: &str) -> Option<Keeper> {
-        match mark {
-            _ if mark == self.uuid => Some(Keeper::Jail),
-            _ if !boot.is_empty() && mark == by_number(&self.jid, boot) => Some(Keeper::Bastille),
+    /// Who started it, if it is the one that was started with this mark. Nobody
+    /// guesses a UUID; where the jail is says nothing: the kernel follows a link.
+    fn ours(&self, mark: &Mark, boot: &str) -> Option<Keeper> {
+        match mark.keeper {
+            Keeper::Jail if mark.text == self.uuid => Some(Keeper::Jail),
+            Keeper::Bastille if !boot.is_empty() && mark.text == by_number(&self.jid, boot) => {
+                Some(Keeper::Bastille)
+            }
             _ => None,
         }
+    }
+}
+
+/// What a jail of an agent's was written down with, and the devfs that was mounted
+/// for it, which outlives the jail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mark {
+    keeper: Keeper,
+    text: String,
+    /// By number, of this boot alone.
+    devfs: Option<(String, String)>,
+}
+
+impl Mark {
+    fn read(mark: &str) -> Self {
+        if mark.starts_with("jid ") {
+            return Self { keeper: Keeper::Bastille, text: mark.to_owned(), devfs: None };
+        }
+        let mut words = mark.split(' ').map(str::to_owned);
+        let text = words.next().unwrap_or_default();
+        Self { keeper: Keeper::Jail, text, devfs: words.next().zip(words.next()) }
+    }
+}
+
+/// A devfs and where it was mounted, by the number that umount(8) takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Devfs {
+    fsid: String,
+    at: PathBuf,
+}
+
+impl Devfs {
+    /// Reads a line of mount(8) with -v; the point may have blanks and parentheses.
+    fn read(line: &str) -> Option<Self> {
+        let (at, about) = line.strip_prefix("devfs on ")?.rsplit_once(" (")?;
+        let fsid = about.split(", ").find_map(|word| word.strip_prefix("fsid "))?;
+        let fsid = fsid.trim_end_matches(')').trim().to_owned();
+        Some(Self { fsid, at: at.into() })
     }
 }
 
@@ -149,11 +223,56 @@ pub fn stop_line(keeper: Keeper, name: &JailName, jid: &str) -> Vec<OsString> {
     }
 }
 
-/// jail(8) forgets what it mounted for a jail that no file describes.
-pub fn unmount_line(root: &JailRoot) -> Vec<OsString> {
-    let mut line = words(&["/sbin/umount", "-t", "devfs"]);
-    line.push(root.path().join("dev").into());
-    line
+/// jail(8) forgets what it mounted for a jail that no file describes. By its number,
+/// since whatever the path leads to now is not ours to unmount.
+pub fn unmount_line(fsid: &str) -> Vec<OsString> {
+    words(&[UMOUNT, "-t", "devfs", fsid])
+}
+
+/// Every devfs, those on top of others last.
+async fn devfs() -> Result<Vec<Devfs>, Fault> {
+    let listed = run(&words(&[MOUNT, "-v", "-t", "devfs"])).await?.unwrap_or_default();
+    Ok(listed.lines().filter_map(Devfs::read).collect())
+}
+
+/// The one that is seen in the jail there.
+async fn top(path: &Path) -> Result<Option<Devfs>, Fault> {
+    let at = path.join("dev");
+    Ok(devfs().await?.into_iter().rfind(|devfs| devfs.at == at))
+}
+
+/// Unmounts a devfs, which processes of its jail hold until they are dead.
+async fn unmount(fsid: &str) -> Result<(), Fault> {
+    let end = Instant::now() + DYING;
+    loop {
+        match run(&unmount_line(fsid)).await {
+            Ok(_) => return Ok(()),
+            Err(_) if !devfs().await?.iter().any(|devfs| devfs.fsid == fsid) => return Ok(()),
+            Err(fault) if Instant::now() > end => return Err(fault),
+            Err(_) => sleep(PAUSE).await,
+        }
+    }
+}
+
+/// The names and roots of all jails that run.
+async fn all() -> Result<Vec<(String, PathBuf)>, Fault> {
+    let listed = run(&words(&[JLS, "name", "path"])).await?.unwrap_or_default();
+    let split = |line: &str| line.split_once(' ').map(|(name, path)| (name.to_owned(), path.into()));
+    Ok(listed.lines().filter_map(split).collect())
+}
+
+/// Whether a jail runs there, under whatever name.
+async fn inhabited(path: &Path) -> Result<bool, Fault> {
+    Ok(all().await?.iter().any(|(_, at)| at == path))
+}
+
+/// The jail of somebody else whose root would be within this one's. A jail within a
+/// jail has the outer one's name before its own.
+fn within<'a>(jail: &Jail, all: &'a [(String, PathBuf)]) -> Option<&'a str> {
+    let (root, own) = (jail.root.path(), format!("{}.", jail.name));
+    let inner =
+        |(name, at): &&(String, PathBuf)| at.starts_with(&root) && *at != root && !name.starts_with(&own);
+    all.iter().find(inner).map(|(name, _)| name.as_str())
 }
 
 /// The jail that runs under the name, if one does.
@@ -186,6 +305,10 @@ impl Jails for FreeBsd {
     const OWN_USERS: bool = false;
 
     async fn runs(&self, jail: &Jail) -> Result<bool, Fault> {
+        if let Some(inner) = within(jail, &all().await?) {
+            let message = format!("{} is around the root of the jail {inner}", jail.root.path().display());
+            return Err(Fault::new(ErrorName::TargetEscapesRoot, message));
+        }
         let Some(running) = look(&jail.name).await? else { return Ok(false) };
         if running.path != jail.root.path() {
             let message = format!("the jail {} runs at {}", jail.name, running.path.display());
@@ -200,44 +323,37 @@ impl Jails for FreeBsd {
     }
 
     async fn start(&self, jail: &Jail, mark: &str) -> Result<String, Fault> {
-        let keeper = self.keeper(&jail.name, Some(&jail.root)).await;
+        let keeper = self.keeper(jail).await;
+        let before = devfs().await?;
         self.run(keeper, &start_line(keeper, jail, mark)).await?;
         if keeper == Keeper::Jail {
-            return Ok(mark.to_owned());
+            return self.with_devfs(&jail.name, mark, &before).await;
         }
         // bastille ends with 0 when it has started nothing, too.
         let running = look(&jail.name).await?.filter(|running| running.path == jail.root.path());
         let message = || format!("bastille did not start {}", jail.name);
         let running = running.ok_or_else(|| Fault::new(ErrorName::JailFailed, message()))?;
-        Ok(by_number(&running.jid, self.boot().await))
+        Ok(by_number(&running.jid, &self.boot))
     }
 
-    async fn stop(
-        &self,
-        name: &JailName,
-        path: &Path,
-        mark: &str,
-        root: Option<&JailRoot>,
-    ) -> Result<(), Fault> {
-        let Some(running) = look(name).await? else { return Ok(()) };
-        let keeper = running.ours(mark, self.boot().await).filter(|_| running.path == path);
-        let Some(keeper) = keeper else {
+    async fn stop(&self, name: &JailName, path: &Path, mark: &str) -> Result<(), Fault> {
+        let mark = Mark::read(mark);
+        let Some(running) = look(name).await? else { return self.clear(&mark, path).await };
+        let keeper = running.ours(&mark, &self.boot);
+        let Some(keeper) = keeper.filter(|keeper| *keeper == Keeper::Jail || running.path == path) else {
             tracing::info!(jail = %name, jid = running.jid, "left alone: not started for its last agent");
             return Ok(());
         };
-        self.run(keeper, &stop_line(keeper, name, &running.jid)).await?;
-        if keeper == Keeper::Bastille {
-            return Ok(());
-        }
-        // Whatever a link leads to now, it is not ours to unmount.
-        let unmounted = match root {
-            Some(root) => run(&unmount_line(root)).await.map(drop),
-            None => Err(Fault::new(ErrorName::JailFailed, format!("the root of {name} is not to be had"))),
+        let devfs = match (keeper, self.devfs(&mark)) {
+            (Keeper::Bastille, _) => None,
+            (Keeper::Jail, Some(fsid)) => Some(fsid.to_owned()),
+            (Keeper::Jail, None) => top(&running.path).await?.map(|devfs| devfs.fsid),
         };
-        if let Err(fault) = unmounted {
-            tracing::warn!(%fault, "the jail's devfs stays mounted");
+        self.run(keeper, &stop_line(keeper, name, &running.jid)).await?;
+        match devfs {
+            Some(fsid) => unmount(&fsid).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// jexec(8) becomes a program inside the jail, where it would lead out.
@@ -263,14 +379,14 @@ impl Jails for FreeBsd {
 
     async fn identity(&self, pid: u32) -> Option<String> {
         let (start, _) = started(pid).await?;
-        Some(format!("{} {start}", self.boot().await))
+        Some(format!("{} {start}", &self.boot))
     }
 
     /// ps(1) shows no jail for what has not entered one yet.
     async fn is(&self, process: &Process) -> bool {
         let Some((start, jail)) = started(process.pid).await else { return false };
         let there = jail == "-" || jail == process.jail.as_str();
-        there && same(&process.identity, self.boot().await, start)
+        there && same(&process.identity, &self.boot, start)
     }
 
     /// jexec becomes the agent, so the number is the agent's own.
@@ -282,6 +398,7 @@ impl Jails for FreeBsd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::root::JailRoot;
 
     fn jail(uid: u32) -> Jail {
         let root = JailRoot::unlooked("/usr/local/bastille/jails", "web01/root");
@@ -291,7 +408,7 @@ mod tests {
 
     fn here() -> FreeBsd {
         let works = Works::new(Path::new("/var/db/colibri"));
-        FreeBsd { base: "/usr/local/bastille/jails".into(), works, boot: Arc::default() }
+        FreeBsd { base: "/usr/local/bastille/jails".into(), works, boot: "aa".into() }
     }
 
     fn recorded(line: &[OsString], text: &str) {
@@ -306,8 +423,7 @@ mod tests {
              host.hostuuid=0-4 allow.noset_hostname ip4=inherit ip6=inherit mount.devfs persist",
         );
         recorded(&stop_line(Keeper::Jail, &jail(0).name, "7"), "/usr/sbin/jail -R 7");
-        let dev = "/sbin/umount -t devfs /usr/local/bastille/jails/web01/root/dev";
-        recorded(&unmount_line(&jail(0).root), dev);
+        recorded(&unmount_line("04ff007171000000"), "/sbin/umount -t devfs 04ff007171000000");
         recorded(&look_line(&jail(0).name), "/usr/sbin/jls -j web01 jid host.hostuuid path");
     }
 
@@ -324,16 +440,45 @@ mod tests {
         assert!("89ab".contains(&mark[19..20]) && mark != uuid(random()), "{mark}");
         let ours = Running::read(&format!("7 {mark} /jails/a b/root")).unwrap();
         assert_eq!((ours.jid.as_str(), ours.path.as_path()), ("7", Path::new("/jails/a b/root")));
-        assert_eq!(ours.ours(&mark, "aa"), Some(Keeper::Jail));
+        let by = |running: &Running, mark: &str, boot| running.ours(&Mark::read(mark), boot);
+        assert_eq!(by(&ours, &mark, "aa"), Some(Keeper::Jail));
+        // The kernel has the path that a link led to: the mark alone counts.
+        let elsewhere = Running { path: "/elsewhere".into(), ..ours.clone() };
+        assert_eq!(by(&elsewhere, &format!("{mark} 04ff aa"), "bb"), Some(Keeper::Jail));
         for uuid in ["00000000-0000-0000-0000-000000000000", "", &uuid(random())] {
-            assert_eq!(Running { uuid: uuid.to_owned(), ..ours.clone() }.ours(&mark, "aa"), None);
+            assert_eq!(by(&Running { uuid: uuid.to_owned(), ..ours.clone() }, &mark, "aa"), None);
         }
         // bastille's have no mark of ours: the number, in this boot, is what there is.
         let started = by_number("7", "aa");
-        assert_eq!(ours.ours(&started, "aa"), Some(Keeper::Bastille));
-        assert_eq!(ours.ours(&started, "bb"), None);
-        assert_eq!(ours.ours(&by_number("7", ""), ""), None);
-        assert_eq!(Running { jid: "8".into(), ..ours }.ours(&started, "aa"), None);
+        assert_eq!(by(&ours, &started, "aa"), Some(Keeper::Bastille));
+        assert_eq!(by(&ours, &started, "bb"), None);
+        assert_eq!(by(&ours, &by_number("7", ""), ""), None);
+        assert_eq!(by(&Running { jid: "8".into(), ..ours }, &started, "aa"), None);
+    }
+
+    #[test]
+    fn a_devfs_is_known_by_its_number_in_this_boot() {
+        let line = "devfs on /jails/a (b)/root/dev (devfs, fsid 04ff007171000000)";
+        let read = Devfs::read(line).unwrap();
+        let at = Path::new("/jails/a (b)/root/dev");
+        assert_eq!((read.fsid.as_str(), read.at.as_path()), ("04ff007171000000", at));
+        assert_eq!(Devfs::read(&format!("{}, vnodes: count 3 )", &line[..line.len() - 1])), Some(read));
+        assert_eq!(Devfs::read("tmpfs on /tmp (tmpfs, fsid 04ff)"), None);
+        let marked = Mark::read("uuid 04ff aa");
+        assert_eq!(here().devfs(&marked), Some("04ff"));
+        assert_eq!(FreeBsd { boot: "bb".into(), ..here() }.devfs(&marked), None);
+        assert_eq!(here().devfs(&Mark::read("uuid")), None);
+    }
+
+    #[test]
+    fn a_root_around_another_jail_s_is_none() {
+        let root = "/usr/local/bastille/jails/web01/root";
+        let other = |name: &str, path: &str| [(name.to_owned(), PathBuf::from(path))];
+        assert_eq!(within(&jail(0), &other("db", &format!("{root}/jails/db"))), Some("db"));
+        assert_eq!(within(&jail(0), &other("web01.db", &format!("{root}/jails/db"))), None);
+        for path in [root, "/usr/local/bastille/jails/web01/root2", "/usr/local/bastille/jails"] {
+            assert_eq!(within(&jail(0), &other("db", path)), None, "{path}");
+        }
     }
 
     #[test]

@@ -119,6 +119,21 @@ fn the_agent_starts_without_its_secrets_too() {
     wait(SOON, || !left_behind(&host), || host.log());
 }
 
+/// A process that dies more slowly than the jail is removed holds the jail's devices.
+#[test]
+fn what_an_agent_leaves_running_holds_nothing_of_its_jail() {
+    if !system::may_make_jails() {
+        return;
+    }
+    let host = Host::new();
+    jail(&host, "web");
+    for _ in 0..3 {
+        spawn(&host, "web", "for n in 1 2 3 4 5 6 7 8; do sleep 1000 </dev/null & done; echo up");
+        wait(SOON, || agent(&host, "web").state == AgentState::Exited, || host.log());
+        wait(SOON, || !left_behind(&host), || format!("{:?}", system::left(&host.path("jails"))));
+    }
+}
+
 fn left_behind(host: &Host) -> bool {
     !system::left(&host.path("jails")).is_empty()
 }

@@ -12,6 +12,9 @@ mod confinement;
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
+#[cfg(target_os = "freebsd")]
+mod devfs;
+#[cfg(test)]
 mod host;
 #[cfg(test)]
 #[cfg(target_os = "linux")]

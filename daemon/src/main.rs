@@ -73,7 +73,10 @@ fn is_for_an_operator(error: &anyhow::Error) -> bool {
 
 fn serve(config: Config, account: Account) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Daemon::start(config, account).await?.serve().await })
+    let served = runtime.block_on(async { Daemon::start(config, account).await?.serve().await });
+    // A client's thread may still use it; both end with the process.
+    std::mem::forget(runtime);
+    served
 }
 
 /// No core file, nobody looks into this process, and every file it makes is

@@ -87,7 +87,7 @@ names! {
     /// The vault stays locked.
     VaultLocked, Later, "check BW_PASSWORD; it is tried again by itself";
     /// No collection of that name.
-    CollectionNotFound, Later, "create the collection or give the machine account access to it, and it is tried again by itself; or `colibri update-tenant NAME --collection COLLECTION`, of those that `colibri collections` lists";
+    CollectionNotFound, Hourly, "create the collection or give the machine account access to it, or `colibri update-tenant NAME --collection COLLECTION`, of those that `colibri collections` lists; then `colibri provision NAME`; by itself it is tried within the hour, and when the vault shows other collections";
     /// More than one collection of that name.
     CollectionAmbiguous, Never, "choose one with `colibri update-tenant NAME --collection-id ID`, or --organization, or rename one of them in the vault";
     /// Another collection has the name now.

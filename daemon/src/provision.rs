@@ -283,11 +283,17 @@ async fn put(
     let again = match &attempt.provision.error {
         None => Again::Works,
         Some(fault) if concerns_session(fault.name) => Again::Missed,
+        Some(fault) if is_of_the_list(fault.name) => Again::Absent,
         Some(_) => Again::Silent,
     };
     let (provision, next) = record(tools, &tenant, attempt, next).await?;
     tools.silence.ended(&provision, Instant::now());
     Ok((provision, next, again))
+}
+
+/// Whether other collections in the vault can be all that it takes.
+const fn is_of_the_list(name: ErrorName) -> bool {
+    matches!(name, ErrorName::CollectionNotFound | ErrorName::CollectionAmbiguous)
 }
 
 fn next_try(tenant: &Tenant, fault: Option<&Fault>, age: Age) -> Option<Duration> {

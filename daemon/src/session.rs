@@ -74,6 +74,8 @@ pub struct SessionStatus {
     pub device: String,
     /// Whether there are credentials.
     pub has_credentials: bool,
+    /// Another number when the account sees other collections.
+    pub seen: u64,
 }
 
 impl SessionStatus {
@@ -97,6 +99,7 @@ impl Default for SessionStatus {
         Self {
             device: String::new(),
             has_credentials: false,
+            seen: 0,
             state: SessionView::None,
             fetcher: None,
             confined: Vec::new(),
@@ -249,6 +252,11 @@ impl Session {
         if self.commands.send(Command::Close(closed)).await.is_ok() {
             let _closed = done.await;
         }
+    }
+
+    /// What the account sees, as a number that says no more than whether it is the same.
+    pub fn seen(&self) -> u64 {
+        self.status.borrow().seen
     }
 
     /// What is known of the session.
@@ -546,7 +554,8 @@ impl Keeper {
         match &done.outcome {
             Ok(fetched) => {
                 let version = plain(&fetched.bw_version);
-                self.shown.send_modify(|status| status.bw_version = Some(version));
+                self.shown
+                    .send_modify(|status| (status.bw_version, status.seen) = (Some(version), fetched.seen));
                 if let Some(names) = &fetched.names {
                     let collections = listed(Some(names));
                     self.shown.send_modify(|status| status.collections = collections);

@@ -212,9 +212,9 @@ impl Answer<'_> {
 
     /// Hands the pairs to the writer, unless only names were asked for.
     async fn give(&self, want: Want, fetched: session::Fetched, pair: OwnedFd, deadline: Instant) {
-        let session::Fetched { collection_id, age, built, bw_version, names } = fetched;
+        let session::Fetched { collection_id, age, built, bw_version, names, seen } = fetched;
         let keys = built.pairs.keys().map(EnvKey::to_string).collect();
-        let fetched = Fetched { collection_id, age, keys, bw_version, names };
+        let fetched = Fetched { collection_id, age, keys, bw_version, names, seen };
         let sent = async {
             if want == Want::Names {
                 return Ok(());

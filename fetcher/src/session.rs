@@ -25,6 +25,7 @@ use colibri_ipc::{MAX_VALUE, Secret};
 use hyper::Method;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::ErrorKind;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
@@ -45,6 +46,9 @@ const UNLOCK: Duration = Duration::from_secs(30);
 const PENALTY: Duration = Duration::from_secs(60);
 /// With so many requests waiting, one list of all items is less work than each's own.
 const CROWD: usize = 24;
+/// A collection that is missing from the same list as before is looked for in all of
+/// the vault this seldom.
+const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 /// Most attachments of one collection: each is two requests to the vault.
 const MAX_FILES: usize = 64;
 /// What encryption adds to a file at most, in bytes.
@@ -82,7 +86,7 @@ pub struct Session {
     /// What was asked for whose items were over the bound, and when.
     too_large: HashMap<Asked, Instant>,
     /// The ids of those that the last forced sync brought.
-    confirmed: BTreeSet<String>,
+    confirmed: Option<BTreeSet<String>>,
     names: Names,
     /// The collections were listed with a warning.
     names_doubted: bool,
@@ -132,6 +136,8 @@ pub struct Fetched {
     pub bw_version: String,
     /// All collections' names, where those were asked for.
     pub names: Option<words::Names>,
+    /// Another number where the account sees other collections.
+    pub seen: u64,
 }
 
 /// When a request came and until when it must be answered.
@@ -191,7 +197,7 @@ impl Session {
             in_parts: false,
             organizations: None,
             too_large: HashMap::new(),
-            confirmed: BTreeSet::new(),
+            confirmed: None,
             names: Names::new(),
             names_doubted: false,
             doubts: Doubts::default(),
@@ -353,7 +359,8 @@ impl Session {
         if fetch.want == Want::Names {
             let names = Some(self.all_names(span, warnings).await?);
             let (collection_id, built) = (String::new(), Built::default());
-            return Ok(Fetched { collection_id, age, built, bw_version: self.version.clone(), names });
+            let (bw_version, seen) = (self.version.clone(), self.seen());
+            return Ok(Fetched { collection_id, age, built, bw_version, names, seen });
         }
         let collection = self.collection(fetch, span, warnings).await?;
         steps.begin("items");
@@ -378,7 +385,8 @@ impl Session {
             Failure { shrunken_to, ..failure }
         })?;
         let bw_version = self.version.clone();
-        Ok(Fetched { collection_id: collection.id, age, built, bw_version, names: None })
+        let seen = self.seen();
+        Ok(Fetched { collection_id: collection.id, age, built, bw_version, names: None, seen })
     }
 
     /// Syncs, unless there was a sync since the request came. While the vault
@@ -606,13 +614,17 @@ impl Session {
                     );
                     return Err(Failure::new(CollectionReplaced, message));
                 }
-                Err(failure) if failure.name == CollectionNotFound && !forced && self.may_force() => {}
+                Err(failure)
+                    if failure.name == CollectionNotFound
+                        && !forced
+                        && self.may_force()
+                        && !self.has_looked() => {}
                 Err(failure) => return Err(failure),
             }
             span.goes_on()?;
             self.sync(FORCED, self.bounds().answer()).await?;
             let listed = self.collections(span, warnings).await?;
-            self.confirmed = listed.iter().map(|one| one.id.clone()).collect();
+            self.confirmed = Some(listed.iter().map(|one| one.id.clone()).collect());
             self.collections = Some(listed);
         }
         let all = self.collections.as_deref().unwrap_or_default();
@@ -655,19 +667,38 @@ impl Session {
     /// Whether a forced sync for another tenant has just shown it, and not the
     /// one that was before.
     fn is_confirmed(&self, collection: &Collection, fetch: &Fetch) -> bool {
-        let missing = fetch.pinned.as_ref().is_some_and(|id| !self.confirmed.contains(id));
+        let Some(confirmed) = &self.confirmed else { return false };
+        let missing = fetch.pinned.as_ref().is_some_and(|id| !confirmed.contains(id));
         let recent = self.forced.is_some_and(|forced| forced.elapsed() < PENALTY);
-        recent && missing && self.confirmed.contains(&collection.id)
+        recent && missing && confirmed.contains(&collection.id)
+    }
+
+    /// Whether a forced sync has shown just these collections not long ago: another
+    /// would cost everybody its time, and a login, and show no more.
+    fn has_looked(&self) -> bool {
+        let listed: BTreeSet<_> = self.collections.iter().flatten().map(|one| &one.id).collect();
+        let recent = self.forced.is_some_and(|forced| forced.elapsed() < LOOK_AGAIN);
+        recent && self.confirmed.as_ref().is_some_and(|confirmed| confirmed.iter().eq(listed))
+    }
+
+    /// Tells what the account sees from anything else that it may see.
+    fn seen(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let all: BTreeSet<_> = self.collections.iter().flatten().map(|one| (&one.id, &one.name)).collect();
+        all.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// It costs a login.
     fn may_force(&self) -> bool {
-        !self.is_limited() && self.forced.is_none_or(|forced| forced.elapsed() >= PENALTY)
+        let again = Duration::from_millis(self.vault.bounds.forced_ms);
+        !self.is_limited() && self.forced.is_none_or(|forced| forced.elapsed() >= again)
     }
 
     /// Until all of the vault may be fetched again, in seconds.
     fn until_forced(&self) -> u64 {
-        let left = |at: Instant| (at + PENALTY).saturating_duration_since(Instant::now());
+        let again = Duration::from_millis(self.vault.bounds.forced_ms);
+        let left = |at: Instant| (at + again).saturating_duration_since(Instant::now());
         let limited = self.limited.map(|until| until.saturating_duration_since(Instant::now()));
         self.forced.map(left).into_iter().chain(limited).max().unwrap_or_default().as_secs() + 1
     }

@@ -87,6 +87,9 @@ pub struct Bounds {
     /// Time until all of the vault is fetched anew for whoever asks for it; in
     /// milliseconds.
     pub again_ms: u64,
+    /// Least time between two times that all of the vault is fetched anew, whatever
+    /// for; in milliseconds.
+    pub forced_ms: u64,
     /// Time for each step of a start, which all that wait share; in milliseconds.
     pub step_ms: u64,
     /// Time for each answer of `bw serve`; in milliseconds. One that takes longer
@@ -119,6 +122,7 @@ impl Default for Bounds {
             growth: 256 * 1024,
             whole_ms: 60 * 60 * 1000,
             again_ms: 60 * 1000,
+            forced_ms: 60 * 1000,
             step_ms: 60 * 1000,
             answer_ms: 30 * 1000,
             large_ms: 60 * 1000,
@@ -341,6 +345,8 @@ pub struct Fetched {
     pub bw_version: String,
     /// What was asked for with [`Want::Names`].
     pub names: Option<Names>,
+    /// Another number where the account sees other collections than before.
+    pub seen: u64,
 }
 
 /// Names of collections, sorted, within the bound of a frame.

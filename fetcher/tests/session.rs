@@ -223,6 +223,43 @@ fn a_collection_that_is_missing_is_asked_for_twice() {
     assert!(fetcher.close().success());
 }
 
+/// Others have their answers as if nobody asked for it.
+#[test]
+fn a_collection_that_stays_missing_costs_one_forced_sync() {
+    let place = Place::new();
+    let vault = fleet(&place);
+    let bounds = Bounds { forced_ms: 0, ..Bounds::default() };
+    let mut fetcher = Fetcher::start(&place, colibri_fetcher::words::Vault { bounds, ..place.vault(&vault) });
+    assert!(fetcher.fetch(request(0, "jail-0000")).1.is_some());
+    let cost = || (vault.logins(), vault.count(Route::Sync));
+    let before = cost();
+    assert_eq!(name(&fetcher.fetch(request(1, "jail-9999")).0.outcome), CollectionNotFound);
+    let looked = cost();
+    assert!(looked.1 > before.1, "what a sync has left out, a forced one brings");
+    for id in 1..4 {
+        let missing = ["jail-9999", "jail-8888"].map(|name| fetcher.ask(request(id * 10, name)));
+        let began = std::time::Instant::now();
+        let other = fetcher.ask(request(id * 10 + 1, "jail-0000"));
+        for _ in 0..2 {
+            assert_eq!(name(&fetcher.done().outcome), CollectionNotFound);
+        }
+        assert!(fetcher.done().outcome.is_ok());
+        assert!(began.elapsed() < std::time::Duration::from_secs(3), "{:?}", began.elapsed());
+        assert!(
+            driver::pairs(other).is_some() && missing.into_iter().all(|pair| driver::pairs(pair).is_none())
+        );
+    }
+    assert_eq!(cost(), looked);
+    // It is found as soon as the vault tells of a change.
+    vault.edit(|fixture| fixture.add_collection("jail-9999")).unwrap();
+    assert!(fetcher.fetch(request(50, "jail-9999")).1.is_some_and(|pairs| pairs.is_empty()));
+    // One that is missing from another list may have been left out of it.
+    let found = cost();
+    assert_eq!(name(&fetcher.fetch(request(51, "jail-8888")).0.outcome), CollectionNotFound);
+    assert!(cost().1 > found.1);
+    assert!(fetcher.close().success());
+}
+
 #[test]
 fn a_killed_fetcher_leaves_no_process_and_the_next_removes_its_directory() {
     let place = Place::new();

@@ -55,6 +55,10 @@ pub(super) struct Queue {
     /// Tenants whose file could not be removed: that is what they are due for.
     removing: HashSet<TenantId>,
     missed: Missed,
+    /// Tenants whose collection was not to be found, and what the account saw when
+    /// they were woken last.
+    absent: HashSet<TenantId>,
+    seen: u64,
 }
 
 /// What follows from a task.
@@ -79,6 +83,8 @@ pub(super) enum Again {
     Works,
     /// The tenant missed its secrets because of it.
     Missed,
+    /// The tenant's collection is not among those that the account sees.
+    Absent,
     /// Nothing.
     Silent,
 }
@@ -93,6 +99,8 @@ impl Queue {
             due_of: HashMap::new(),
             removing: HashSet::new(),
             missed: Missed::default(),
+            absent: HashSet::new(),
+            seen: 0,
         }
     }
 
@@ -125,6 +133,7 @@ impl Queue {
         self.removing.remove(&id);
         if at.is_none() {
             self.missed.forget(&id);
+            self.absent.remove(&id);
         }
         let at = at.map(|at| Instant::now() + Duration::from_millis(at.saturating_sub(clock::now())));
         self.schedule_at(id, at);
@@ -178,9 +187,11 @@ impl Queue {
     }
 
     fn ended(&mut self, id: TenantId, after: After) {
+        self.absent.remove(&id);
         match after.again {
             Again::Works => self.catch_up(&id),
             Again::Missed => self.missed.failed(id.clone()),
+            Again::Absent => drop(self.absent.insert(id.clone())),
             Again::Silent => {}
         }
         match self.running.get_mut(&id).and_then(VecDeque::pop_front) {
@@ -210,6 +221,11 @@ impl Queue {
     fn catch_up(&mut self, id: &TenantId) {
         let missed = self.missed.succeeded(id);
         self.soon(missed);
+        let seen = self.tools.session.seen();
+        if std::mem::replace(&mut self.seen, seen) != seen {
+            let absent = std::mem::take(&mut self.absent);
+            self.soon(absent);
+        }
     }
 
     fn soon(&mut self, ids: HashSet<TenantId>) {

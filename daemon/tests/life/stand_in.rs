@@ -81,7 +81,9 @@ fn answer(daemon: &mut UnixStream, fetch: Fetch, pair: OwnedFd, dir: &std::path:
     let fails = |name| Err(Failure::new(name, "the stand-in was told so \u{1b}[31m\u{202e}\u{200b}"));
     let named = || vault.keys().filter(|name| !name.is_empty()).cloned().collect();
     let outcome = match vault.get(&fetch.collection) {
-        None if fetch.want == Want::Names => Ok(fetched(Vec::new(), Some(Names { shown: named(), more: 7 }))),
+        None if fetch.want == Want::Names => {
+            Ok(fetched(Vec::new(), Some(Names { shown: named(), more: 7 }), vault.len()))
+        }
         None => fails(ErrorName::CollectionNotFound),
         Some(Collection::Fails(name)) => fails(*name),
         Some(Collection::Refuses(name)) => {
@@ -116,7 +118,7 @@ fn answer(daemon: &mut UnixStream, fetch: Fetch, pair: OwnedFd, dir: &std::path:
                 tell(daemon, &FromFetcher::Ready { id: fetch.id });
                 flow(pair, secrets);
                 let keys = secrets.keys().cloned().collect();
-                Ok(fetched(keys, None))
+                Ok(fetched(keys, None, vault.len()))
             }
         }
     };
@@ -127,8 +129,9 @@ fn answer(daemon: &mut UnixStream, fetch: Fetch, pair: OwnedFd, dir: &std::path:
     tell(daemon, &FromFetcher::Done(Box::new(done)));
 }
 
-fn fetched(keys: Vec<String>, names: Option<Names>) -> Fetched {
-    Fetched { collection_id: "c-1".into(), age: Age::Current, keys, bw_version: "0.0.0".into(), names }
+fn fetched(keys: Vec<String>, names: Option<Names>, seen: usize) -> Fetched {
+    let (collection_id, bw_version, seen) = ("c-1".into(), "0.0.0".into(), seen as u64);
+    Fetched { collection_id, age: Age::Current, keys, bw_version, names, seen }
 }
 
 fn flow(pair: OwnedFd, secrets: &BTreeMap<String, String>) {

@@ -526,3 +526,32 @@ fn who_chooses_fewer_keys_gets_fewer_and_none_is_still_doubted() {
     let doubted = || host.show("web").last_error.is_some_and(|it| it.name == ErrorName::AnswerShrunken);
     wait(SOON, doubted, || host.log());
 }
+
+/// It is not asked for again and again, and not forgotten.
+#[test]
+fn a_collection_that_is_missing_is_looked_for_when_the_vault_shows_others() {
+    let host = Host::new();
+    let secrets = |names: &[&str], value: &str| {
+        let one = || Collection::Secrets([("A".to_owned(), value.to_owned())].into());
+        host.vault(names.iter().map(|name| ((*name).to_owned(), one())).collect());
+    };
+    secrets(&["db"], "1");
+    host.register("web");
+    host.register("db");
+    assert_eq!(host.provision("web").error.unwrap().name, ErrorName::CollectionNotFound);
+    assert_eq!(host.provision("db").outcome, Outcome::Written);
+    let tried = || host.history("web").len();
+    wait(SOON, || tried() == 2, || host.log());
+    wait(SOON, || host.show("web").next_try.is_some(), || host.log());
+    let shown = host.show("web");
+    let newest = &host.history("web")[0];
+    assert!(shown.next_try.unwrap() > newest.at + 60_000, "an hour away, at most: {shown:?}");
+    for value in ["2", "3", "4"] {
+        secrets(&["db"], value);
+        assert_eq!(host.provision("db").outcome, Outcome::Written);
+    }
+    assert_eq!(tried(), 2, "the vault shows what it showed before");
+    secrets(&["db", "web"], "5");
+    assert_eq!(host.provision("db").outcome, Outcome::Written);
+    wait(SOON, || host.show("web").status == Status::Active, || host.log());
+}

@@ -121,7 +121,7 @@ impl Agents {
     }
 
     /// Removes the jails of agents that are over: what stopped them may have failed.
-    /// Each by itself, since one whose root does not answer takes long.
+    /// Each by itself, since one whose devfs is held takes long.
     pub async fn sweep(self) {
         let agents = self.0.store.with(|db| db.agents()).await.unwrap_or_else(|error| {
             tracing::warn!("no jail that is left over is looked for: {error}");

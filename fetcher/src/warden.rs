@@ -164,9 +164,13 @@ fn handed<'a>(listener: &'a TcpListener, dir: &'a Option<OwnedFd>) -> Vec<Borrow
 }
 
 async fn kill(bw: &mut Option<(u64, Child)>) {
-    if let Some((_, mut child)) = bw.take()
-        && let Err(error) = child.kill().await
-    {
+    let Some((run, mut child)) = bw.take() else { return };
+    // By itself, a moment ago.
+    if let Ok(Some(status)) = child.try_wait() {
+        tracing::debug!(run, how = %status, "bw ended");
+        return;
+    }
+    if let Err(error) = child.kill().await {
         tracing::error!(%error, "cannot kill bw");
     }
 }

@@ -1,7 +1,7 @@
 //! The machine account's credentials: read, and moved out of the place where
-//! `/proc/PID/environ` would show them; read again when their files have changed. The daemon starts itself anew with
-//! the settings of the provider file in its environment, without credentials
-//! there, and hands those to itself through a pipe.
+//! `/proc/PID/environ` would show them; read again when their files have changed. The
+//! daemon starts itself anew with the settings of the provider file in its environment,
+//! without credentials there, and hands those to itself through a pipe.
 
 use crate::provider::{self, Values};
 use crate::settings::{PROVIDER, Settings};
@@ -45,9 +45,6 @@ struct Found {
     fixed: [bool; 3],
     files: Vec<(PathBuf, Stamp)>,
 }
-
-/// What the provider file sets, but for credentials.
-type Told = Values;
 
 /// Takes the credentials out of the provider file, the environment, the files
 /// that `BW_…_FILE` names, or systemd's credentials directory. With a setting in
@@ -116,8 +113,8 @@ fn is_news(name: &str, value: &Secret) -> bool {
     std::env::var_os(name).is_none_or(|own| own != value.expose())
 }
 
-fn look(provider: Option<&Path>) -> anyhow::Result<(Found, Told)> {
-    let (mut found, mut told) = (Found::default(), Told::new());
+fn look(provider: Option<&Path>) -> anyhow::Result<(Found, Values)> {
+    let (mut found, mut told) = (Found::default(), Values::new());
     if let Some(file) = provider_file(provider) {
         found.files.push((file.to_owned(), Stamp::of(file)));
         // The host's own may come later.
@@ -161,7 +158,7 @@ fn is_setting(name: &str) -> bool {
 }
 
 /// A credential is taken out of what the file told, the rest of which goes on.
-fn find(name: &str, told: &mut Told, files: &mut Vec<(PathBuf, Stamp)>) -> anyhow::Result<Option<Secret>> {
+fn find(name: &str, told: &mut Values, files: &mut Vec<(PathBuf, Stamp)>) -> anyhow::Result<Option<Secret>> {
     let secret = told.remove(name);
     if let Ok(text) = std::env::var(name) {
         if secret.is_some() {
@@ -204,7 +201,7 @@ fn read(file: &Path) -> anyhow::Result<Secret> {
     Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
-fn start_anew(found: &Found, told: &Told) -> anyhow::Result<Account> {
+fn start_anew(found: &Found, told: &Values) -> anyhow::Result<Account> {
     let bytes = colibri_ipc::encode(found)?;
     if bytes.len() > MAX {
         bail!("the credentials are longer than {MAX} bytes");

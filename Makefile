@@ -37,7 +37,7 @@ demo:
 	@scripts/bw $(BW)
 	$(CARGO) build --release --locked $(PRODUCT)
 	$(CARGO) build --release --locked -p colibri-test-vault
-	@scripts/demo
+	@scripts/demo/run
 
 # The end-to-end tests run the debug binaries, so nothing is built twice.
 test: setup bw readers

@@ -6,9 +6,9 @@ mod file;
 use self::file::{File, FileError, Wanted};
 use crate::failure::{Failure, Work};
 use colibri_control::{
-    Answer, Client, ClientError, Fault, PlanStep as Step, Registrations, Request, Secrets, TenantId,
-    Unwanted, plain, plan,
+    Answer, Client, ClientError, PlanStep as Step, Registrations, Request, Secrets, Unwanted, plan,
 };
+use colibri_tenant::{Fault, TenantId, plain};
 use std::fmt::Write;
 use std::io::Read;
 use std::path::{Path, PathBuf};

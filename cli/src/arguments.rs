@@ -3,9 +3,9 @@
 use crate::failure::{EXIT_STATUS, Failure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use colibri_control::{
-    AgentNetwork, CollectionName, Format, JailName, KeyCase, Notes, OnChange, OnDuplicate, Request, Secrets,
-    Settings, TenantId,
+use colibri_control::{Request, Secrets};
+use colibri_tenant::{
+    AgentNetwork, CollectionName, Format, JailName, KeyCase, Notes, OnChange, OnDuplicate, Settings, TenantId,
 };
 use nix::unistd::User;
 use serde_json::{Map, Value, json};

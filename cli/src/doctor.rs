@@ -15,9 +15,9 @@ mod vault;
 use crate::failure::Failure;
 use crate::{screen, stray};
 use colibri_control::{
-    Answer, Client, ClientError, ConfinementView, ErrorName, Fault, ProcessKind, Request, SetupView,
-    TenantView,
+    Answer, Client, ClientError, ConfinementView, ProcessKind, Request, SetupView, TenantView,
 };
+use colibri_tenant::{ErrorName, Fault};
 use serde::Serialize;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
 //! How colibri fails: one line that says what happened, one that says what to
 //! do, and an exit status that a script can rely on.
 
-use colibri_control::{ClientError, ErrorName, Fault, TenantId, plain};
+use colibri_control::ClientError;
+use colibri_tenant::{ErrorName, Fault, TenantId, plain};
 use std::process::ExitCode;
 
 /// The exit statuses, for `--help` and the manual.

@@ -16,10 +16,8 @@ mod wait;
 
 use arguments::{Arguments, Asked, Shell, Verb};
 use clap::{CommandFactory, Parser};
-use colibri_control::{
-    Answer, Client, ClientError, ErrorName, Fault, HookResult, JailName, Outcome, Provision, Request,
-    SpawnView, Status, TenantId,
-};
+use colibri_control::{Answer, Client, ClientError, HookResult, Outcome, Provision, Request, SpawnView};
+use colibri_tenant::{ErrorName, Fault, JailName, Status, TenantId};
 use failure::{Failure, Work};
 use std::io::Write;
 use std::path::Path;

@@ -3,7 +3,8 @@
 
 use crate::arguments::id;
 use crate::failure::{Failure, Work};
-use colibri_control::{Answer, Client, ClientError, Fault, Request, Secrets, TenantId, TenantView};
+use colibri_control::{Answer, Client, ClientError, Request, Secrets, TenantView};
+use colibri_tenant::{Fault, TenantId};
 use std::path::Path;
 
 /// Whom, and how.

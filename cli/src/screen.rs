@@ -4,8 +4,11 @@
 use crate::doctor::{Finding, Verdict};
 use crate::stray::Stray;
 use colibri_control::{
-    AgentNetwork, AgentState, AgentView, Answer, CollectionsView, Diff, Event, HookView, JailName, KeyCase,
-    Notes, OnChange, OnDuplicate, Outcome, Provision, Settings, Status, StatusView, TenantView, plain,
+    AgentState, AgentView, Answer, CollectionsView, Diff, Event, HookView, Outcome, Provision, StatusView,
+    TenantView,
+};
+use colibri_tenant::{
+    AgentNetwork, JailName, KeyCase, Notes, OnChange, OnDuplicate, Settings, Status, plain,
 };
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use std::collections::BTreeSet;

@@ -1,9 +1,10 @@
 //! A file of ours in a jail that is no tenant: the jail is a clone, or has another
 //! name now. Only the file's first lines are read, and no link of the jail's followed.
 
-use colibri_control::{Answer, Client, Request, TenantId, TenantView};
+use colibri_control::{Answer, Client, Request, TenantView};
 use colibri_envfile::HEADER;
-use colibri_order::{TEMPORARY, TENANT};
+use colibri_pair::{TEMPORARY, TENANT};
+use colibri_tenant::TenantId;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat};

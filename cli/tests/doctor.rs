@@ -9,7 +9,8 @@ mod cage;
 #[path = "stand-ins/daemon.rs"]
 mod daemon;
 
-use colibri_control::{Answer, Content, ErrorName, Fault};
+use colibri_control::{Answer, Content};
+use colibri_tenant::{ErrorName, Fault};
 use colibri_test_vault::{Fixture, Transport, Vault};
 use nix::unistd::{User, geteuid};
 use serde_json::{Value, json};

@@ -6,7 +6,8 @@
 #[path = "stand-ins/daemon.rs"]
 mod daemon;
 
-use colibri_control::{Answer, Content, ErrorName, Event, Fault, Reply, VERSION};
+use colibri_control::{Answer, Content, Event, Reply, VERSION};
+use colibri_tenant::{ErrorName, Fault};
 use serde_json::{Value, json};
 use std::error::Error;
 use std::fs::{self, DirBuilder};

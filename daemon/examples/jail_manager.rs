@@ -5,9 +5,9 @@
 
 use anyhow::Context;
 use clap::Parser;
-use colibri_control::JailName;
 use colibri_daemon::settings::{Config, Settings};
 use colibri_daemon::{Daemon, Roots, credentials, provision_tenant_env};
+use colibri_tenant::JailName;
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use crate::jail::with_common_mask;
 use crate::provider::{ours, settled};
 use crate::settings::Config;
 use anyhow::{Context, bail, ensure};
-use colibri_control::TenantId;
+use colibri_tenant::TenantId;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::os::unix::fs::MetadataExt;

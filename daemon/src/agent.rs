@@ -23,9 +23,9 @@ use crate::store::{Agent, Store};
 use crate::tenant::{Target, signal};
 use crate::turns::Turns;
 use colibri_control::{
-    AgentState, AgentView, ErrorName, Event, Fault, HookResult, HookView, JailName, OnChange, Outcome,
-    Provision, Reason, Settings, SpawnView, Status, TenantId, plain,
+    AgentState, AgentView, Event, HookResult, HookView, Outcome, Provision, Reason, SpawnView,
 };
+use colibri_tenant::{ErrorName, Fault, JailName, OnChange, Settings, Status, TenantId, plain};
 use nix::sys::signal::Signal;
 use std::collections::HashMap;
 use std::fs::File;

@@ -59,7 +59,7 @@ pub fn log(name: &'static str, pid: Option<u32>, stderr: impl AsyncRead + Unpin 
                         continue;
                     }
                     let text = String::from_utf8_lossy(line.trim_ascii_end());
-                    relay(name, pid, colibri_control::plain(&text).trim_start());
+                    relay(name, pid, colibri_tenant::plain(&text).trim_start());
                 }
             }
         }

@@ -8,7 +8,7 @@ mod platform;
 
 use crate::settings::{Config, FetcherUser};
 use colibri_control::{ConfinementView, LackView, ProcessKind};
-use colibri_fetcher::words::{Confinement, Part};
+use colibri_session::{Confinement, Part};
 
 /// Of every kind of process, in a fixed order.
 pub fn all(config: &Config) -> Vec<ConfinementView> {
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(lacks(&config), before + 2);
         config.fetcher_user = FetcherUser::Same;
         let same = lacks(&config);
-        config.fetcher_user = FetcherUser::Other(colibri_order::Owner { uid: 1, gid: 1 });
+        config.fetcher_user = FetcherUser::Other(colibri_pair::Owner { uid: 1, gid: 1 });
         assert!(lacks(&config) < same);
     }
 }

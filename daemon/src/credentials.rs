@@ -8,8 +8,8 @@ use crate::settings::{PROVIDER, Settings};
 use crate::stamp::Stamp;
 use anyhow::{Context, bail};
 use clap::CommandFactory;
-use colibri_fetcher::words::Credentials;
-use colibri_ipc::Secret;
+use colibri_pair::Secret;
+use colibri_session::Credentials;
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -202,7 +202,7 @@ fn read(file: &Path) -> anyhow::Result<Secret> {
 }
 
 fn start_anew(found: &Found, told: &Values) -> anyhow::Result<Account> {
-    let bytes = colibri_ipc::encode(found)?;
+    let bytes = colibri_pair::encode(found)?;
     if bytes.len() > MAX {
         bail!("the credentials are longer than {MAX} bytes");
     }
@@ -222,7 +222,7 @@ fn start_anew(found: &Found, told: &Values) -> anyhow::Result<Account> {
 fn inherited() -> anyhow::Result<Found> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX));
     std::io::stdin().lock().take(MAX as u64).read_to_end(&mut bytes).context("cannot read standard input")?;
-    colibri_ipc::decode(&bytes).context("standard input has no credentials")
+    colibri_pair::decode(&bytes).context("standard input has no credentials")
 }
 
 fn complete(found: [Option<Secret>; 3]) -> anyhow::Result<Option<Credentials>> {

@@ -11,8 +11,8 @@ pub use bubblewrap::Bubblewrap as Host;
 pub use freebsd::FreeBsd as Host;
 
 use crate::root::JailRoot;
-use colibri_control::{AgentNetwork, ErrorName, Fault, JailName, plain};
-use colibri_order::Owner;
+use colibri_pair::Owner;
+use colibri_tenant::{AgentNetwork, ErrorName, Fault, JailName, plain};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;

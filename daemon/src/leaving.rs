@@ -3,7 +3,7 @@
 //! waits for them; each is reaped when it ends, and until then its jail is left
 //! alone.
 
-use colibri_control::{ErrorName, Fault, JailName};
+use colibri_tenant::{ErrorName, Fault, JailName};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -115,7 +115,7 @@ mod tests {
         fs::create_dir_all(dir.join("closed/deep")).unwrap();
         fs::write(dir.join("closed/secret"), "x").unwrap();
         let user = match nix::unistd::geteuid().is_root() {
-            true => FetcherUser::Other(colibri_order::Owner { uid: 65534, gid: 65534 }),
+            true => FetcherUser::Other(colibri_pair::Owner { uid: 65534, gid: 65534 }),
             false => FetcherUser::Same,
         };
         if let FetcherUser::Other(owner) = &user {

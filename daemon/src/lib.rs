@@ -15,7 +15,6 @@ mod confinement;
 pub mod credentials;
 mod device;
 pub mod events;
-mod frame;
 mod hook;
 pub mod jail;
 mod leaving;

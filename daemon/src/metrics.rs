@@ -8,9 +8,8 @@ pub use textfile::keep;
 use crate::clock;
 use crate::session::SessionStatus;
 use crate::tenant::Tenant;
-use colibri_control::{
-    AgentState, ConfinementView, ErrorName, Outcome, Provision, Reason, SessionView, Status,
-};
+use colibri_control::{AgentState, ConfinementView, Outcome, Provision, Reason, SessionView};
+use colibri_tenant::{ErrorName, Status};
 use prometheus::core::Collector;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, Result,

@@ -2,7 +2,7 @@
 //! `NAME=value` a line. Nothing else reads it, and no message has a value of it.
 
 use anyhow::{Context, bail, ensure};
-use colibri_ipc::Secret;
+use colibri_pair::Secret;
 use nix::unistd::geteuid;
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};

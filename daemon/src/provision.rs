@@ -20,10 +20,9 @@ use crate::settings::Config;
 use crate::store::{Db, End, Life, Store};
 use crate::tenant::Tenant;
 use crate::writer::Reached;
-use colibri_control::{
-    Diff, ErrorName, Event, Fault, Outcome, Provision, Reason, Retry, Settings, Status, TenantId,
-};
-use colibri_fetcher::words::Age;
+use colibri_control::{Diff, Event, Outcome, Provision, Reason};
+use colibri_session::Age;
+use colibri_tenant::{ErrorName, Fault, Retry, Settings, Status, TenantId};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -325,7 +324,7 @@ async fn record(
     let asked = tenant.action_error.is_some() && provision.reason == Reason::Operator;
     let due = written || (asked && provision.error.is_none());
     // The hook comes before the agent, so there is nobody yet to be told.
-    let wanted = tenant.settings.on_change != colibri_control::OnChange::None;
+    let wanted = tenant.settings.on_change != colibri_tenant::OnChange::None;
     let action_due = due && wanted && provision.reason != Reason::Hook;
     let next_try = next.map(|delay| clock::now() + clock::millis(delay));
     let began = tenant.status;

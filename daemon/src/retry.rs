@@ -2,7 +2,7 @@
 //! vault limits logins, once an hour where an operator has to see to the session,
 //! and never where one has to see to the tenant.
 
-use colibri_control::{ErrorName, Retry};
+use colibri_tenant::{ErrorName, Retry};
 use rand::Rng;
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -11,10 +11,8 @@ use crate::session::{Reload, Session};
 use crate::settings::Config;
 use crate::store::{Db, File, Store};
 use crate::tenant::{Target, Tenant, Turn, check};
-use colibri_control::{
-    Answer, ErrorName, Event, Fault, JailName, OnChange, Reason, Registration, Request, Secrets, Settings,
-    SetupView, Status, StatusView, TenantId,
-};
+use colibri_control::{Answer, Event, Reason, Registration, Request, Secrets, SetupView, StatusView};
+use colibri_tenant::{ErrorName, Fault, JailName, OnChange, Settings, Status, TenantId};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -11,20 +11,19 @@ use crate::retry::SLOW;
 use crate::settings::{Config, FetcherUser};
 use crate::stamp::Stamp;
 use crate::store::Store;
-use crate::{child, frame, leftover};
-use colibri_control::{CollectionsView, ErrorName, Event, Fault, SessionView};
-use colibri_fetcher::words::{
-    Age, Bounds, Confinement, Credentials, Done, Failure, Fetch, FromFetcher, MAX_WORD, Names, Rules,
-    SessionState, Sync, ToFetcher, Vault, Want,
+use crate::{child, leftover};
+use colibri_control::{CollectionsView, Event, SessionView};
+use colibri_pair::Secret;
+use colibri_session::{
+    Age, Bounds, Confinement, Credentials, Done, Failure, Fetch, FromFetcher, Inbox, MAX_WORD, Names, Rules,
+    SessionState, Sync, ToFetcher, Vault, Want, Wire,
 };
-use colibri_ipc::Secret;
+use colibri_tenant::{ErrorName, Fault};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
@@ -282,7 +281,7 @@ struct Fetcher {
     generation: u64,
     child: Child,
     /// Dropped, it tells the fetcher that there is no more.
-    socket: OwnedWriteHalf,
+    socket: Wire,
     state: SessionState,
     requests: HashMap<u64, Request>,
     /// What was made for it.
@@ -376,7 +375,7 @@ impl Keeper {
         }
         let Some(fetcher) = &mut self.fetcher else { return };
         fetcher.requests.insert(id, request);
-        if send(&mut fetcher.socket, &ToFetcher::Fetch(Box::new(fetch)), Some(&pair)).await.is_err() {
+        if send(&fetcher.socket, &ToFetcher::Fetch(Box::new(fetch)), Some(&pair)).await.is_err() {
             self.fail("the fetcher does not read its requests");
         }
     }
@@ -431,14 +430,14 @@ impl Keeper {
                 return Err(failure);
             }
         };
-        let mut fetcher = match spawned {
+        let fetcher = match spawned {
             Ok(fetcher) => Fetcher { made, ..fetcher },
             Err(error) => {
                 tokio::spawn(made.close());
                 return Err(failed(format!("cannot start the fetcher: {error}")));
             }
         };
-        let sent = send(&mut fetcher.socket, &ToFetcher::Open(Box::new(opening)), door.as_ref()).await;
+        let sent = send(&fetcher.socket, &ToFetcher::Open(Box::new(opening)), door.as_ref()).await;
         self.show(SessionView::LoggedOut, fetcher.child.id());
         self.fetcher = Some(fetcher);
         sent.map_err(|_| self.fail("the fetcher does not read its socket"))
@@ -488,7 +487,6 @@ impl Keeper {
 
     fn spawn(&mut self, made: &Made) -> std::io::Result<Fetcher> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
         let mut command = match (&made.cell, &self.config.fetcher_user) {
             (Some(cell), _) => cell.command(&self.config.fetcher)?,
             (None, FetcherUser::Other(owner)) => {
@@ -505,10 +503,11 @@ impl Keeper {
         if let Some(stderr) = child.stderr.take() {
             child::log("fetcher", child.id(), stderr);
         }
-        let (listening, socket) = UnixStream::from_std(ours)?.into_split();
+        let socket = Wire::new(ours.into())?;
+        let heard = self.heard.0.clone();
         self.next_id += 1;
         let generation = self.next_id;
-        let listener = tokio::spawn(listen(listening, generation, self.heard.0.clone())).abort_handle();
+        let listener = tokio::spawn(listen(socket.inbox(MAX_WORD), generation, heard)).abort_handle();
         let (state, requests) = (SessionState::LoggedOut, HashMap::new());
         let (made, gone, states) = (Made::default(), None, 0);
         Ok(Fetcher { generation, child, socket, state, requests, made, listener, gone, states })
@@ -646,8 +645,8 @@ impl Keeper {
     }
 
     async fn close(&mut self) {
-        let Some(mut fetcher) = self.fetcher.take() else { return };
-        let _gone = send(&mut fetcher.socket, &ToFetcher::Close, None).await;
+        let Some(fetcher) = self.fetcher.take() else { return };
+        let _gone = send(&fetcher.socket, &ToFetcher::Close, None).await;
         drop(fetcher.socket);
         reap(&self.config, fetcher.child, fetcher.made, Duration::from_secs(2)).await;
         fetcher.listener.abort();
@@ -679,10 +678,10 @@ fn bounded(said: Confinement) -> Confinement {
     Confinement { process: said.process, by: plain(said.by), lacking: plain(said.lacking) }
 }
 
-async fn listen(mut from: OwnedReadHalf, generation: u64, heard: mpsc::Sender<Heard>) {
+/// Descriptors that come along are not taken.
+async fn listen(mut from: Inbox<FromFetcher>, generation: u64, heard: mpsc::Sender<Heard>) {
     loop {
-        let frame = frame::recv(&mut from, MAX_WORD).await.ok().flatten();
-        let word = frame.and_then(|frame| colibri_ipc::decode(&frame).ok());
+        let word = from.recv().await.map(|(word, _)| word);
         let end = word.is_none();
         if heard.send((generation, word)).await.is_err() || end {
             return;
@@ -690,9 +689,9 @@ async fn listen(mut from: OwnedReadHalf, generation: u64, heard: mpsc::Sender<He
     }
 }
 
-async fn send(to: &mut OwnedWriteHalf, word: &ToFetcher, pair: Option<&OwnedFd>) -> std::io::Result<()> {
-    let bytes = colibri_ipc::encode(word).map_err(std::io::Error::other)?;
-    timeout(PATIENCE, frame::send(to, &bytes, pair.map(AsFd::as_fd))).await?
+async fn send(to: &Wire, word: &ToFetcher, pair: Option<&OwnedFd>) -> std::io::Result<()> {
+    let pair: Vec<_> = pair.map(AsFd::as_fd).into_iter().collect();
+    timeout(PATIENCE, to.send(word, &pair)).await?
 }
 
 /// Answers what is left, hangs up, and reaps in the background.

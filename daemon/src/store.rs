@@ -8,7 +8,8 @@ pub use rows::Agent;
 
 use crate::root::Identity;
 use crate::tenant::{Tenant, Turn, turn};
-use colibri_control::{ErrorName, Fault, JailName, Provision, Reason, Settings, Status, TenantId};
+use colibri_control::{Provision, Reason};
+use colibri_tenant::{ErrorName, Fault, JailName, Settings, Status, TenantId};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::path::Path;
 use std::sync::mpsc;

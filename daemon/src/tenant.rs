@@ -2,14 +2,11 @@
 //! writer and to the fetcher.
 
 use crate::root::{Identity, JailRoot};
-use colibri_control::{
-    CollectionName, ErrorName, Fault, KeyCase, Notes, OnChange, OnDuplicate, Settings, Status, TenantId,
-    TenantView,
-};
+use colibri_control::TenantView;
 use colibri_envfile::is_barred;
-use colibri_fetcher::words;
-use colibri_ipc::EnvKey;
-use colibri_order::{FileName, Format, Medium, Order, Owner, RelPath, Verb};
+use colibri_pair::{EnvKey, FileName, Format, Medium, Order, Owner, RelPath, Verb};
+use colibri_session as words;
+use colibri_tenant::{CollectionName, ErrorName, Fault, KeyCase, OnChange, Settings, Status, TenantId};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -331,19 +328,9 @@ impl Tenant {
     pub fn rules(&self) -> words::Rules {
         let settings = &self.settings;
         words::Rules {
-            key_case: match settings.key_case {
-                KeyCase::Strict => words::KeyCase::Strict,
-                KeyCase::Upper => words::KeyCase::Upper,
-                KeyCase::Keep => words::KeyCase::Keep,
-            },
-            on_duplicate: match settings.on_duplicate {
-                OnDuplicate::Last => words::OnDuplicate::Last,
-                OnDuplicate::Reject => words::OnDuplicate::Reject,
-            },
-            notes: match settings.notes {
-                Notes::Sh => words::Notes::Sh,
-                Notes::Dotenv => words::Notes::Dotenv,
-            },
+            key_case: settings.key_case,
+            on_duplicate: settings.on_duplicate,
+            notes: settings.notes,
             fields: settings.fields,
             attachments: settings.attachments,
             allow: settings.allow.clone(),

@@ -1,6 +1,6 @@
 //! One at a time for each jail.
 
-use colibri_control::JailName;
+use colibri_tenant::JailName;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,11 +1,10 @@
 //! One writer process: its order in its arguments, the pair's socket as its
 //! standard input, its report on its standard output, nothing else.
 
+use crate::child;
 use crate::leaving::Leaving;
-use crate::{child, frame};
-use colibri_control::{ErrorName, Fault, JailName};
-use colibri_ipc::{Failure, MAX_REPORT, Report};
-use colibri_order::Order;
+use colibri_pair::{Failure, MAX_REPORT, Order, Report};
+use colibri_tenant::{ErrorName, Fault, JailName};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
@@ -142,13 +141,13 @@ fn judge(mut reports: Vec<Report>, status: &str) -> Result<Report, Failed> {
 /// What the writer says in order; nothing, if it is not to be read.
 async fn reports(mut from: ChildStdout) -> Vec<Report> {
     let mut all = Vec::new();
-    while let Ok(Some(bytes)) = frame::recv(&mut from, MAX_REPORT).await {
-        match colibri_ipc::decode(&bytes) {
-            Ok(report) if all.len() < MAX_REPORTS => all.push(report),
-            _ => return Vec::new(),
+    loop {
+        match colibri_session::recv_from(&mut from, MAX_REPORT).await {
+            Ok(Some(report)) if all.len() < MAX_REPORTS => all.push(report),
+            Ok(None) => return all,
+            Ok(Some(_)) | Err(_) => return Vec::new(),
         }
     }
-    all
 }
 
 const fn name(kind: Failure) -> ErrorName {

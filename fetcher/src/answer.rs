@@ -1,6 +1,6 @@
 //! The JSON that `bw` answers with. Only what we use is read.
 
-use colibri_ipc::Secret;
+use colibri_pair::Secret;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 

@@ -4,8 +4,8 @@
 use crate::answer::{Collection, Organization};
 use crate::bare::is_invisible;
 use crate::warnings::quoted;
-use crate::words::{Failure, Fetch, Names};
-use colibri_control::ErrorName::{AnswerShrunken, CollectionAmbiguous, CollectionNotFound};
+use colibri_session::{Failure, Fetch, Names};
+use colibri_tenant::ErrorName::{AnswerShrunken, CollectionAmbiguous, CollectionNotFound};
 
 /// Most bytes of names that one answer holds; an eighth of them in quotes and lengths.
 const MAX_NAMES: usize = 96 * 1024;
@@ -227,7 +227,7 @@ pub fn shrunken(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::{Rules, Sync, Want};
+    use colibri_session::{Rules, Sync, Want};
 
     fn fetch(pinned: Option<&str>) -> Fetch {
         Fetch {
@@ -361,7 +361,7 @@ mod tests {
         let huge: Vec<_> = (0..2000).map(|at| collection("1", &format!("{at:0>900}"))).collect();
         let bounded = names(&huge);
         assert_eq!(bounded.shown.len() + bounded.more as usize, 2000);
-        assert!(colibri_ipc::encode(&bounded).unwrap().len() < crate::words::MAX_WORD);
+        assert!(colibri_pair::encode(&bounded).unwrap().len() < colibri_session::MAX_WORD);
         assert_eq!(names(&[collection("1", &"a".repeat(1001))]).more, 1);
     }
 

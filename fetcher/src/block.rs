@@ -2,7 +2,7 @@
 
 use crate::note::Why;
 use crate::word::BLANK;
-use colibri_ipc::MAX_VALUE;
+use colibri_pair::MAX_VALUE;
 use serde::de::IgnoredAny;
 
 const BEGIN: &str = "-----BEGIN ";

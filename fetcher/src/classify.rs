@@ -1,8 +1,8 @@
 //! What `bw` says, by name. Its own words are not passed on: they may hold
 //! what was sent to it. Each name comes with a text of ours.
 
-use crate::words::Failure;
-use colibri_control::ErrorName::{
+use colibri_session::Failure;
+use colibri_tenant::ErrorName::{
     self, BadCredentials, BwCrashed, BwUnusable, ClientTooOld, RateLimited, ServerMismatch, TlsOutOfDate,
     TlsUntrusted, TlsWrongName, VaultError, VaultLocked, VaultTimeout, VaultUnreachable,
 };

@@ -2,7 +2,7 @@
 //! vault's port.
 
 use crate::warden::View;
-pub use crate::words::{Confinement, Part};
+pub use colibri_session::{Confinement, Part};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 

@@ -4,8 +4,8 @@
 
 use crate::answer::Item;
 use crate::pairs::{Built, build};
-use crate::words::{Failure, KeyCase, Notes, Rules};
-use colibri_control::ErrorName::ValueUnreadable;
+use colibri_session::{Failure, Rules};
+use colibri_tenant::{ErrorName::ValueUnreadable, KeyCase, Notes};
 use std::collections::BTreeMap;
 
 #[path = "../../tests/e2e/corpus.rs"]

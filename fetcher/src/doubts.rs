@@ -3,8 +3,8 @@
 //! right is believed, with a warning.
 
 use crate::warnings::quoted;
-use crate::words::Failure;
-use colibri_control::ErrorName::VaultError;
+use colibri_session::Failure;
+use colibri_tenant::ErrorName::VaultError;
 use std::collections::BTreeSet;
 
 /// How many differences of one list are looked at.

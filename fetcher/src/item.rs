@@ -5,8 +5,9 @@ use crate::answer::{Attachment, Field, Item, Login, SshKey};
 use crate::naming::{self, Named, trimmed};
 use crate::note::{self, Dialect, Doubt, Entry, Stray, Why};
 use crate::warnings::{Warnings, quoted};
-use crate::words::{Notes, Rules};
-use colibri_ipc::Secret;
+use colibri_pair::Secret;
+use colibri_session::Rules;
+use colibri_tenant::Notes;
 
 /// A value and where it came from.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
 //! The unprivileged half of the pair: one `bw` session that answers requests
-//! for collections. The daemon uses only [`words`].
+//! for collections.
 
 mod answer;
 mod attempts;
@@ -24,7 +24,6 @@ mod relay;
 mod requests;
 mod resolver;
 mod serve;
-mod server;
 mod session;
 #[cfg(all(test, target_os = "linux"))]
 mod shell;
@@ -33,9 +32,7 @@ mod store;
 mod version;
 mod warden;
 mod warnings;
-mod wire;
 mod word;
-pub mod words;
 mod workdir;
 
 use anyhow::Context;

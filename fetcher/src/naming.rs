@@ -2,9 +2,10 @@
 //! the rules for keys.
 
 use crate::bare::is_invisible;
-use crate::words::{KeyCase, Rules};
 use colibri_envfile::{is_barred, is_reserved};
-use colibri_ipc::{EnvKey, KeyError};
+use colibri_pair::{EnvKey, KeyError};
+use colibri_session::Rules;
+use colibri_tenant::KeyCase;
 
 /// What becomes of a name.
 #[derive(Debug, PartialEq, Eq)]

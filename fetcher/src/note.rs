@@ -7,7 +7,7 @@ use crate::bare::{
 };
 use crate::block;
 use crate::word::{BLANK, Word, word};
-use colibri_ipc::{MAX_PAIRS, MAX_TOTAL, Secret};
+use colibri_pair::{MAX_PAIRS, MAX_TOTAL, Secret};
 use std::collections::BTreeMap;
 
 /// Most entries that one note may have: more would take long, and be refused.

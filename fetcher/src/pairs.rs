@@ -5,12 +5,12 @@ use crate::answer::Item;
 use crate::item::{Found, Skipped, Unread, contents};
 use crate::naming::{self, Named};
 use crate::warnings::{Warnings, quoted};
-use crate::words::{Failure, KeyCase, OnDuplicate, Rules};
-use colibri_control::ErrorName::{
+use colibri_pair::{EnvKey, Format, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, Secret};
+use colibri_session::{Failure, Rules};
+use colibri_tenant::ErrorName::{
     CollectionUnreadable, KeyConflict, KeyMissing, LimitExceeded, ValueNotCarried, ValueUnreadable,
 };
-use colibri_ipc::{EnvKey, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, Secret};
-use colibri_order::Format;
+use colibri_tenant::{KeyCase, OnDuplicate};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -266,7 +266,7 @@ fn doubtful(chosen: &BTreeMap<EnvKey, Found>, rules: &Rules, warnings: &mut Warn
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::Notes;
+    use colibri_tenant::Notes;
     use proptest::prelude::*;
     use serde_json::json;
 

@@ -1,8 +1,8 @@
 //! How `bw` is started: which interpreter, and which files it has to be able
 //! to read.
 
-use crate::words::Failure;
-use colibri_control::ErrorName::BwUnusable;
+use colibri_session::Failure;
+use colibri_tenant::ErrorName::BwUnusable;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Read;

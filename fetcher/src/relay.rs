@@ -2,7 +2,7 @@
 //! else. TLS passes through untouched.
 
 use crate::resolver::Resolver;
-use crate::server::Server;
+use colibri_session::Server;
 use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;

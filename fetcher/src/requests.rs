@@ -5,18 +5,17 @@ use crate::cage::{Cage, Keeper};
 use crate::confine::{self, Confinement};
 use crate::program::Program;
 use crate::resolver::Resolver;
-use crate::server::Server;
 use crate::session::{self, Session, Span, within};
 use crate::steps::Steps;
-use crate::wire::{Inbox, Wire};
-use crate::words::{
-    Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, SessionState, ToFetcher, Vault, Want,
-};
 use crate::workdir::WorkDir;
-use colibri_control::ErrorName::{
+use colibri_pair::{EnvKey, Pair, Secret, ToWriter, encode};
+use colibri_session::{
+    Done, Failure, Fetch, Fetched, FromFetcher, Inbox, MAX_WORD, Server, SessionState, ToFetcher, Vault,
+    Want, Wire,
+};
+use colibri_tenant::ErrorName::{
     DeadlineExceeded, FetcherFailed, ProtocolViolation, SandboxUnavailable, TlsUntrusted, VaultTimeout,
 };
-use colibri_ipc::{EnvKey, Pair, Secret, ToWriter, encode};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};

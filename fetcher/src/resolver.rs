@@ -3,11 +3,9 @@
 //! confined, holds no credential, and answers for the vault's names only.
 
 use crate::confine::{self, Confinement, Unconfined};
-use crate::server::Server;
-use crate::wire::{Inbox, Wire};
-use crate::words::Failure;
-use colibri_control::ErrorName::{FetcherFailed, SandboxUnavailable};
-use colibri_ipc::{decode, encode};
+use colibri_pair::{decode, encode};
+use colibri_session::{Failure, Inbox, Server, Wire};
+use colibri_tenant::ErrorName::{FetcherFailed, SandboxUnavailable};
 use hyper_util::client::legacy::connect::dns::Name;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -163,7 +161,7 @@ pub fn run() -> anyhow::Result<()> {
     let names: Vec<String> = std::env::args().skip(2).collect();
     let mut socket = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     let ready = confine::resolver().map_err(|Unconfined(why)| why);
-    colibri_ipc::send(&mut socket, &encode(&FromResolver::Ready(ready))?)?;
+    colibri_pair::send(&mut socket, &encode(&FromResolver::Ready(ready))?)?;
     answer(socket, &Arc::new(names))
 }
 
@@ -172,7 +170,7 @@ pub fn run() -> anyhow::Result<()> {
 fn answer(mut socket: UnixStream, names: &Arc<Vec<String>>) -> anyhow::Result<()> {
     let answers = Arc::new(Mutex::new(socket.try_clone()?));
     let under_way = Arc::new(());
-    while let Some(frame) = colibri_ipc::recv(&mut socket, MAX_WORD)? {
+    while let Some(frame) = colibri_pair::recv(&mut socket, MAX_WORD)? {
         let name: String = decode(&frame)?;
         anyhow::ensure!(Arc::strong_count(&under_way) <= MAX_LOOKUPS, "too many lookups at a time");
         let (names, answers, one) = (names.clone(), answers.clone(), under_way.clone());
@@ -181,7 +179,7 @@ fn answer(mut socket: UnixStream, names: &Arc<Vec<String>>) -> anyhow::Result<()
             drop(one);
             let sent = encode(&FromResolver::Found(name, found)).map_err(Error::other).and_then(|frame| {
                 let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-                colibri_ipc::send(&mut *answers, &frame).map_err(Error::other)
+                colibri_pair::send(&mut *answers, &frame).map_err(Error::other)
             });
             if let Err(error) = sent {
                 tracing::debug!(%error, "cannot answer the fetcher");

@@ -3,8 +3,8 @@
 
 use crate::answer::{self, Answer, Anything};
 use crate::classify;
-use crate::words::Failure;
-use colibri_control::ErrorName::{BwCrashed, LimitExceeded, VaultError, VaultTimeout, VaultUnreachable};
+use colibri_session::Failure;
+use colibri_tenant::ErrorName::{BwCrashed, LimitExceeded, VaultError, VaultTimeout, VaultUnreachable};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -218,8 +218,7 @@ fn plain(path: &str) -> &str {
 mod tests {
     use super::*;
     use crate::answer::{Item, List};
-    use colibri_control::ErrorName;
-    use colibri_control::ErrorName::VaultLocked;
+    use colibri_tenant::{ErrorName, ErrorName::VaultLocked};
     use std::io::{Read, Write};
 
     /// Answers each request with so many bytes, until nobody asks.

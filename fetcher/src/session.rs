@@ -10,18 +10,19 @@ use crate::everything::Everything;
 use crate::item::is_wanted;
 use crate::pairs::{self, Built};
 use crate::serve::{self, Serve};
-use crate::server::Server;
 use crate::steps::Steps;
 use crate::store::{Names, Store};
 use crate::version;
 use crate::warnings::quoted;
-use crate::words::{self, Age, Bounds, Failure, Fetch, Rules, SessionState, Sync, Vault, Want};
-use colibri_control::ErrorName::{
+use colibri_pair::{MAX_VALUE, Secret};
+use colibri_session::{
+    self as words, Age, Bounds, Failure, Fetch, Rules, Server, SessionState, Sync, Vault, Want,
+};
+use colibri_tenant::ErrorName::{
     AttachmentUnreadable, BadCredentials, BwCrashed, ClientTooOld, CollectionAmbiguous, CollectionNotFound,
     CollectionReplaced, CollectionUnreadable, DeadlineExceeded, LimitExceeded, RateLimited, ServerMismatch,
     ValueNotCarried, VaultError, VaultLocked, VaultTimeout, VaultUnreachable,
 };
-use colibri_ipc::{MAX_VALUE, Secret};
 use hyper::Method;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeSet, HashMap};
@@ -209,7 +210,7 @@ impl Session {
     /// `bw` that died are put right once each; a vault that does not accept a new
     /// session either is then left alone for a while.
     ///
-    /// Each step has a bound of its own, in [`Bounds`](crate::words::Bounds), and is
+    /// Each step has a bound of its own, in [`Bounds`](colibri_session::Bounds), and is
     /// not cut short at the request's deadline: whoever waits stops waiting then, and
     /// what was begun is there for the others.
     ///

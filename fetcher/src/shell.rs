@@ -5,7 +5,7 @@
 
 use crate::answer::Item;
 use crate::pairs;
-use crate::words::Rules;
+use colibri_session::Rules;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};

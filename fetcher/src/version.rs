@@ -1,8 +1,8 @@
 //! Which versions of `bw` are run, and what the files of a tested one are: a
 //! bundle of 2026.4.0 on npm was malware.
 
-use crate::words::Failure;
-use colibri_control::ErrorName::BwUnusable;
+use colibri_session::Failure;
+use colibri_tenant::ErrorName::BwUnusable;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::io::{Error, ErrorKind, Result};

@@ -4,9 +4,9 @@
 
 use crate::attempts;
 use crate::confine::{self, Confinement};
-use crate::wire::Wire;
 use crate::workdir;
-use colibri_ipc::Secret;
+use colibri_pair::Secret;
+use colibri_session::Wire;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

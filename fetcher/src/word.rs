@@ -2,7 +2,7 @@
 //! is run or expanded; what a shell or a dotenv library would is only marked.
 
 use crate::note::{Dialect, Variables, Why};
-use colibri_ipc::MAX_VALUE;
+use colibri_pair::MAX_VALUE;
 use std::iter::Peekable;
 use std::str::CharIndices;
 
@@ -336,7 +336,7 @@ fn looked_up<'a>(inside: &'a str, earlier: &'a Variables) -> Result<&'a str, Why
     if name.contains(|char: char| !char.is_ascii_alphanumeric() && char != '_') {
         return Err(Why::Variable);
     }
-    earlier.get(name).map(colibri_ipc::Secret::expose).or(default).ok_or(Why::Variable)
+    earlier.get(name).map(colibri_pair::Secret::expose).or(default).ok_or(Why::Variable)
 }
 
 /// `${…}` outside quotes, as python-dotenv reads it; the dollar of any other kind

@@ -11,8 +11,8 @@ mod driver;
 mod bait;
 
 use bait::{Bait, found};
-use colibri_control::ErrorName::{BwCrashed, SandboxUnavailable};
-use colibri_fetcher::words::Vault;
+use colibri_session::Vault;
+use colibri_tenant::ErrorName::{BwCrashed, SandboxUnavailable};
 use driver::{Fetcher, Place, fleet, name, request};
 use serde_json::json;
 use std::fs;
@@ -93,7 +93,7 @@ fn without_a_cage_nothing_is_done_unless_told_so() {
 
 #[test]
 fn what_bw_is_leads_to_a_name() {
-    use colibri_control::ErrorName::{BwUnusable, VaultTimeout};
+    use colibri_tenant::ErrorName::{BwUnusable, VaultTimeout};
     for (script, expected) in [
         ("", BwUnusable),
         ("#!/nonexistent/node\n", BwUnusable),
@@ -112,7 +112,7 @@ fn what_bw_is_leads_to_a_name() {
             fs::set_permissions(&bw, fs::Permissions::from_mode(0o755)).unwrap();
         }
         let mut fetcher = Fetcher::start(&place, Vault { bw, ..place.vault(&vault) });
-        let fetch = colibri_fetcher::words::Fetch { deadline_ms: 4_000, ..request(1, "jail-0000") };
+        let fetch = colibri_session::Fetch { deadline_ms: 4_000, ..request(1, "jail-0000") };
         let (done, pairs) = fetcher.fetch(fetch);
         assert_eq!((name(&done.outcome), pairs), (expected, None), "{script}: {done:?}");
         assert!(fetcher.close().success());

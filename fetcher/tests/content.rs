@@ -6,11 +6,12 @@
 #[allow(dead_code, reason = "it is shared, and not all of it is needed here")]
 mod driver;
 
-use colibri_control::ErrorName::{
+use colibri_session::{self as words, Bounds, Fetch, Rules, Sync};
+use colibri_tenant::ErrorName::{
     AttachmentUnreadable, CollectionAmbiguous, CollectionNotFound, CollectionReplaced, CollectionUnreadable,
     LimitExceeded, ValueNotCarried,
 };
-use colibri_fetcher::words::{self, Bounds, Fetch, KeyCase, Rules, Sync};
+use colibri_tenant::KeyCase;
 use colibri_test_vault::{
     Collection, Content, Fault, Fixture, Item, Login, Organization, Route, SshKey, Times, Vault,
 };

@@ -5,10 +5,10 @@
 #[path = "support/driver.rs"]
 mod driver;
 
-use colibri_control::ErrorName::{
+use colibri_session::{Bounds, Fetch, SessionState, Vault};
+use colibri_tenant::ErrorName::{
     BwCrashed, CollectionUnreadable, LimitExceeded, ServerMismatch, VaultError, VaultTimeout,
 };
-use colibri_fetcher::words::{Bounds, Fetch, SessionState, Vault};
 use driver::{Fetcher, Place, fleet, name, request};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -10,8 +10,8 @@ mod driver;
 #[path = "support/prey.rs"]
 mod prey;
 
-use colibri_control::ErrorName::BwCrashed;
-use colibri_fetcher::words::{Part, Vault};
+use colibri_session::{Part, Vault};
+use colibri_tenant::ErrorName::BwCrashed;
 use driver::{Fetcher, Place, fleet, name, program, request};
 use prey::{Prey, attempts, greedy, ungoverned};
 

@@ -7,11 +7,11 @@ mod driver;
 #[path = "support/late.rs"]
 mod late;
 
-use colibri_control::ErrorName::{
+use colibri_pair::Secret;
+use colibri_session::{Bounds, Done, Fetch, Names, SessionState, Want};
+use colibri_tenant::ErrorName::{
     self, BadCredentials, CollectionNotFound, CollectionReplaced, VaultTimeout, VaultUnreachable,
 };
-use colibri_fetcher::words::{Bounds, Done, Fetch, Names, SessionState, Want};
-use colibri_ipc::Secret;
 use colibri_test_vault::{Content, Fault, Fixture, Item, Route, Times, Transport, Vault};
 use driver::{Fetcher, Place, fleet, name, request};
 
@@ -49,7 +49,7 @@ fn many_that_wait_get_what_the_vault_holds() {
     fixture.organizations[0].items[0].collections.push(shared);
     let vault = Vault::start(fixture, place.path()).unwrap();
     let bw = late::bw();
-    let settings = colibri_fetcher::words::Vault { bw: bw.to_path_buf(), ..place.vault(&vault) };
+    let settings = colibri_session::Vault { bw: bw.to_path_buf(), ..place.vault(&vault) };
     let mut fetcher = Fetcher::start(&place, settings);
     for round in 0..2 {
         if round == 1 {
@@ -142,7 +142,7 @@ fn nothing_is_left_when_the_end_comes_in_the_middle() {
 fn the_session_goes_through_its_states_and_ends_when_idle() {
     let place = Place::new();
     let vault = fleet(&place);
-    let settings = colibri_fetcher::words::Vault { idle_ms: 0, ..place.vault(&vault) };
+    let settings = colibri_session::Vault { idle_ms: 0, ..place.vault(&vault) };
     let mut fetcher = Fetcher::start(&place, settings);
     assert!(fetcher.fetch(request(1, "jail-0000")).1.is_some());
     assert!(fetcher.ended().success());
@@ -152,7 +152,7 @@ fn the_session_goes_through_its_states_and_ends_when_idle() {
 
 #[test]
 fn wrong_credentials_have_a_name() {
-    type Spoil = fn(&mut colibri_fetcher::words::Credentials);
+    type Spoil = fn(&mut colibri_session::Credentials);
     let spoils: [Spoil; 3] = [
         |it| it.client_secret = Secret::new("wrong".into()),
         |it| it.client_id = Secret::new("user.00000000-0000-4000-8000-000000000000".into()),
@@ -229,7 +229,7 @@ fn a_collection_that_stays_missing_costs_one_forced_sync() {
     let place = Place::new();
     let vault = fleet(&place);
     let bounds = Bounds { forced_ms: 0, ..Bounds::default() };
-    let mut fetcher = Fetcher::start(&place, colibri_fetcher::words::Vault { bounds, ..place.vault(&vault) });
+    let mut fetcher = Fetcher::start(&place, colibri_session::Vault { bounds, ..place.vault(&vault) });
     assert!(fetcher.fetch(request(0, "jail-0000")).1.is_some());
     let cost = || (vault.logins(), vault.count(Route::Sync));
     let before = cost();
@@ -303,7 +303,7 @@ fn a_bw_serve_that_is_worn_out_is_replaced_without_a_login() {
     for bounds in [Bounds { requests: 10, ..never }, Bounds { growth: 0, ..never }] {
         let place = Place::new();
         let vault = fleet(&place);
-        let settings = colibri_fetcher::words::Vault { bounds, ..place.vault(&vault) };
+        let settings = colibri_session::Vault { bounds, ..place.vault(&vault) };
         let mut fetcher = Fetcher::start(&place, settings);
         let mut served_by = std::collections::BTreeSet::new();
         for id in 1..=3 {
@@ -323,7 +323,7 @@ fn a_bw_serve_that_is_worn_out_is_replaced_while_nobody_waits() {
     let place = Place::new();
     let vault = fleet(&place);
     let bounds = Bounds { requests: u32::MAX, growth: 0, whole_ms: u64::MAX, ..Bounds::default() };
-    let mut fetcher = Fetcher::start(&place, colibri_fetcher::words::Vault { bounds, ..place.vault(&vault) });
+    let mut fetcher = Fetcher::start(&place, colibri_session::Vault { bounds, ..place.vault(&vault) });
     assert!(fetcher.fetch(request(1, "jail-0001")).1.is_some());
     let serving = || place.processes().into_iter().find(|(_, command)| command.contains(" serve "));
     let first = serving().unwrap().0;
@@ -385,7 +385,7 @@ fn whoever_hangs_up_in_a_collection_over_the_bound_takes_bw_from_all() {
     let place = Place::new();
     let vault = Vault::start(with_a_large_one(), place.path()).unwrap();
     let bounds = Bounds { skipped: 0, large_ms: 0, ..Bounds::default() };
-    let mut fetcher = Fetcher::start(&place, colibri_fetcher::words::Vault { bounds, ..place.vault(&vault) });
+    let mut fetcher = Fetcher::start(&place, colibri_session::Vault { bounds, ..place.vault(&vault) });
     assert!(fetcher.fetch(request(1, "jail-0000")).1.is_some());
     let serve = serving(&place);
     let (done, _) = fetcher.fetch(request(2, "large"));
@@ -419,7 +419,7 @@ fn what_bw_still_lists_of_before_a_change_is_not_believed() {
     let place = Place::new();
     let vault = fleet(&place);
     let bw = late::bw();
-    let settings = colibri_fetcher::words::Vault { bw: bw.to_path_buf(), ..place.vault(&vault) };
+    let settings = colibri_session::Vault { bw: bw.to_path_buf(), ..place.vault(&vault) };
     let mut fetcher = Fetcher::start(&place, settings);
     assert!(fetcher.fetch(request(1, "jail-0000")).1.is_some());
     vault.edit(|fixture| set_passwords(fixture, "new")).unwrap();
@@ -436,7 +436,7 @@ fn what_the_vault_says_of_its_last_change_is_not_believed_for_ever() {
         let place = Place::new();
         let vault = fleet(&place);
         let bounds = Bounds { whole_ms, ..Bounds::default() };
-        let settings = colibri_fetcher::words::Vault { bounds, ..place.vault(&vault) };
+        let settings = colibri_session::Vault { bounds, ..place.vault(&vault) };
         let mut fetcher = Fetcher::start(&place, settings);
         for id in [1, 2] {
             assert!(fetcher.fetch(request(id, "jail-0000")).1.is_some());
@@ -497,8 +497,8 @@ fn what_is_in_the_trash_or_archived_never_appears() {
 
 #[test]
 fn a_session_that_cannot_be_prepared_waits_for_nothing() {
-    use colibri_control::ErrorName::{BwUnusable, TlsUntrusted};
-    type Spoil = fn(&mut colibri_fetcher::words::Vault);
+    use colibri_tenant::ErrorName::{BwUnusable, TlsUntrusted};
+    type Spoil = fn(&mut colibri_session::Vault);
     let spoils: [(Spoil, ErrorName); 2] = [
         (|vault| vault.bw = "/nonexistent/bw".into(), BwUnusable),
         (|vault| vault.ca_file = Some("/nonexistent/ca.pem".into()), TlsUntrusted),
@@ -522,7 +522,7 @@ fn hidden_passwords_are_not_taken_for_empty_ones() {
         let hide = colibri_test_vault::Access::HidePasswords;
         fixture.organizations[0].collections[0].access.insert(account, hide);
         let vault = Vault::start(fixture, place.path()).unwrap();
-        let settings = colibri_fetcher::words::Vault { bw: driver::bw(version), ..place.vault(&vault) };
+        let settings = colibri_session::Vault { bw: driver::bw(version), ..place.vault(&vault) };
         let mut fetcher = Fetcher::start(&place, settings);
         let (done, pairs) = fetcher.fetch(request(1, "jail-0000"));
         assert_eq!((name(&done.outcome), pairs), (ErrorName::CollectionUnreadable, None), "{version}");
@@ -535,7 +535,7 @@ fn every_odd_item_comes_as_it_is_with_each_version() {
     let seen = ["2026.8.0", "2026.9.0"].map(|version| {
         let place = Place::new();
         let vault = Vault::start(Fixture::edge().unwrap(), place.path()).unwrap();
-        let settings = colibri_fetcher::words::Vault { bw: driver::bw(version), ..place.vault(&vault) };
+        let settings = colibri_session::Vault { bw: driver::bw(version), ..place.vault(&vault) };
         let mut fetcher = Fetcher::start(&place, settings);
         let (done, pairs) = fetcher.fetch(request(1, "edge"));
         assert_eq!(done.outcome.unwrap().bw_version, version);

@@ -5,10 +5,10 @@
 #[path = "support/driver.rs"]
 mod driver;
 
-use colibri_control::ErrorName::{
+use colibri_session::{Age, Fetch, Vault};
+use colibri_tenant::ErrorName::{
     ClientTooOld, CollectionNotFound, RateLimited, VaultError, VaultLocked, VaultTimeout, VaultUnreachable,
 };
-use colibri_fetcher::words::{Age, Fetch, Vault};
 use colibri_test_vault::{Fault, Fixture, Route, Times};
 use driver::{Fetcher, Place, fleet, name, request};
 

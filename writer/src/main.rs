@@ -3,8 +3,7 @@
 //! the arguments are the order.
 
 use colibri_envfile::differences;
-use colibri_ipc::{Failure, Report, encode, send};
-use colibri_order::{Order, Verb};
+use colibri_pair::{Failure, Order, Report, Verb, encode, send};
 use colibri_sandbox::{Error, Leftovers, confine, harden, look, open_root, open_target};
 use colibri_writer::receive::receive;
 use colibri_writer::store::{Put, Store};

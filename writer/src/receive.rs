@@ -2,11 +2,10 @@
 //! a file. It knows no path and no descriptor but the stream it reads.
 
 use colibri_envfile::{Document, is_barred, is_reserved};
-use colibri_ipc::Failure::{LimitExceeded, ProtocolViolation, ReservedKey, ValueNotCarried};
-use colibri_ipc::{
-    EnvKey, FrameError, FromFetcher, MAX_FRAME, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, decode, recv_into,
+use colibri_pair::Failure::{LimitExceeded, ProtocolViolation, ReservedKey, ValueNotCarried};
+use colibri_pair::{
+    EnvKey, Format, FrameError, FromFetcher, MAX_FRAME, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, decode, recv_into,
 };
-use colibri_order::Format;
 use colibri_sandbox::Error;
 use std::io::Read;
 

@@ -2,9 +2,7 @@
 //! is a single component, and no link is followed.
 
 use colibri_envfile::Document;
-use colibri_ipc::Failure::LimitExceeded;
-use colibri_ipc::{EnvKey, MAX_PAIRS, MAX_VALUE};
-use colibri_order::{Format, Order, TENANT, Verb};
+use colibri_pair::{EnvKey, Failure::LimitExceeded, Format, MAX_PAIRS, MAX_VALUE, Order, TENANT, Verb};
 use colibri_sandbox::{Confined, DIRECTORY, Error, Leftovers, own};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};

@@ -3,7 +3,8 @@
 
 use crate::arguments::{action, renaming, seconds};
 use crate::screen::interval;
-use colibri_control::{OnChange, Registration, Registrations, Settings, TenantId, changes};
+use colibri_control::{Registration, Registrations, changes};
+use colibri_tenant::{OnChange, Settings, TenantId};
 use glob::{MatchOptions, Pattern};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -266,7 +267,7 @@ fn escape(value: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use colibri_control::{AgentNetwork, Format, KeyCase};
+    use colibri_tenant::{AgentNetwork, Format, KeyCase};
     use proptest::prelude::*;
 
     fn nowhere(_: &Path) -> std::io::Result<Vec<String>> {

@@ -4,7 +4,7 @@
 #[cfg_attr(not(target_os = "freebsd"), path = "log/journal.rs")]
 mod platform;
 
-use colibri_control::plain;
+use colibri_tenant::plain;
 use std::process::{Command, Stdio};
 
 /// Why it ended or did not start, if it said so after it was last up.

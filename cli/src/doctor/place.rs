@@ -3,7 +3,8 @@
 use super::program::FetcherUser;
 use super::{Finding, target};
 use crate::screen::has_nothing;
-use colibri_control::{Client, ClientError, ErrorName, Request, SetupView, Status, TenantView};
+use colibri_control::{Client, ClientError, Request, SetupView, TenantView};
+use colibri_tenant::{ErrorName, Status};
 use std::fs::Metadata;
 use std::io::{Error, ErrorKind};
 use std::os::unix::fs::MetadataExt;

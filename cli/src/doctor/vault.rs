@@ -3,7 +3,8 @@
 
 use super::Finding;
 use super::program::FetcherUser;
-use colibri_control::{Answer, Client, ClientError, ErrorName, Fault, Request, SetupView};
+use colibri_control::{Answer, Client, ClientError, Request, SetupView};
+use colibri_tenant::{ErrorName, Fault};
 use serde::Deserialize;
 
 const ASK: &str = include_str!("ask-vault.js");

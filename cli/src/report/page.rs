@@ -3,7 +3,8 @@
 
 use super::{Proof, Report, chart};
 use crate::screen::{has_nothing, moment, newest};
-use colibri_control::{Fault, Outcome, Provision, TenantView};
+use colibri_control::{Outcome, Provision, TenantView};
+use colibri_tenant::Fault;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@
 
 use crate::jail::{Host, Jails};
 use crate::settings::Settings;
-use colibri_control::JailName;
+use colibri_tenant::JailName;
 use nix::unistd::geteuid;
 use std::fs::{self, read_to_string};
 use std::io::{Error, ErrorKind, Result};

@@ -4,7 +4,7 @@
 use super::cgroup::Cgroups;
 use crate::jail::ROOT;
 use crate::settings::Config;
-use colibri_order::Owner;
+use colibri_pair::Owner;
 use command_fds::{CommandFdExt, FdMapping};
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;

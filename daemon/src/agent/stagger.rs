@@ -1,7 +1,7 @@
 //! Spreads what is done for many tenants that have changed at once: not all services
 //! restart in the same second.
 
-use colibri_control::TenantId;
+use colibri_tenant::TenantId;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::mpsc;

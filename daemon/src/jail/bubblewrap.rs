@@ -3,8 +3,8 @@
 //! jail without an agent is nothing but its directory.
 
 use super::{Jail, Jails, Process, ROOT, run, send, words};
-use colibri_control::{AgentNetwork, ErrorName, Fault, JailName};
-use colibri_order::Owner;
+use colibri_pair::Owner;
+use colibri_tenant::{AgentNetwork, ErrorName, Fault, JailName};
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
 use std::fs::read_to_string;

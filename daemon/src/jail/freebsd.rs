@@ -4,8 +4,8 @@
 use super::{Jail, Jails, Process, Works, exists, run, send, words};
 use crate::device::uuid;
 use crate::root::boot;
-use colibri_control::{AgentNetwork, ErrorName, Fault, JailName};
-use colibri_order::Owner;
+use colibri_pair::Owner;
+use colibri_tenant::{AgentNetwork, ErrorName, Fault, JailName};
 use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
 use rand::random;

@@ -9,12 +9,10 @@ use crate::session::{MAX_CLOSED, Ticket, Unserved};
 use crate::store::Held;
 use crate::tenant::{Target, Tenant};
 use crate::writer::{Failed, Reached, Run};
-use colibri_control::{
-    Diff, ErrorName, Fault, OnChange, Outcome, Provision, Reason, Settings, Step, TenantId,
-};
-use colibri_fetcher::words::{Age, Done, Failure, Fetch, Fetched, Sync, Want};
-use colibri_ipc::{Change, EnvKey, Report};
-use colibri_order::{Order, Owner, Verb};
+use colibri_control::{Diff, Outcome, Provision, Reason, Step};
+use colibri_pair::{Change, EnvKey, Order, Owner, Report, Verb};
+use colibri_session::{Age, Done, Failure, Fetch, Fetched, Sync, Want};
+use colibri_tenant::{ErrorName, Fault, OnChange, Settings, TenantId};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -439,7 +437,7 @@ fn warnings(all: &[String]) -> Vec<String> {
 /// A text from the fetcher, which may be hostile, as one bounded line.
 pub fn plain(text: &str) -> String {
     let end = text.char_indices().nth(MAX_WARNING).map_or(text.len(), |(end, _)| end);
-    colibri_control::plain(&text[..end])
+    colibri_tenant::plain(&text[..end])
 }
 
 fn unasked() -> Fault {

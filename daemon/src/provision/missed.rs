@@ -2,7 +2,7 @@
 //! of it. One that fails again while others succeed has a trouble of its own, and
 //! waits out its own backoff.
 
-use colibri_control::TenantId;
+use colibri_tenant::TenantId;
 use std::collections::{HashMap, HashSet};
 
 /// The tenants that missed their secrets.

@@ -4,7 +4,8 @@
 use super::missed::Missed;
 use super::{Compared, Ended, Tools, Work, perform};
 use crate::clock;
-use colibri_control::{Reason, Settings, TenantId};
+use colibri_control::Reason;
+use colibri_tenant::{Settings, TenantId};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! What a vault that accepts and never answers costs those who start one jail after
 //! another: one deadline in all.
 
-use colibri_control::{ErrorName, Provision};
+use colibri_control::Provision;
+use colibri_tenant::ErrorName;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -48,7 +49,8 @@ impl Silence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use colibri_control::{Fault, Outcome, Reason, Step};
+    use colibri_control::{Outcome, Reason, Step};
+    use colibri_tenant::Fault;
 
     const DEADLINE: Duration = Duration::from_secs(30);
 

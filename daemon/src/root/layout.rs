@@ -4,7 +4,7 @@
 
 use super::{LOOK, Place, unresponsive};
 use crate::jail::run;
-use colibri_control::{ErrorName, Fault, JailName};
+use colibri_tenant::{ErrorName, Fault, JailName};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use tokio::time::timeout;
@@ -87,7 +87,7 @@ fn misplaced(place: &Place, found: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use colibri_order::RelPath;
+    use colibri_pair::RelPath;
     use std::fs::{create_dir_all, write};
 
     async fn refused(base: &Path, below: &str) -> bool {

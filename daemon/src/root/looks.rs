@@ -1,7 +1,7 @@
 //! How many looks at roots are under way. Most take milliseconds; those at file
 //! systems that do not answer must neither keep others waiting nor fill the host.
 
-use colibri_control::JailName;
+use colibri_tenant::JailName;
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,6 +1,6 @@
 //! Not on FreeBSD: nothing is mounted.
 
-use colibri_order::Owner;
+use colibri_pair::Owner;
 use std::io::Result;
 use std::path::Path;
 

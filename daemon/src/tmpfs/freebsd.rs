@@ -1,6 +1,6 @@
 //! FreeBSD: tmpfs(5), mounted by root.
 
-use colibri_order::Owner;
+use colibri_pair::Owner;
 use nix::mount::{MntFlags, Nmount};
 use nix::sys::statfs::statfs;
 use nix::unistd::geteuid;

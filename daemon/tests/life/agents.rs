@@ -3,7 +3,8 @@
 use crate::host::{Host, SOON, wait};
 use crate::stand_in::Collection;
 use crate::system;
-use colibri_control::{AgentState, AgentView, Answer, ErrorName, HookResult, Outcome, SpawnView, Status};
+use colibri_control::{AgentState, AgentView, Answer, HookResult, Outcome, SpawnView};
+use colibri_tenant::{ErrorName, Status};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

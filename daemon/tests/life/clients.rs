@@ -3,7 +3,8 @@
 use crate::host::{Host, SOON, wait};
 use crate::stand_in::Collection;
 use crate::system;
-use colibri_control::{Answer, Client, CollectionsView, ErrorName, Event, Request, Secrets, SessionView};
+use colibri_control::{Answer, Client, CollectionsView, Event, Request, Secrets, SessionView};
+use colibri_tenant::ErrorName;
 use colibri_test_host::process;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Group, User};

@@ -2,9 +2,8 @@
 
 use crate::stand_in::{Collection, DIR, Vault};
 use crate::system;
-use colibri_control::{
-    Answer, Client, ClientError, Diff, ErrorName, Fault, HookView, Provision, Request, TenantView,
-};
+use colibri_control::{Answer, Client, ClientError, Diff, HookView, Provision, Request, TenantView};
+use colibri_tenant::{ErrorName, Fault};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

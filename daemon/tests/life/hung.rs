@@ -4,7 +4,8 @@
 use crate::agents::{agent, jail};
 use crate::host::{Host, SOON, processes, wait};
 use crate::stand_in::Collection;
-use colibri_control::{AgentState, ErrorName, HookResult, Outcome, Request};
+use colibri_control::{AgentState, HookResult, Outcome, Request};
+use colibri_tenant::ErrorName;
 use colibri_test_host::hung::Hung;
 use colibri_test_host::namespace::may_mount;
 use colibri_test_host::skip;

@@ -2,7 +2,8 @@
 //! file system, a jail that was moved away, one that was made anew.
 
 use crate::host::{Host, SOON, tenant, wait};
-use colibri_control::{Answer, ErrorName, Outcome, Reason, Status, StatusView};
+use colibri_control::{Answer, Outcome, Reason, StatusView};
+use colibri_tenant::{ErrorName, Status};
 use std::fs;
 use std::path::{Path, PathBuf};
 

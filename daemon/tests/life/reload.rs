@@ -2,7 +2,8 @@
 
 use crate::host::{Host, SOON, wait};
 use crate::stand_in::Collection;
-use colibri_control::{Answer, ErrorName, Outcome, Request, Status};
+use colibri_control::{Answer, Outcome, Request};
+use colibri_tenant::{ErrorName, Status};
 use std::fs;
 
 fn failing(name: ErrorName) -> Host {

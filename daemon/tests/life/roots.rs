@@ -4,7 +4,8 @@
 use crate::agents::{agent, jail, output, prints, spawn};
 use crate::host::{Host, SOON, wait};
 use crate::system;
-use colibri_control::{AgentState, ErrorName};
+use colibri_control::AgentState;
+use colibri_tenant::ErrorName;
 use std::fs;
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -1,11 +1,11 @@
 //! A fetcher without a vault: it answers from a file and can be told to
 //! misbehave. It is this test program, started anew through a small script.
 
-use colibri_control::ErrorName;
-use colibri_fetcher::words::{
+use colibri_pair::{EnvKey, Pair, Secret, ToWriter, encode, send};
+use colibri_session::{
     Age, Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, Names, SessionState, ToFetcher, Want,
 };
-use colibri_ipc::{EnvKey, Pair, Secret, ToWriter, encode, send};
+use colibri_tenant::ErrorName;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -166,5 +166,5 @@ fn recv(daemon: &mut UnixStream) -> Option<(ToFetcher, Option<OwnedFd>)> {
     assert!(size <= MAX_WORD);
     let mut body = vec![0; size];
     daemon.read_exact(&mut body).unwrap();
-    Some((colibri_ipc::decode(&body).unwrap(), pair))
+    Some((colibri_pair::decode(&body).unwrap(), pair))
 }

@@ -2,7 +2,8 @@
 
 use crate::host::{Host, SOON, tenant, wait};
 use crate::stand_in::Collection;
-use colibri_control::{ErrorName, Fault, HookResult, Outcome, Reason, Request, Status, TenantView};
+use colibri_control::{HookResult, Outcome, Reason, Request, TenantView};
+use colibri_tenant::{ErrorName, Fault, Status};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;

@@ -2,7 +2,7 @@
 
 use crate::host::{Host, SOON, wait};
 use crate::stand_in::Collection;
-use colibri_control::ErrorName;
+use colibri_tenant::ErrorName;
 use prometheus_parse::{Sample, Scrape, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -4,7 +4,7 @@
 use super::View;
 use crate::program;
 use crate::warden::DISK;
-use crate::words::Vault;
+use colibri_session::Vault;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsStr;
 use std::io::{Error, ErrorKind, Result};

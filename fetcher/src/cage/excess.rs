@@ -3,8 +3,8 @@
 
 use super::platform;
 use crate::memory;
-use crate::words::Failure;
-use colibri_control::ErrorName::BwCrashed;
+use colibri_session::Failure;
+use colibri_tenant::ErrorName::BwCrashed;
 use rustix::fs::fstatvfs;
 use rustix::process::Pid;
 use std::os::fd::OwnedFd;

@@ -3,7 +3,7 @@
 //! say, by the fetcher's user; the relay is on the host's loopback.
 
 use super::View;
-use crate::words::Vault;
+use colibri_session::Vault;
 use rustix::process::{Pid, set_reaper_status};
 use std::io::{Error, Result};
 use std::path::Path;

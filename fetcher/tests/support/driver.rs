@@ -1,12 +1,12 @@
 //! Plays the daemon: starts the real fetcher on a socketpair, asks, and looks
 //! at what is left of it.
 
-use colibri_control::ErrorName;
-use colibri_fetcher::words::{
+use colibri_pair::{MAX_FRAME, Secret, ToWriter, decode, encode};
+use colibri_session::{
     Confinement, Credentials, Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, SessionState, ToFetcher,
     Vault,
 };
-use colibri_ipc::{MAX_FRAME, Secret, ToWriter, decode, encode};
+use colibri_tenant::ErrorName;
 use colibri_test_host::process;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::fs::{self, File};
@@ -75,7 +75,7 @@ impl Place {
             bwrap: None,
             insecure_no_sandbox: false,
             any_bw_version: false,
-            bounds: colibri_fetcher::words::Bounds::default(),
+            bounds: colibri_session::Bounds::default(),
             device: DEVICE.into(),
             credentials: Credentials {
                 client_id: Secret::new(known.client_id),
@@ -179,7 +179,7 @@ impl<'a> Fetcher<'a> {
 
     /// The next word; `None` when the fetcher has closed.
     pub fn hear(&mut self) -> Option<FromFetcher> {
-        let body = colibri_ipc::recv(&mut self.socket, MAX_WORD)
+        let body = colibri_pair::recv(&mut self.socket, MAX_WORD)
             .unwrap_or_else(|error| panic!("{error}\n{}", self.place.log()))?;
         Some(decode(&body).unwrap())
     }
@@ -245,20 +245,20 @@ pub fn request(id: u64, collection: &str) -> Fetch {
         pinned: None,
         chosen: None,
         organization: None,
-        sync: colibri_fetcher::words::Sync::Changes,
+        sync: colibri_session::Sync::Changes,
         known_keys: 0,
         held: None,
         shrunken_to: None,
-        rules: colibri_fetcher::words::Rules::default(),
+        rules: colibri_session::Rules::default(),
         deadline_ms: 60_000,
-        want: colibri_fetcher::words::Want::Pairs,
+        want: colibri_session::Want::Pairs,
     }
 }
 
 /// What came on the pair's socket; `None` without a commit.
 pub fn pairs(mut pair: UnixStream) -> Option<Vec<(String, String)>> {
     let mut found = Vec::new();
-    while let Some(body) = colibri_ipc::recv(&mut pair, MAX_FRAME).unwrap() {
+    while let Some(body) = colibri_pair::recv(&mut pair, MAX_FRAME).unwrap() {
         match decode(&body).unwrap() {
             ToWriter::Pair(pair) => found.push((pair.key.to_string(), pair.value.expose().to_owned())),
             ToWriter::Commit(count) => {

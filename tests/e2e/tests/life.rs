@@ -4,8 +4,9 @@
 #![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, bail, ensure};
-use colibri_control::{Answer, Diff, Outcome, Provision, Reason, Request, Status};
+use colibri_control::{Answer, Diff, Outcome, Provision, Reason, Request};
 use colibri_e2e::host::{Account, Host};
+use colibri_tenant::Status;
 use colibri_test_vault::{Fixture, Item, Vault};
 use std::fs;
 use std::path::{Path, PathBuf};

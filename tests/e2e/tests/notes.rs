@@ -3,9 +3,10 @@
 #![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
-use colibri_control::{ErrorName, TenantView};
+use colibri_control::TenantView;
 use colibri_e2e::host::{Account, Host};
 use colibri_readers::Reader;
+use colibri_tenant::ErrorName;
 use colibri_test_vault::{Content, Fixture, Item, SshKey};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;

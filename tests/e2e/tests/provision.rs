@@ -2,10 +2,10 @@
 #![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
-use colibri_control::{ErrorName, Status};
 use colibri_e2e::host::{Account, Host};
 use colibri_e2e::process::Process;
 use colibri_e2e::tree::listing;
+use colibri_tenant::{ErrorName, Status};
 use colibri_test_vault::{Fault, Fixture, Item, Route, Times, Vault};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -3,8 +3,9 @@
 #![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, bail, ensure};
-use colibri_control::{Answer, Diff, ErrorName, Outcome, Provision, Request, TenantId};
+use colibri_control::{Answer, Diff, Outcome, Provision, Request};
 use colibri_e2e::host::{Account, Host};
+use colibri_tenant::{ErrorName, TenantId};
 use colibri_test_vault::{Collection, Content, Fixture, Item, Login, Organization, Vault};
 use nix::unistd::geteuid;
 use serde_json::{Map, Value, json};

@@ -139,7 +139,7 @@ fn a_watcher_that_does_not_read_harms_nobody() -> Result<()> {
     awake.call(Request::Watch {})?;
 
     let (tenant, root) = ("short-lived".parse()?, host.jail("short-lived")?);
-    let (tenant, root): (colibri_control::TenantId, _) = (tenant, root);
+    let (tenant, root): (colibri_tenant::TenantId, _) = (tenant, root);
     let mut client = Client::connect(&host.socket())?;
     client.set_timeout(Some(PATIENCE))?;
     for _ in 0..400 {

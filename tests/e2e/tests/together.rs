@@ -7,9 +7,10 @@
 #![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, bail, ensure};
-use colibri_control::{Answer, ErrorName, HookResult, Request};
+use colibri_control::{Answer, HookResult, Request};
 use colibri_e2e::host::{Account, Host};
 use colibri_e2e::process;
+use colibri_tenant::ErrorName;
 use colibri_test_host::hung::Hung;
 use colibri_test_host::skip;
 use colibri_test_vault::{Fixture, Item, Vault};

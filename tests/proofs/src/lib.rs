@@ -2,8 +2,9 @@
 //! directory outside that nothing may touch, and the real writer run in it.
 
 use anyhow::Result;
-use colibri_ipc::{EnvKey, Pair, Report, Secret, ToWriter};
-use colibri_order::{ANY, FileName, Format, Medium, Order, Owner, RelPath, Verb};
+use colibri_pair::{
+    ANY, EnvKey, FileName, Format, Medium, Order, Owner, Pair, RelPath, Report, Secret, ToWriter, Verb,
+};
 pub use colibri_test_host::program;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -108,10 +109,10 @@ pub fn frames(pairs: &[(&str, &str)]) -> Result<Vec<u8>> {
     for (key, value) in pairs {
         let pair =
             Pair { key: EnvKey::try_from((*key).to_owned())?, value: Secret::new((*value).to_owned()) };
-        colibri_ipc::send(&mut wire, &colibri_ipc::encode(&ToWriter::Pair(pair))?)?;
+        colibri_pair::send(&mut wire, &colibri_pair::encode(&ToWriter::Pair(pair))?)?;
     }
     let commit = ToWriter::Commit(u32::try_from(pairs.len())?);
-    colibri_ipc::send(&mut wire, &colibri_ipc::encode(&commit)?)?;
+    colibri_pair::send(&mut wire, &colibri_pair::encode(&commit)?)?;
     Ok(wire)
 }
 
@@ -176,8 +177,8 @@ pub fn run(command: Command, frames: &[u8]) -> Result<Outcome> {
 
 /// The whole reports in `from`.
 pub fn reports(from: &mut impl Read) -> Vec<Report> {
-    let next = || colibri_ipc::recv(from, colibri_ipc::MAX_REPORT).ok().flatten();
-    std::iter::from_fn(next).map_while(|frame| colibri_ipc::decode(&frame).ok()).collect()
+    let next = || colibri_pair::recv(from, colibri_pair::MAX_REPORT).ok().flatten();
+    std::iter::from_fn(next).map_while(|frame| colibri_pair::decode(&frame).ok()).collect()
 }
 
 /// The writer with this order.

@@ -7,8 +7,7 @@
 #![cfg(target_os = "linux")]
 
 use anyhow::{Context, Result, ensure};
-use colibri_ipc::Report;
-use colibri_order::{Format, Verb};
+use colibri_pair::{Format, Report, Verb};
 use colibri_proofs::{Jail, Outcome, frames, other_owner, run, writer};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -258,7 +257,7 @@ fn the_first_thing_that_the_system_said_is_told() -> Result<()> {
         let jail = Case::First.jail()?;
         let outcome = strace(&jail, Case::First, log.path(), Some(format!("inject=mkdirat:error={errno}")))?;
         let message = format!("cannot make the target directory: {words}");
-        let expected = Report::Failed { kind: colibri_ipc::Failure::WriteFailed, message };
+        let expected = Report::Failed { kind: colibri_pair::Failure::WriteFailed, message };
         ensure!(outcome.reports.last() == Some(&expected), "{errno}: {outcome:?}");
     }
     Ok(())

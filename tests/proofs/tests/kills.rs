@@ -3,7 +3,7 @@
 //! Unlike the exhaustive faults it needs nothing but the system's own signals.
 
 use anyhow::{Context, Result, ensure};
-use colibri_order::{Format, Verb};
+use colibri_pair::{Format, Verb};
 use colibri_proofs::{Jail, frames, other_owner, run, start, writer};
 use std::fs;
 use std::io::Write;

@@ -3,8 +3,7 @@
 //! reads. The same harness must catch a plain writer, or it proves nothing.
 
 use anyhow::{Context, Result, ensure};
-use colibri_ipc::Report;
-use colibri_order::{Owner, Verb};
+use colibri_pair::{Owner, Report, Verb};
 use colibri_proofs::{Jail, frames, program, run};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::OsString;

@@ -2,8 +2,7 @@
 
 use anyhow::Result;
 use colibri_envfile::{Document, NotCarried};
-use colibri_ipc::EnvKey;
-use colibri_order::Format;
+use colibri_pair::{EnvKey, Format};
 
 /// As the writer notes whose file it is.
 pub const NOTE: &str = "# Tenant: web-01.a\n";

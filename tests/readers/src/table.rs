@@ -3,7 +3,7 @@
 
 use crate::{Kind, Pairs, Reader, key, kinds, render};
 use anyhow::{Context, Result, ensure};
-use colibri_order::Format;
+use colibri_pair::Format;
 use std::fmt::Write as _;
 use std::path::Path;
 

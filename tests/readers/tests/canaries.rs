@@ -2,8 +2,7 @@
 //! appears. Written without quoting the same values do run, so the test can fail.
 #![cfg(test)]
 
-use colibri_ipc::EnvKey;
-use colibri_order::Format;
+use colibri_pair::{EnvKey, Format};
 use colibri_readers::{Reader, key, render};
 use std::path::Path;
 

@@ -2,8 +2,7 @@
 #![cfg(test)]
 
 use colibri_envfile::{Document, HEADER, agreed};
-use colibri_ipc::EnvKey;
-use colibri_order::Format;
+use colibri_pair::{EnvKey, Format};
 use colibri_readers::{NOTE, key, render};
 use proptest::prelude::*;
 

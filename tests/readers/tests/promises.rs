@@ -2,8 +2,7 @@
 //! byte, or its key was refused.
 #![cfg(test)]
 
-use colibri_ipc::EnvKey;
-use colibri_order::Format;
+use colibri_pair::{EnvKey, Format};
 use colibri_readers::{Reader, edge_list, every_scalar, every_text, key, kinds, render, values};
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -4,8 +4,7 @@
 //! item from running a command.
 #![cfg(test)]
 
-use colibri_ipc::EnvKey;
-use colibri_order::Format;
+use colibri_pair::{EnvKey, Format};
 use colibri_readers::render;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -4,8 +4,7 @@
 #![cfg(test)]
 
 use colibri_envfile::{is_barred, is_reserved};
-use colibri_ipc::EnvKey;
-use colibri_order::Format;
+use colibri_pair::{EnvKey, Format};
 use colibri_readers::render;
 use std::collections::BTreeSet;
 use std::fs::{Permissions, set_permissions};

@@ -2,8 +2,7 @@
 //! comes back byte for byte, under a name that is its key.
 #![cfg(test)]
 
-use colibri_ipc::Report;
-use colibri_order::{Format, Owner, Verb};
+use colibri_pair::{Format, Owner, Report, Verb};
 use colibri_proofs::{Jail, frames, run, writer};
 use colibri_readers::{edge_list, key, kinds, values};
 use std::process::Command;

@@ -3,7 +3,7 @@
 use crate::confinement::Waiting;
 use crate::jail::{Jail, root};
 use crate::system::status;
-use colibri_order::Owner;
+use colibri_pair::Owner;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 

@@ -1,8 +1,7 @@
 //! The verb compare: it tells how the file differs, and changes nothing.
 
 use crate::jail::{Jail, commit, one, pair, root};
-use colibri_ipc::{Change, EnvKey, Failure, Report};
-use colibri_order::{Format, Verb};
+use colibri_pair::{Change, EnvKey, Failure, Format, Report, Verb};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -99,6 +98,6 @@ fn a_comparison_has_no_right_to_change_anything() {
     }
     let mut jail = Jail::new();
     jail.put(&one("v"));
-    jail.order.owner = colibri_order::Owner { uid: 1234, gid: 1235 };
+    jail.order.owner = colibri_pair::Owner { uid: 1234, gid: 1235 };
     assert_eq!(compared(&mut jail, &[("K", "v")]), report(&[], 1, false));
 }

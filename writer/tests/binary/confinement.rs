@@ -2,8 +2,7 @@
 
 use crate::jail::{Jail, next, one, root, start};
 use crate::system;
-use colibri_ipc::Report;
-use colibri_order::Owner;
+use colibri_pair::{Owner, Report};
 use colibri_test_host::process::{Ids, descriptors, environment, ids};
 use std::fs;
 use std::io::Write;
@@ -103,7 +102,7 @@ fn an_inherited_descriptor_is_refused() {
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$@\" 5</dev/null", "sh"]).arg(writer.get_program()).args(writer.get_args());
     let outcome = crate::jail::run(command, b"");
-    outcome.failed(colibri_ipc::Failure::SandboxUnavailable, "there are inherited descriptors");
+    outcome.failed(colibri_pair::Failure::SandboxUnavailable, "there are inherited descriptors");
 }
 
 #[test]

@@ -2,8 +2,7 @@
 //! was made read-only.
 
 use crate::jail::{Jail, commit, pair, root, run};
-use colibri_ipc::Failure;
-use colibri_order::Owner;
+use colibri_pair::{Failure, Owner};
 use std::fs;
 use std::process::Command;
 

@@ -2,7 +2,7 @@
 //! request, and the old file stays.
 
 use crate::jail::{Jail, commit, frame, next, one, pair, start};
-use colibri_ipc::{EnvKey, Failure, MAX_FRAME, Report};
+use colibri_pair::{EnvKey, Failure, MAX_FRAME, Report};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 

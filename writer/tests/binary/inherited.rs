@@ -2,7 +2,7 @@
 //! is closed instead of refused.
 
 use crate::jail::{Jail, next, start};
-use colibri_ipc::Report;
+use colibri_pair::Report;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;

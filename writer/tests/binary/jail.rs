@@ -1,7 +1,9 @@
 //! A jail in a temporary directory, and the writer run for it.
 
-use colibri_ipc::{EnvKey, Failure, MAX_REPORT, Pair, Report, Secret, ToWriter, decode, encode, recv, send};
-use colibri_order::{ANY, FileName, Format, Medium, Order, Owner, RelPath, Verb};
+use colibri_pair::{
+    ANY, EnvKey, Failure, FileName, Format, MAX_REPORT, Medium, Order, Owner, Pair, RelPath, Report, Secret,
+    ToWriter, Verb, decode, encode, recv, send,
+};
 use nix::unistd::{getegid, geteuid};
 use std::ffi::OsStr;
 use std::fs;

@@ -1,8 +1,7 @@
 //! Orders: what they do when all is well, and that a bad one does nothing.
 
 use crate::jail::{Jail, commit, one, pair, run};
-use colibri_ipc::{Failure, Report};
-use colibri_order::{Format, Verb};
+use colibri_pair::{Failure, Format, Report, Verb};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;

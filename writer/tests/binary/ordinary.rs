@@ -2,8 +2,7 @@
 
 use crate::jail::{Jail, Outcome, me, next, one, run, start};
 use crate::system;
-use colibri_ipc::{Failure, Report};
-use colibri_order::Owner;
+use colibri_pair::{Failure, Owner, Report};
 use colibri_test_host::process::ids;
 use nix::unistd::geteuid;
 use std::fs::{self, Permissions};

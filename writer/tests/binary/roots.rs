@@ -1,8 +1,7 @@
 //! Jail roots: what the writer tells of one, and that another is not taken for it.
 
 use crate::jail::{Jail, Outcome, finish, one, start};
-use colibri_ipc::{Failure, Report};
-use colibri_order::{ANY, Verb};
+use colibri_pair::{ANY, Failure, Report, Verb};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::fs::{self, File};

@@ -3,8 +3,7 @@
 
 use crate::jail::{Jail, Outcome, commit, one, pair, rel, root, run};
 use crate::system;
-use colibri_ipc::{Failure, Report};
-use colibri_order::{FileName, Format, Medium, Owner, Verb};
+use colibri_pair::{Failure, FileName, Format, Medium, Owner, Report, Verb};
 use nix::sys::stat::{Mode, SFlag, mknod};
 use nix::unistd::mkfifo;
 use std::ffi::OsStr;

@@ -1,8 +1,7 @@
 //! The format dir: a directory of files that is replaced as a whole.
 
 use crate::jail::{Jail, commit, me, pair, root};
-use colibri_ipc::{Failure, Report};
-use colibri_order::{Format, Owner, Verb};
+use colibri_pair::{Failure, Format, Owner, Report, Verb};
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,8 +3,7 @@
 //! values, and for 1 MiB of values that double when they are quoted.
 
 use anyhow::{Context, Result};
-use colibri_ipc::{MAX_TOTAL, MAX_VALUE, Report};
-use colibri_order::{Owner, Verb};
+use colibri_pair::{MAX_TOTAL, MAX_VALUE, Owner, Report, Verb};
 use colibri_proofs::{Jail, frames, start_with, writer};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{getegid, geteuid};
@@ -24,8 +23,8 @@ fn peak(value: &str) -> Result<u64> {
     let jail = Jail::new("etc/colibri", Owner { uid: geteuid().as_raw(), gid: getegid().as_raw() })?;
     let (mut report, mut full) = std::io::pipe()?;
     let (mut child, mut socket) = start_with(writer(&jail.order(Verb::Put)?)?, full.try_clone()?.into())?;
-    let ready = colibri_ipc::recv(&mut report, colibri_ipc::MAX_REPORT)?.context("the writer ended")?;
-    let ready: Report = colibri_ipc::decode(&ready)?;
+    let ready = colibri_pair::recv(&mut report, colibri_pair::MAX_REPORT)?.context("the writer ended")?;
+    let ready: Report = colibri_pair::decode(&ready)?;
     anyhow::ensure!(ready == Report::Ready, "the writer was not ready: {ready:?}");
     // The flag is the writer's too, which does not write yet.
     fcntl(&full, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;

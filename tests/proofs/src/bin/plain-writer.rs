@@ -3,8 +3,7 @@
 //! order and frames, so that the harness cannot tell the two apart.
 
 use anyhow::Result;
-use colibri_ipc::{MAX_FRAME, Report, ToWriter};
-use colibri_order::Order;
+use colibri_pair::{MAX_FRAME, Order, Report, ToWriter};
 use std::fmt::Write;
 use std::fs;
 use std::io::{stdin, stdout};
@@ -14,8 +13,8 @@ fn main() -> Result<()> {
     let order = Order::from_args(std::env::args_os().skip(1))?;
     say(&Report::Ready)?;
     let mut text = String::new();
-    while let Some(frame) = colibri_ipc::recv(&mut stdin().lock(), MAX_FRAME)? {
-        let ToWriter::Pair(pair) = colibri_ipc::decode(&frame)? else { break };
+    while let Some(frame) = colibri_pair::recv(&mut stdin().lock(), MAX_FRAME)? {
+        let ToWriter::Pair(pair) = colibri_pair::decode(&frame)? else { break };
         writeln!(text, "{}={}", pair.key, pair.value.expose())?;
     }
     let dir = order.base.join(order.root.as_path()).join(order.dir.as_path());
@@ -28,5 +27,5 @@ fn main() -> Result<()> {
 }
 
 fn say(report: &Report) -> Result<()> {
-    Ok(colibri_ipc::send(&mut stdout().lock(), &colibri_ipc::encode(report)?)?)
+    Ok(colibri_pair::send(&mut stdout().lock(), &colibri_pair::encode(report)?)?)
 }

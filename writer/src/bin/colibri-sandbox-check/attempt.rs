@@ -5,7 +5,7 @@
 use crate::place::Owners;
 use crate::rows::{Row, Rows};
 use crate::trial::{self, Outcome, Sandbox};
-use colibri_order::Format;
+use colibri_pair::Format;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat, renameat};
 use nix::sys::ptrace::traceme;

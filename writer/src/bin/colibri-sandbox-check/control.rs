@@ -5,8 +5,7 @@ use crate::place::{LEFT, Owners, Place};
 use crate::rows::{Row, Rows};
 use crate::trial::{self, Sandbox};
 use colibri_envfile::Document;
-use colibri_ipc::{EnvKey, MAX_VALUE};
-use colibri_order::{Format, Order, Owner};
+use colibri_pair::{EnvKey, Format, MAX_VALUE, Order, Owner};
 use colibri_sandbox::{Confined, Error, Leftovers, RIGHTS, Right};
 use colibri_writer::store::{Put, Store};
 use nix::errno::Errno;
@@ -44,7 +43,7 @@ fn document(format: Format) -> Result<Document, Error> {
 }
 
 fn wrong(what: &'static str) -> Error {
-    Error::new(colibri_ipc::Failure::WriteFailed, what)
+    Error::new(colibri_pair::Failure::WriteFailed, what)
 }
 
 fn file(store: &Store<'_>) -> Result<(), Error> {

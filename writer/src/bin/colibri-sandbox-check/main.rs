@@ -9,7 +9,7 @@ mod place;
 mod rows;
 mod trial;
 
-use colibri_order::Format;
+use colibri_pair::Format;
 use rows::{Rows, Style};
 use std::io;
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! Where attempts are made: a jail with a target directory, and beside it what
 //! nothing may touch.
 
-use colibri_order::{ANY, FileName, Format, Medium, Order, Owner, RelPath, Verb};
+use colibri_pair::{ANY, FileName, Format, Medium, Order, Owner, RelPath, Verb};
 use nix::unistd::{getegid, geteuid};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};

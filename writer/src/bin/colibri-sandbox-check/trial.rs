@@ -5,7 +5,7 @@
 use crate::attempt::{self, Held};
 use crate::control;
 use crate::place::{Owners, Place};
-use colibri_order::{Format, Order, Owner};
+use colibri_pair::{Format, Order, Owner};
 use colibri_sandbox::{Error, Leftovers, RIGHTS, Right, confine_with, harden, open_root, open_target};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};

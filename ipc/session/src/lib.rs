@@ -1,0 +1,10 @@
+//! The conversation of the daemon and the fetcher, and of the fetcher and its warden:
+//! their messages, and how these and descriptors travel on a socket.
+
+mod messages;
+mod server;
+mod wire;
+
+pub use messages::*;
+pub use server::Server;
+pub use wire::{Inbox, Wire, recv_from};

@@ -1,0 +1,16 @@
+//! What a tenant is: its names and its settings, the names of all that can go wrong
+//! with it, and what is to be done about each.
+
+mod error;
+mod fault;
+mod name;
+mod plain;
+mod settings;
+
+pub use error::{ErrorName, Retry, UnknownName};
+pub use fault::Fault;
+pub use name::{CollectionName, JailName, NameError, TenantId};
+pub use plain::plain;
+pub use settings::{
+    AgentNetwork, Format, KeyCase, Notes, OnChange, OnDuplicate, Settings, Status, UnknownWord,
+};

@@ -131,6 +131,8 @@ impl State {
         let answer = match route {
             Route::Token => self.login(request),
             Route::Config => Ok(self.config()),
+            // What is granted is no answer: the connection is taken over before.
+            Route::Hub => Ok(Answer::unauthorized()),
             Route::Other => Ok(Answer::not_found()),
             // The address is enough: no account is asked for.
             Route::File => self.file(request),
@@ -152,7 +154,7 @@ impl State {
                 Ok(Answer::json(200, &self.world.sync(account, &address)?))
             }
             (Route::Attachment, _) => self.attachment(account, path),
-            (Route::RevisionDate, _) => Ok(Answer::json(200, &json!(self.world.revision()))),
+            (Route::RevisionDate, _) => Ok(Answer::json(200, &json!(self.world.revision(account)))),
             (Route::UserKeyId, UserKeyId::Accepted) => Ok(Answer::json_bytes(200, Vec::new())),
             _ => Ok(Answer::not_found()),
         }
@@ -180,7 +182,12 @@ impl State {
     }
 
     fn account_of(&self, request: &Request) -> Option<String> {
-        let account = self.mint.check(request.token.as_deref()?)?.sub;
+        self.account_with(request.token.as_deref()?)
+    }
+
+    /// Whose access token it is, when it is good now.
+    pub(crate) fn account_with(&self, token: &str) -> Option<String> {
+        let account = self.mint.check(token)?.sub;
         self.world.account(&account).map(|_| account)
     }
 

@@ -5,12 +5,14 @@
 mod account;
 mod answer;
 mod bw_list;
+mod change;
 mod cipher;
 mod credentials;
 mod crypto;
 mod fault;
 mod file;
 mod fixture;
+mod hub;
 mod limit;
 mod route;
 mod server;

@@ -21,13 +21,15 @@ pub enum Route {
     Attachment,
     /// `GET /attachments/ITEM/FILE?token=…`: the file, for whoever has the address.
     File,
+    /// `GET /notifications/hub?access_token=…`: the bell.
+    Hub,
     /// Anything else.
     Other,
 }
 
 impl Route {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Token,
         Self::Config,
         Self::Sync,
@@ -35,6 +37,7 @@ impl Route {
         Self::UserKeyId,
         Self::Attachment,
         Self::File,
+        Self::Hub,
         Self::Other,
     ];
 
@@ -44,6 +47,7 @@ impl Route {
             ("GET", path) if file_of("/attachments/", "/", path).is_some() => Self::File,
             ("POST", "/identity/connect/token") => Self::Token,
             ("GET", "/api/config") => Self::Config,
+            ("GET", "/notifications/hub") => Self::Hub,
             ("GET", "/api/sync") => Self::Sync,
             ("GET", "/api/accounts/revision-date") => Self::RevisionDate,
             ("POST", "/api/accounts/key-management/user-key-id") => Self::UserKeyId,

@@ -9,8 +9,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Limited};
+use hyper::StatusCode;
 use hyper::body::{Bytes, Frame, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -18,9 +21,11 @@ use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::answer::{Answer, Body, Request, State};
 use crate::fault::{Fault, Faults};
+use crate::hub::{Hub, access_token};
 use crate::route::Route;
 use crate::tls::Tls;
 
@@ -57,6 +62,7 @@ pub(crate) struct Server {
     pub(crate) counts: Mutex<BTreeMap<Route, u64>>,
     /// The number of the last order that is in force.
     pub(crate) obeyed: (Mutex<u64>, Condvar),
+    pub(crate) hub: Hub,
 }
 
 /// The mutex's content, whatever happened to another thread.
@@ -114,7 +120,7 @@ impl Server {
         let Ok(stream) = tls.accept(stream).await else { return };
         let service = service_fn(move |request| Arc::clone(&self).respond(request, from));
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-        let _ = connection.await;
+        let _ = connection.with_upgrades().await;
     }
 
     async fn respond(
@@ -125,6 +131,14 @@ impl Server {
         let route = Route::of(request.method(), request.uri().path());
         *lock(&self.counts).entry(route).or_default() += 1;
         let fault = lock(&self.faults).befall(route);
+        if route == Route::Hub && fault.is_none() {
+            let token = access_token(request.uri().query().unwrap_or_default());
+            let account = lock(&self.state).account_with(&token);
+            if let Some(answer) = account.and_then(|account| Arc::clone(&self).listen(request, account)) {
+                return Ok(answer);
+            }
+            return send(Answer::unauthorized());
+        }
         let request = read(request, from).await?;
         match fault {
             Some(Fault::Hang) => std::future::pending().await,
@@ -140,6 +154,30 @@ impl Server {
             Some(fault) => fault.spoil(right),
             None => right,
         })
+    }
+}
+
+impl Server {
+    /// Makes a WebSocket of the connection, if that was asked for.
+    fn listen(
+        self: Arc<Self>,
+        mut request: hyper::Request<Incoming>,
+        account: String,
+    ) -> Option<hyper::Response<Payload>> {
+        let key = request.headers().get(SEC_WEBSOCKET_KEY)?;
+        let accept = derive_accept_key(key.as_bytes());
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            if let Ok(upgraded) = upgrade.await {
+                self.hub.serve(TokioIo::new(upgraded), &account).await;
+            }
+        });
+        let response = hyper::Response::builder()
+            .status(StatusCode::SWITCHING_PROTOCOLS)
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket")
+            .header(SEC_WEBSOCKET_ACCEPT, accept);
+        response.body(Payload::Bytes(Vec::new())).ok()
     }
 }
 

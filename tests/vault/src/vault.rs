@@ -16,6 +16,7 @@ use crate::credentials::Credentials;
 use crate::fault::{Fault, Faults, Times};
 use crate::file;
 use crate::fixture::Fixture;
+use crate::hub::Hub;
 use crate::limit::{Limiter, LoginLimit};
 use crate::route::Route;
 use crate::server::{Order, Server, Transport, lock};
@@ -85,6 +86,7 @@ impl Vault {
             faults: Mutex::new(Faults::default()),
             counts: Mutex::new(BTreeMap::new()),
             obeyed: Default::default(),
+            hub: Hub::default(),
         });
         let (orders, received) = watch::channel(Order::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -145,8 +147,25 @@ impl Vault {
         let mut state = lock(&self.server.state);
         let mut fixture = state.world.fixture().clone();
         let result = change(&mut fixture);
-        state.world.change(fixture)?;
+        let rung = state.world.change(fixture)?;
+        drop(state);
+        rung.iter().for_each(|account| self.server.hub.ring(account));
         Ok(result)
+    }
+
+    /// How many listen for the bell.
+    pub fn listeners(&self) -> usize {
+        self.server.hub.listeners()
+    }
+
+    /// Cuts the connections of all who listen for the bell.
+    pub fn cut_listeners(&self) {
+        self.server.hub.cut();
+    }
+
+    /// Sends these bytes as one message to all who listen for the bell.
+    pub fn tell_listeners(&self, message: &[u8]) {
+        self.server.hub.send_all(message);
     }
 
     /// What a backup of the vault would hold now.
@@ -154,9 +173,11 @@ impl Vault {
         lock(&self.server.state).world.back_up()
     }
 
-    /// Puts a backup in place of the content: with it the dates are older again.
+    /// Puts a backup in place of the content: with it the dates are older again. As
+    /// when a server is stopped for it, who listens is cut off and not told.
     pub fn restore(&self, backup: Backup) {
         lock(&self.server.state).world.restore(backup);
+        self.server.hub.cut();
     }
 
     /// Puts a fault on a route, in place of the one that is there.
@@ -212,6 +233,16 @@ impl Vault {
     /// Requests that came on a route, whatever became of them.
     pub fn count(&self, route: Route) -> u64 {
         lock(&self.server.counts).get(&route).copied().unwrap_or_default()
+    }
+
+    /// An access token of the first account's, as a login gets it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn access_token(&self) -> Result<String> {
+        let state = lock(&self.server.state);
+        let account = state.world.fixture().accounts.first().context("the vault has no account")?;
+        Ok(state.mint.issue(account, &state.url))
     }
 
     /// Logins that the server granted.

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::account::{AccountKeys, organization_key};
+use crate::change::Effect;
 use crate::cipher::{self, Stamp};
 use crate::crypto::SymmetricKey;
 use crate::fixture::{Access, Account, Collection, Fixture, Item, Organization};
@@ -22,7 +23,7 @@ pub(crate) type Address<'a> = dyn Fn(&str, &str) -> String + 'a;
 pub struct Backup {
     fixture: Fixture,
     stamps: HashMap<String, Stamp>,
-    revision: i64,
+    revisions: HashMap<String, i64>,
 }
 
 pub(crate) struct World {
@@ -32,14 +33,14 @@ pub(crate) struct World {
     stamps: HashMap<String, Stamp>,
     /// By item; made when it is first asked for.
     encrypted: HashMap<String, Value>,
-    /// Of the last change, in milliseconds since 1970.
-    revision: i64,
+    /// By account: of the last change that it could see, in milliseconds since 1970.
+    revisions: HashMap<String, i64>,
 }
 
 impl World {
     pub(crate) fn new(fixture: Fixture) -> Result<Self> {
-        let (keys, stamps, encrypted) = Default::default();
-        let mut world = Self { fixture: Fixture::default(), keys, stamps, encrypted, revision: 0 };
+        let (keys, stamps, encrypted, revisions) = Default::default();
+        let mut world = Self { fixture: Fixture::default(), keys, stamps, encrypted, revisions };
         world.change(fixture)?;
         Ok(world)
     }
@@ -49,10 +50,12 @@ impl World {
     }
 
     /// Replaces the content: what differs from before is stamped with a new
-    /// revision date, and the vault's own date moves on.
-    pub(crate) fn change(&mut self, mut fixture: Fixture) -> Result<()> {
+    /// revision date, and so is each account that sees it. Gives the accounts that
+    /// the bell rings for.
+    pub(crate) fn change(&mut self, mut fixture: Fixture) -> Result<Vec<String>> {
         fixture.settle()?;
-        let revision = now().max(self.revision + 1);
+        let latest = self.revisions.values().copied().max().unwrap_or_default();
+        let revision = now().max(latest + 1);
         let date = date(revision)?;
         for account in &fixture.accounts {
             if !self.keys.get(&account.id).is_some_and(|keys| keys.fit(account)) {
@@ -66,25 +69,33 @@ impl World {
             self.stamps.entry(item.id.clone()).or_insert_with(fresh).revised.clone_from(&date);
             self.encrypted.remove(&item.id);
         }
+        let mut rung = Vec::new();
+        for account in &fixture.accounts {
+            let effect = Effect::of(&self.fixture, &fixture, account);
+            if effect.moves || !self.revisions.contains_key(&account.id) {
+                self.revisions.insert(account.id.clone(), revision);
+            }
+            rung.extend(effect.rings.then(|| account.id.clone()));
+        }
         self.fixture = fixture;
-        self.revision = revision;
-        Ok(())
+        Ok(rung)
     }
 
     /// What a backup holds.
     pub(crate) fn back_up(&self) -> Backup {
-        Backup { fixture: self.fixture.clone(), stamps: self.stamps.clone(), revision: self.revision }
+        let (fixture, stamps) = (self.fixture.clone(), self.stamps.clone());
+        Backup { fixture, stamps, revisions: self.revisions.clone() }
     }
 
     /// Puts a backup in place of all there is: its dates are older again.
-    pub(crate) fn restore(&mut self, Backup { fixture, stamps, revision }: Backup) {
+    pub(crate) fn restore(&mut self, Backup { fixture, stamps, revisions }: Backup) {
         self.encrypted.clear();
-        (self.fixture, self.stamps, self.revision) = (fixture, stamps, revision);
+        (self.fixture, self.stamps, self.revisions) = (fixture, stamps, revisions);
     }
 
-    /// The date of the last change.
-    pub(crate) fn revision(&self) -> i64 {
-        self.revision
+    /// The date of the last change that the account could see.
+    pub(crate) fn revision(&self, account: &str) -> i64 {
+        self.revisions.get(account).copied().unwrap_or_default()
     }
 
     pub(crate) fn account(&self, id: &str) -> Option<&Account> {
@@ -109,7 +120,7 @@ impl World {
             self.show_organization(organization, account, (&mut collections, &mut ciphers), address)?;
         }
         Ok(json!({
-            "profile": keys.profile(account, &self.fixture, &date(self.revision)?)?,
+            "profile": keys.profile(account, &self.fixture, &date(self.revision(id))?)?,
             "folders": [], "collections": collections, "policies": [], "ciphers": ciphers,
             "domains": null, "sends": [], "userDecryption": keys.decryption(account), "object": "sync",
         }))
@@ -236,7 +247,8 @@ mod tests {
     #[test]
     fn only_what_changed_gets_a_new_date() {
         let mut world = World::new(Fixture::fleet(1, 2)).unwrap();
-        let before = world.revision();
+        let account = world.fixture().accounts[0].id.clone();
+        let before = world.revision(&account);
         let stamps = world.stamps.clone();
         let mut fixture = world.fixture().clone();
         fixture.item_named("KEY_1").unwrap().set_value("new");
@@ -245,7 +257,7 @@ mod tests {
         let changed: Vec<&str> =
             world.fixture.items().filter(differs).map(|item| item.name.as_str()).collect();
         assert_eq!(changed, ["KEY_1"]);
-        assert!(world.revision() > before);
+        assert!(world.revision(&account) > before);
     }
 
     #[test]
@@ -277,12 +289,13 @@ mod tests {
     #[test]
     fn a_backup_brings_its_dates_back() {
         let mut world = World::new(Fixture::fleet(1, 1)).unwrap();
-        let (backup, revision) = (world.back_up(), world.revision());
+        let account = world.fixture().accounts[0].id.clone();
+        let (backup, revision) = (world.back_up(), world.revision(&account));
         let mut fixture = world.fixture().clone();
         fixture.item_named("KEY_0").unwrap().set_value("new");
         world.change(fixture).unwrap();
         world.restore(backup.clone());
-        assert_eq!((world.revision(), &world.fixture), (revision, &backup.fixture));
+        assert_eq!((world.revision(&account), &world.fixture), (revision, &backup.fixture));
     }
 
     #[test]

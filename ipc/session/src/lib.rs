@@ -1,10 +1,12 @@
 //! The conversation of the daemon and the fetcher, and of the fetcher and its warden:
 //! their messages, and how these and descriptors travel on a socket.
 
+mod bell;
 mod messages;
 mod server;
 mod wire;
 
+pub use bell::{FromBell, Listen, MAX_TO_BELL, ToBell};
 pub use messages::*;
 pub use server::Server;
 pub use wire::{Inbox, Wire, recv_from};

@@ -6,9 +6,9 @@ use crate::word::{BLANK, assigns, expanded, word};
 
 /// How far the end of a quote is looked for, in bytes.
 const REACH: usize = 64 * 1024;
-/// Before these a shell keeps the assignment, or does not go on.
-const BUILTINS: &str =
-    " : . break continue eval exec exit export readonly return set shift times trap unset ";
+/// Before these a shell keeps the assignment, sets other variables, or does not go on.
+const BUILTINS: &str = " : . break builtin command continue eval exec exit export getopts local mapfile \
+    read readarray readonly return set shift times trap unset ";
 /// Marks that word processors make of quotes.
 const TYPOGRAPHIC: &str = "“”„‟‘’‚‛«»‹›′″‵‶´❛❜❝❞〝〞〟「」『』＂＇";
 
@@ -44,7 +44,8 @@ pub fn has_heredoc(line: &str) -> bool {
     line.match_indices("<<").any(|(at, _)| {
         let word = line[at + 2..].trim_start_matches(['-', '~']).trim_start_matches(BLANK);
         let word = word.strip_prefix(['\'', '"', '\\']).unwrap_or(word);
-        !line[..at].ends_with('<') && word.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_')
+        let begins = |char: char| char.is_ascii_alphabetic() || "_!%$.@+".contains(char);
+        !line[..at].ends_with('<') && word.starts_with(begins)
     })
 }
 
@@ -61,6 +62,7 @@ pub fn bare(text: &str, head: &Head<'_>, dialect: Dialect, earlier: &Variables) 
     let content = uncommented(line);
     let mut bare = Bare { value: content.into(), len: line.len(), ..Bare::default() };
     bare.trouble = marred(content).or_else(|| cuts_quotes(line, content).then_some(Why::Comment));
+    bare.trouble = bare.trouble.or_else(|| hides_comment(content).then_some(Why::Invisible));
     match dialect {
         Dialect::Dotenv => match expanded(content, earlier) {
             Ok(value) => bare.value = value,
@@ -145,6 +147,11 @@ fn marred(value: &str) -> Option<Why> {
     } else {
         ends(is_invisible).then_some(Why::Invisible)
     }
+}
+
+/// Whether a `#` stands behind a blank that only looks like one.
+fn hides_comment(value: &str) -> bool {
+    value.match_indices('#').any(|(at, _)| value[..at].ends_with(is_invisible))
 }
 
 /// Whether a quote that is opened in the value closes in its comment.

@@ -375,6 +375,10 @@ impl Note {
 
     /// A line without a name and `=`.
     fn other(&mut self, text: &str, line: &str, len: usize) -> Result<usize, Why> {
+        if is_fence(line) {
+            (self.before, self.open) = (Before::Nothing, false);
+            return Ok(len);
+        }
         if has_heredoc(line) {
             return Err(Why::Heredoc);
         }
@@ -400,6 +404,10 @@ impl Note {
             !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" _.:-".contains(&byte))
         }) {
             self.follows()?;
+            // One word may be the value that an empty one above waits for.
+            if self.open && !line.contains(BLANK) {
+                return Err(Why::Following);
+            }
             self.stray("not of the form KEY=VALUE: skipped", line);
         } else {
             self.stray("the name of a section: skipped", line);
@@ -471,7 +479,7 @@ impl Note {
         // What follows a `;` is sh's alone.
         let foreign = next.is_some() && (head.colon || self.dialect == Dialect::Dotenv);
         match next {
-            _ if joined => self.unread(head, Why::Tail),
+            _ if joined || has_comma(&text[..len]) => self.unread(head, Why::Tail),
             Some(next) if foreign && !next.contains('=') => self.unread(head, Why::Tail),
             None if ends && is_inner_json(&text[..len]) => self.unread(head, Why::Inner),
             None if ends => self.take(word, &text[..len], head),
@@ -486,7 +494,7 @@ impl Note {
     }
 
     fn take(&mut self, word: Word, raw: &str, head: &Head<'_>) {
-        if let Some(why) = word.trouble {
+        if let Some(why) = word.trouble.or_else(|| raw.ends_with(is_invisible).then_some(Why::Invisible)) {
             return self.unread(head, why);
         }
         let mut doubts = Vec::new();
@@ -591,6 +599,11 @@ fn head(text: &str) -> Option<Head<'_>> {
     (!name.is_empty()).then_some(Head { name, exported: exported.is_some(), colon, marred, value })
 }
 
+/// Where code begins or ends in Markdown.
+fn is_fence(line: &str) -> bool {
+    line.strip_prefix("```").is_some_and(|language| language.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
 /// What a shell does with variables that were set, or are to be.
 fn is_statement(line: &str) -> bool {
     let line = line.trim_end_matches(|char| char == ';' || BLANK.contains(&char));
@@ -634,7 +647,12 @@ fn is_random(data: &str) -> bool {
     let mixed = changes * 20 >= data.len() * 9
         || (numbers > 2 && (both_cases || unseparated))
         || (numbers > 1 && base32);
-    data.len() >= 20 && (mixed || (unseparated && data.len() >= 40))
+    // A shorter line has the length of padded data, and mixes its letters all the time.
+    let short = data.len() > 10
+        && unseparated
+        && (data.len() + 1).is_multiple_of(4)
+        && (changes * 20 >= data.len() * 9 || (numbers > 1 && base32));
+    short || (data.len() >= 20 && (mixed || (unseparated && data.len() >= 40)))
 }
 
 /// Whether a shell may set variables by this without any `=`.
@@ -664,6 +682,11 @@ fn is_plain_triple(text: &str) -> bool {
         let inside = text.strip_prefix(triple).map(|rest| rest.strip_suffix(triple).unwrap_or("\"'"));
         inside.is_none_or(|inside| !inside.contains(&triple[..1]))
     })
+}
+
+/// Whether a comma follows a value in quotes, as between those of JavaScript or Python.
+fn has_comma(text: &str) -> bool {
+    text.strip_suffix(',').is_some_and(is_one_part)
 }
 
 /// Whether one pair of quotes is all there is.

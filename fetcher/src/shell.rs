@@ -23,10 +23,57 @@ const SCRIPT: &str = r#"exec 3>&1; for note in /notes/*; do
 const NAMES: [&str; 8] = ["A", "B", "C", "D", "KEY_1", "lower", "a-b", "x.y"];
 const PLAIN: [&str; 8] =
     ["hunter2", "a=b", "x/y:z", "100%", "p@ss-w.rd", "k==", "+,!*?[a]", "\u{e9}\u{5bc6}"];
-const TOKENS: [&str; 46] = [
-    "a", "b c", "x", " ", "  ", "\t", "'", "'", "\"", "\"", "\\", "\\\\", "\\n", "$", "$A", "${A}",
-    "${A:-x}", "$(x)", "$((1))", "`", "`x`", ";", "&", "|", "<", ">", "(", ")", "#", " #", "~", ":~", "=",
-    "A=", " B=1", "[", "]", "{", "}", "<<EOF", "\u{e9}", "\u{a0}", "\u{201c}", ":", "exit", "export ",
+const TOKENS: [&str; 50] = [
+    "a",
+    "b c",
+    "x",
+    " ",
+    "  ",
+    "\t",
+    "'",
+    "'",
+    "\"",
+    "\"",
+    "\\",
+    "\\\\",
+    "\\n",
+    "$",
+    "$A",
+    "${A}",
+    "${A:-x}",
+    "$(x)",
+    "$((1))",
+    "`",
+    "`x`",
+    ";",
+    "&",
+    "|",
+    "<",
+    ">",
+    "(",
+    ")",
+    "#",
+    " #",
+    "~",
+    ":~",
+    "=",
+    "A=",
+    " B=1",
+    "[",
+    "]",
+    "{",
+    "}",
+    "<<EOF",
+    "\u{e9}",
+    "\u{a0}",
+    "\u{201c}",
+    ":",
+    "exit",
+    "export ",
+    " read A",
+    " command ",
+    ",",
+    "<<!",
 ];
 
 fn text(from: &mut StdRng, most: usize) -> String {
@@ -86,6 +133,9 @@ fn line(from: &mut StdRng) -> String {
                 "EOF",
                 "\u{a0}",
                 "fi",
+                "```",
+                "```sh",
+                "QUJDREVGR0hJSktM",
             ],
         )
         .into(),
@@ -192,10 +242,13 @@ fn broken(text: &str, sh: &BTreeMap<String, String>) -> Option<String> {
         let block = note[..at].rfind("-----BEGIN").is_some_and(|begin| !note[begin..at].contains("-----END"));
         (block && note[at..].starts_with(&format!("{key}="))) || (doubted && before.contains(['=', ':']))
     };
+    // So is one that a command within a value sets.
+    let is_set = |key: &str| doubted && note.contains(&format!(" read {key}"));
     // What a variable is expanded to may be a part of its name.
     let made = |key: &str| doubted && !note.contains(&format!("{key}="));
-    let within =
-        |key: &str| made(key) || note.match_indices(&format!("{key}=")).any(|(at, _)| is_piece(at, key));
+    let within = |key: &str| {
+        made(key) || is_set(key) || note.match_indices(&format!("{key}=")).any(|(at, _)| is_piece(at, key))
+    };
     sh.iter().find_map(|(key, value)| {
         let kept = file.get(key.as_str()).is_some_and(|kept| kept == value);
         (!kept && !warned(key) && !within(key))

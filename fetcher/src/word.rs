@@ -42,6 +42,18 @@ pub fn assigns(text: &str) -> bool {
     text.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_') && text[end..].starts_with('=')
 }
 
+/// Whether these are lines of one length, and a last one, of padded base64.
+fn is_wrapped(text: &str) -> bool {
+    let text = text.trim_matches('\n');
+    let Some((lines, last)) = text.rsplit_once('\n') else { return false };
+    let base64 = |line: &str| line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte));
+    let width = lines.split('\n').next().unwrap_or_default().len();
+    let whole = |line: &str| line.len() == width && base64(line);
+    let data = last.strip_suffix('=').map_or(last, |rest| rest.strip_suffix('=').unwrap_or(rest));
+    let last = last.len() <= width && last.len().is_multiple_of(4) && base64(data);
+    width > 15 && width.is_multiple_of(4) && last && lines.split('\n').all(whole)
+}
+
 /// Whether a shell reads `$` before this as more than a dollar.
 pub fn is_expansion(after: Option<char>) -> bool {
     after.is_some_and(|char| char.is_ascii_alphanumeric() || "_{(@*#?!$-".contains(char))
@@ -152,10 +164,11 @@ impl Reader<'_> {
     /// A quoted part has ended: what ran over lines may be two values with the
     /// quotes of each other.
     fn quoted(&mut self, start: usize) -> Result<(), Why> {
+        let ends = self.rest().split('\n').next().unwrap_or_default().trim_matches(BLANK).is_empty();
         let part = &self.word.value[start..];
         let Some((_, more)) = part.split_once('\n') else { return Ok(()) };
         let last = more.rsplit('\n').next().unwrap_or_default();
-        if assigns(last) && last.trim_end_matches(BLANK).ends_with('=') {
+        if assigns(last) && last.trim_end_matches(BLANK).ends_with('=') && !(ends && is_wrapped(part)) {
             return Err(Why::Swallowed);
         }
         self.word.assigns |= more.split('\n').any(assigns);

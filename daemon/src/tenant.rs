@@ -198,6 +198,12 @@ pub fn check(settings: &Settings, owner: Owner) -> Result<(), Fault> {
             return Err(bad(&format!("{setting} is empty or longer than {MAX_NAME} bytes")));
         }
     }
+    if let Some(id) = settings.collection_id.as_ref().filter(|id| !is_uuid(id)) {
+        let form = "00000000-0000-0000-0000-000000000000";
+        return Err(bad(&format!(
+            "collection-id {id:?} is no id, which has the form {form}; a name is a collection"
+        )));
+    }
     if !settings.prefix.is_empty() {
         key("prefix", &settings.prefix)?;
     }
@@ -211,6 +217,15 @@ pub fn check(settings: &Settings, owner: Owner) -> Result<(), Fault> {
         // Whether the host has it is asked where the host is known.
         OnChange::Action(_) | OnChange::Command(_) | OnChange::RestartAgent | OnChange::None => Ok(()),
     }
+}
+
+/// Whether the vault may have given this as an id.
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
 }
 
 /// Each renaming has to be one that can come to pass.
@@ -410,6 +425,10 @@ mod tests {
             (r#"{"expect":[""]}"#, "expect"),
             (r#"{"prefix":"a-"}"#, "prefix"),
             (r#"{"collection-id":""}"#, "collection-id"),
+            (r#"{"collection-id":"shop"}"#, "collection-id \"shop\" is no id"),
+            (r#"{"collection-id":"0123456789abcdef0123456789abcdef0123"}"#, "collection-id"),
+            (r#"{"collection-id":"0123456-89abc-def0-1234-56789abcdef0"}"#, "collection-id"),
+            (r#"{"collection-id":"01234567-89ab-cdef-0123-456789abcdeg"}"#, "collection-id"),
             (r#"{"organization":""}"#, "organization"),
             (r#"{"deadline":0}"#, "deadline"),
             (r#"{"on-change":{"signal":"HOP"}}"#, "on-change"),
@@ -417,6 +436,13 @@ mod tests {
         ] {
             let fault = check(&serde_json::from_str(settings).unwrap(), ROOT).unwrap_err();
             assert!(fault.message.starts_with(word), "{settings}: {fault}");
+        }
+    }
+
+    #[test]
+    fn an_id_as_the_vault_gives_it_may_choose_a_collection() {
+        for id in ["01234567-89ab-cdef-0123-456789abcdef", "01234567-89AB-CDEF-0123-456789ABCDEF"] {
+            check(&Settings { collection_id: Some(id.into()), ..Settings::default() }, ROOT).unwrap();
         }
     }
 

@@ -433,6 +433,73 @@ mod tests {
         recorded(&stop_line(Keeper::Bastille, &jail(0).name, "7"), "/usr/local/bin/bastille stop web01");
     }
 
+    /// In namespaces where stand-ins have the places of bastille(8) and jls(8), and the
+    /// base is empty.
+    #[cfg(target_os = "linux")]
+    fn among_stand_ins(test: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        let stand_in = |name: &str, script: &str| {
+            use std::os::unix::fs::PermissionsExt;
+            let at = dir.path().join(name);
+            std::fs::write(&at, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o755)).unwrap();
+            at
+        };
+        let bastille =
+            stand_in("bastille", "cd /usr/local/bastille/jails; [ ! -e starts ] || cp starts runs");
+        let jls = stand_in(
+            "jls",
+            "cat /usr/local/bastille/jails/runs 2>/dev/null || { echo \"jls: jail \\\"$2\\\" not found\" >&2; exit 1; }",
+        );
+        let mount = stand_in("mount", "");
+        let mut command = std::process::Command::new("bwrap");
+        command.args(["--unshare-user", "--unshare-pid", "--die-with-parent", "--dev-bind", "/", "/"]);
+        command.args(["--tmpfs", "/usr/local", "--tmpfs", "/usr/sbin"]);
+        command.arg("--ro-bind").arg(std::env::current_exe().unwrap()).arg("/usr/local/test");
+        for (program, at) in [(bastille, BASTILLE), (jls, JLS), (mount, "/usr/sbin/mount")] {
+            command.arg("--ro-bind").arg(program).arg(at);
+        }
+        command.args([
+            "--dir",
+            "/usr/local/bastille/jails/web01",
+            "--chdir",
+            "/",
+            "--setenv",
+            "STAND_INS",
+            "1",
+        ]);
+        command.args(["--", "/usr/local/test", "--exact", test, "--nocapture"]);
+        let output = command.output().expect("bwrap is not here: run `make setup`");
+        let said =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_start_of_bastille_that_starts_nothing_is_an_error() {
+        if std::env::var_os("STAND_INS").is_none() {
+            return among_stand_ins(
+                "jail::freebsd::tests::a_start_of_bastille_that_starts_nothing_is_an_error",
+            );
+        }
+        let base = Path::new("/usr/local/bastille/jails");
+        std::fs::write(base.join("web01/jail.conf"), "").unwrap();
+        // bastille ends with 0 each time. What runs then: nothing, a jail elsewhere, the jail.
+        for (runs, told) in [
+            (None, Err("bastille did not start web01")),
+            (Some("7 uuid /elsewhere/root\n"), Err("bastille did not start web01")),
+            (Some("7 uuid /usr/local/bastille/jails/web01/root\n"), Ok("jid 7 of boot aa")),
+        ] {
+            if let Some(line) = runs {
+                std::fs::write(base.join("starts"), line).unwrap();
+            }
+            let started = here().start(&jail(0), "mark").await;
+            let started = started.as_deref().map_err(|fault| (fault.name, fault.message.as_str()));
+            assert_eq!(started, told.map_err(|message| (ErrorName::JailFailed, message)), "{runs:?}");
+        }
+    }
+
     #[test]
     fn a_jail_is_ours_only_by_the_mark_that_it_was_started_with() {
         let mark = uuid(random());

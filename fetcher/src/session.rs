@@ -370,6 +370,11 @@ impl Session {
             self.too_large.insert(asked(fetch), Instant::now());
         }
         let mut items = items?;
+        if let Some(store) = self.stored().await {
+            let mut alive =
+                items.iter().filter(|item| item.deleted_date.is_none() && item.archived_date.is_none());
+            alive.try_for_each(|item| store.whole(item, &fetch.rules))?;
+        }
         if fetch.rules.attachments {
             steps.begin("attachments");
             self.attachments(&mut items, &fetch.rules, span).await?;

@@ -2,8 +2,12 @@
 //! `bw serve` may go on listing what it held before, until its end; the file
 //! that it keeps is right by then, so its lists are compared with that.
 
-use crate::answer::{Anything, Collection, Item, nullable};
+use crate::answer::{Anything, Collection, Item, Login, SshKey, nullable};
 use crate::doubts::{Difference, MAX_FOUND};
+use crate::warnings::quoted;
+use colibri_pair::Secret;
+use colibri_session::{Failure, Rules};
+use colibri_tenant::ErrorName::CollectionUnreadable;
 use rustix::fs::{Mode, OFlags, openat};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -43,6 +47,34 @@ struct StoredItem {
     archived_date: Option<Anything>,
     /// What the account may see of it can change without a new date.
     view_password: Option<bool>,
+    notes: Option<Anything>,
+    login: Option<StoredLogin>,
+    ssh_key: Option<StoredSshKey>,
+    #[serde(default, deserialize_with = "nullable")]
+    fields: Vec<StoredField>,
+}
+
+/// Which parts of a login there are.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+struct StoredLogin {
+    username: Option<Anything>,
+    password: Option<Anything>,
+    totp: Option<Anything>,
+}
+
+/// Which parts of an SSH key there are.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredSshKey {
+    private_key: Option<Anything>,
+    public_key: Option<Anything>,
+    key_fingerprint: Option<Anything>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+struct StoredField {
+    name: Option<Anything>,
+    value: Option<Anything>,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -94,6 +126,22 @@ impl Store {
         differences(collection, &listed, &stored)
     }
 
+    /// What is stored of an item and wanted of it, and not listed: `bw` lists what it
+    /// cannot decrypt, or must not show, as if it were not there.
+    ///
+    /// # Errors
+    /// `CollectionUnreadable`.
+    pub fn whole(&self, item: &Item, rules: &Rules) -> std::result::Result<(), Failure> {
+        let Some(stored) = self.items.get(&item.id) else { return Ok(()) };
+        let Some(part) = stored.lost(item, rules) else { return Ok(()) };
+        let why = match stored.view_password {
+            Some(false) => "is hidden from the machine account",
+            _ => "cannot be decrypted by bw",
+        };
+        let message = format!("{part} of item {} {why}", quoted(&item.name));
+        Err(Failure::new(CollectionUnreadable, message))
+    }
+
     /// The collections that are not listed as they are stored. `known` tells
     /// that a name stayed while what is stored changed.
     pub fn collections(&self, listed: &[Collection], known: &Names) -> BTreeSet<Difference> {
@@ -113,6 +161,45 @@ impl Store {
             Some((one.id.clone(), (one.name.clone(), stored.name.clone())))
         };
         listed.iter().filter_map(name).collect()
+    }
+}
+
+impl StoredItem {
+    /// The first part that is stored and wanted, and not listed.
+    fn lost(&self, item: &Item, rules: &Rules) -> Option<&'static str> {
+        let (no_login, no_key) = (StoredLogin::default(), StoredSshKey::default());
+        let (login, key) =
+            (self.login.as_ref().unwrap_or(&no_login), self.ssh_key.as_ref().unwrap_or(&no_key));
+        let listed =
+            |part: fn(&Login) -> &Option<Secret>| item.login.as_ref().and_then(|it| part(it).as_ref());
+        let secret =
+            |part: fn(&SshKey) -> &Option<Secret>| item.ssh_key.as_ref().and_then(|it| part(it).as_ref());
+        let part = |part: Option<&Secret>| part.is_some_and(|part| !part.expose().is_empty());
+        let field = |(at, stored): (usize, &StoredField)| {
+            let listed = item.fields.get(at);
+            (stored.name.is_some() && listed.is_none_or(|it| it.name.is_none()))
+                || (stored.value.is_some() && listed.is_none_or(|it| it.value.is_none()))
+        };
+        let note = self.r#type == 2;
+        let parts = [
+            (login.password.is_some() && listed(|it| &it.password).is_none(), "the password"),
+            (self.notes.is_some() && (note || rules.fields) && item.notes.is_none(), "the text"),
+            (key.private_key.is_some() && !part(secret(|it| &it.private_key)), "the private key"),
+            (key.public_key.is_some() && !part(secret(|it| &it.public_key)), "the public key"),
+            (key.key_fingerprint.is_some() && !part(secret(|it| &it.key_fingerprint)), "the fingerprint"),
+            (
+                rules.fields && login.username.is_some() && listed(|it| &it.username).is_none(),
+                "the user name",
+            ),
+            (rules.fields && login.totp.is_some() && listed(|it| &it.totp).is_none(), "the seed"),
+            (rules.fields && self.fields.iter().enumerate().any(field), "a custom field"),
+            (
+                rules.attachments
+                    && item.attachments.iter().any(|it| it.file_name.as_ref().is_none_or(String::is_empty)),
+                "an attachment's name",
+            ),
+        ];
+        parts.into_iter().find_map(|(lost, part)| lost.then_some(part))
     }
 }
 

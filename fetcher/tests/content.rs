@@ -13,7 +13,8 @@ use colibri_tenant::ErrorName::{
 };
 use colibri_tenant::KeyCase;
 use colibri_test_vault::{
-    Collection, Content, Fault, Fixture, Item, Login, Organization, Route, SshKey, Times, Vault,
+    Collection, Content, Fault, Field, FieldKind, Fixture, Item, Login, Organization, Route, SshKey, Times,
+    Vault,
 };
 use driver::{Fetcher, Place, name};
 
@@ -203,6 +204,48 @@ fn an_item_that_cannot_be_decrypted_fails_by_its_id() {
     vault.edit(|fixture| fixture.item(&id).map(|item| item.trashed = true)).unwrap();
     let (done, pairs) = fetcher.fetch(request(3, "web"));
     assert_eq!(pairs.unwrap(), [pair("A", "a")], "{done:?}");
+    assert!(fetcher.close().success());
+}
+
+/// `bw` lists what it cannot decrypt as if it were not there.
+#[test]
+fn a_part_of_an_item_that_cannot_be_decrypted_is_not_an_empty_one() {
+    let place = Place::new();
+    let key = SshKey { private: "s".into(), public: "p".into(), fingerprint: "f".into() };
+    let field = Field { name: "F".into(), value: "f".into(), kind: FieldKind::Hidden };
+    let items = vec![
+        Item::login("LOGIN", "a"),
+        Item::note("NOTE", "N=b\n"),
+        Item::new("KEY", Content::SshKey(key)),
+        Item { fields: vec![field], ..Item::new("FIELD", Content::Login(Login::default())) },
+    ];
+    let vault = vault(&place, items);
+    let mut fetcher = Fetcher::start(&place, place.vault(&vault));
+    let rules = Rules { fields: true, attachments: true, ..Rules::default() };
+    let mut id = 0;
+    let mut fetch = |garbled: Option<&str>, rules: &Rules| {
+        vault
+            .edit(|fixture| {
+                let items = fixture.organizations.iter_mut().flat_map(|all| &mut all.items);
+                items.for_each(|item| item.garbled = garbled == Some(item.name.as_str()));
+            })
+            .unwrap();
+        id += 1;
+        fetcher.fetch(Fetch { rules: rules.clone(), ..request(id, "web") })
+    };
+    assert!(fetch(None, &rules).1.is_some());
+    for (name, part) in
+        [("LOGIN", "password"), ("NOTE", "text"), ("KEY", "private key"), ("FIELD", "custom field")]
+    {
+        let (done, pairs) = fetch(Some(name), &rules);
+        assert_eq!((self::name(&done.outcome), pairs), (CollectionUnreadable, None), "{done:?}");
+        let said = done.outcome.unwrap_err().message;
+        assert!(said.contains(part) && said.contains(name) && said.contains("decrypt"), "{said}");
+    }
+    // What is not wanted of an item may be what it likes.
+    let (done, pairs) = fetch(Some("FIELD"), &Rules::default());
+    assert!(pairs.unwrap().contains(&pair("N", "b")), "{done:?}");
+    assert!(fetch(None, &rules).1.is_some());
     assert!(fetcher.close().success());
 }
 

@@ -112,6 +112,7 @@ impl Listed {
             archived: self.archived_date.is_some(),
             own_key: None,
             unreadable: false,
+            garbled: false,
             attachments: Vec::new(),
             content,
         })

@@ -54,7 +54,8 @@ pub(crate) fn encrypt(item: &Item, stamp: &Stamp, key: &SymmetricKey) -> Result<
     let nobodys = SymmetricKey::of(&["nobody's key"]);
     let wrapping = if item.unreadable { &nobodys } else { key };
     let wrapped = own.as_ref().map(|own| wrapping.wrap(own)).transpose()?;
-    let key = own.as_ref().unwrap_or(key);
+    let named = own.as_ref().unwrap_or(key);
+    let key = if item.garbled { &nobodys } else { named };
     let text = match &item.content {
         Content::Note(text) => Some(text),
         _ => item.notes.as_ref(),
@@ -64,7 +65,7 @@ pub(crate) fn encrypt(item: &Item, stamp: &Stamp, key: &SymmetricKey) -> Result<
         "object": "cipherDetails", "id": item.id, "creationDate": stamp.created,
         "revisionDate": stamp.revised, "deletedDate": item.trashed.then_some(&stamp.revised),
         "archivedDate": item.archived.then_some(&stamp.revised), "reprompt": 0, "key": wrapped,
-        "attachments": null, "organizationUseTotp": true, "name": key.encrypt(item.name.as_bytes())?,
+        "attachments": null, "organizationUseTotp": true, "name": named.encrypt(item.name.as_bytes())?,
         "notes": optional(text, key)?, "fields": fields, "passwordHistory": [], "login": null,
         "secureNote": null, "card": null, "identity": null, "sshKey": null, "bankAccount": null,
         "driversLicense": null, "passport": null, "folderId": null, "favorite": item.favorite,

@@ -124,6 +124,9 @@ pub struct Item {
     /// Encrypted by a key that nobody has.
     #[serde(default)]
     pub unreadable: bool,
+    /// Its name can be decrypted and nothing else of it.
+    #[serde(default)]
+    pub garbled: bool,
     /// Its files.
     #[serde(default)]
     pub attachments: Vec<Attachment>,
@@ -451,6 +454,7 @@ impl Item {
             archived: false,
             own_key: None,
             unreadable: false,
+            garbled: false,
             attachments: Vec::new(),
             content,
         }

@@ -2,7 +2,7 @@
 //! a session, with one way out, the relay.
 
 use crate::confine::Confinement;
-use crate::memory;
+use crate::memory::{self, Gauge};
 use crate::program::Program;
 use crate::relay::{self, Trouble};
 use crate::resolver::Resolver;
@@ -56,7 +56,7 @@ pub struct Cage {
     excess: Excess,
     argv: Vec<PathBuf>,
     env: Vec<(&'static str, String)>,
-    top: Option<u32>,
+    gauge: Option<Gauge>,
     run: u64,
     lost: bool,
 }
@@ -128,17 +128,22 @@ impl Cage {
         let trouble =
             relay::open(listener.into(), server.clone(), resolver.clone()).map_err(|error| unmade(&error))?;
         let env = environment(vault, program, dir);
-        let (argv, top) = (program.argv.clone(), keeper.pid());
+        let argv = program.argv.clone();
         let inside = match inside {
             Some(inside) => inside,
             None => File::open(dir).map_err(|error| unmade(&error))?.into(),
         };
         let (run, lost, excess) = (0, false, Excess::default());
-        if let Some(top) = top {
-            excess.watch(top, own(&inside, dir).map_err(|error| unmade(&error))?);
-        }
+        let gauge = match keeper.pid() {
+            Some(top) => {
+                let gauge = Gauge::start(top).map_err(|error| unmade(&error))?;
+                excess.watch(top, gauge.clone(), own(&inside, dir).map_err(|error| unmade(&error))?);
+                Some(gauge)
+            }
+            None => None,
+        };
         let cage =
-            Self { wire, inbox, trouble, resolver, confinement, inside, excess, argv, env, top, run, lost };
+            Self { wire, inbox, trouble, resolver, confinement, inside, excess, argv, env, gauge, run, lost };
         Ok((cage, keeper))
     }
 
@@ -244,8 +249,8 @@ impl Cage {
 
     /// The memory of all that is in it, in KiB, where the system says it.
     pub async fn memory(&self) -> Option<u64> {
-        match self.top {
-            Some(top) => memory::of(top).await,
+        match &self.gauge {
+            Some(gauge) => gauge.held().await,
             None => memory::of_jail(BW_JAIL).await,
         }
     }

@@ -53,6 +53,15 @@ pub fn resolver() -> Result<Confinement, Unconfined> {
     platform::resolver()
 }
 
+/// Confines this process for what counts memory: it may read /proc.
+///
+/// # Errors
+/// When the system offers nothing to do it with.
+#[cfg(target_os = "linux")]
+pub fn gauge() -> Result<(), Unconfined> {
+    platform::gauge()
+}
+
 /// Keeps other processes of the same user, as `bw` is, from looking into this one,
 /// and this one and all that it starts out of core files.
 ///

@@ -39,7 +39,8 @@ use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Runs the fetcher; with the argument `warden` what is in its cage, with
-/// `resolver` what looks names up, and with `check` what looks at `bw`.
+/// `resolver` what looks names up, with `gauge` what counts memory (Linux), and with
+/// `check` what looks at `bw`.
 ///
 /// # Errors
 /// One line that says what could not be done.
@@ -49,6 +50,9 @@ pub fn run() -> anyhow::Result<()> {
         return check::run();
     }
     confine::hide().context("cannot hide this process's memory")?;
+    if let Some(ended) = memory::counted(&word) {
+        return ended;
+    }
     if word == resolver::RESOLVER {
         return resolver::run();
     }

@@ -4,20 +4,17 @@
 #[cfg_attr(target_os = "freebsd", path = "memory/ps.rs")]
 mod platform;
 
-/// The resident memory of the process and all below it, in KiB; `None` where
-/// the system does not say.
-pub async fn of(top: u32) -> Option<u64> {
-    platform::of(top).await
-}
+pub use platform::{Gauge, counted};
 
-/// The same of all in a jail of that name.
+/// The resident memory of all in a jail of that name, in KiB; `None` where the system
+/// does not say.
 pub async fn of_jail(name: &str) -> Option<u64> {
     platform::of_jail(name).await
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::platform::of;
 
     #[tokio::test]
     async fn the_memory_of_what_was_started_counts_too() {

@@ -2,11 +2,11 @@
 //! Each process has limits of its own, which the kernel holds it to.
 
 use super::platform;
-use crate::memory;
+use crate::memory::Gauge;
 use colibri_session::Failure;
 use colibri_tenant::ErrorName::BwCrashed;
 use rustix::fs::fstatvfs;
-use rustix::process::Pid;
+use rustix::process::{Pid, test_kill_process};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -31,20 +31,25 @@ impl Excess {
 
     /// Looks at the cage of the process `top` until it has ended; at `files` only
     /// where they are a file system of their own.
-    pub fn watch(&self, top: u32, files: Option<OwnedFd>) {
+    pub fn watch(&self, top: u32, gauge: Gauge, files: Option<OwnedFd>) {
         let excess = self.clone();
+        let Some(top) = i32::try_from(top).ok().and_then(Pid::from_raw) else { return };
         tokio::spawn(async move {
-            loop {
+            let what = loop {
                 sleep(TICK).await;
-                let Some(memory) = memory::of(top).await else { return };
-                let Some(what) = over(memory, files.as_ref().and_then(count)) else { continue };
-                tracing::error!("ending bw's cage: {what}");
-                let _once = excess.0.set(format!("bw was ended: {what}"));
-                let pid = i32::try_from(top).ok().and_then(Pid::from_raw);
-                if let Err(error) = pid.map_or(Ok(()), platform::end) {
-                    tracing::error!(%error, "cannot end the cage");
+                let over = match gauge.held().await {
+                    Some(memory) => over(memory, files.as_ref().and_then(count)),
+                    None if test_kill_process(top).is_err() => return,
+                    None => Some("its memory cannot be counted any more".into()),
+                };
+                if let Some(what) = over {
+                    break what;
                 }
-                return;
+            };
+            tracing::error!("ending bw's cage: {what}");
+            let _once = excess.0.set(format!("bw was ended: {what}"));
+            if let Err(error) = platform::end(top) {
+                tracing::error!(%error, "cannot end the cage");
             }
         });
     }

@@ -87,11 +87,16 @@ pub fn fetcher(dir: &Path, inside: BorrowedFd<'_>, vault: u16) -> Result<Confine
             .add_rules(path_beneath_rules([dir], empty))?
             .add_rules(path_beneath_rules(dir.parent(), AccessFs::RemoveDir))?
             .add_rule(PathBeneath::new(inside, read))?
-            // How much memory bw holds; what needs ptrace stays closed.
-            .add_rules(path_beneath_rules(["/proc"], read))?
             .add_rule(NetPort::new(vault, AccessNet::ConnectTcp))
     })?;
     filter(confinement, For::Fetcher)
+}
+
+/// What needs ptrace stays closed.
+pub fn gauge() -> Result<(), Unconfined> {
+    let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
+    enforce(Scope::from_all(KNOWN), |rules| rules.add_rules(path_beneath_rules(["/proc"], read)))?;
+    seccomp::confine(For::Fetcher).map_err(|error| Unconfined(error.to_string()))
 }
 
 pub fn resolver() -> Result<Confinement, Unconfined> {
@@ -110,12 +115,24 @@ fn filter(mut confinement: Confinement, whom: For) -> Result<Confinement, Unconf
     Ok(confinement)
 }
 
-/// Nothing is allowed but what `rules` adds; no new privileges.
+/// Has one process enforce it, and says what this kernel does not.
 fn restrict(
     part: Part,
     scope: BitFlags<Scope>,
     rules: impl FnOnce(RulesetCreated) -> Result<RulesetCreated, RulesetError>,
 ) -> Result<Confinement, Unconfined> {
+    let lacking = enforce(scope, rules)?;
+    if !lacking.is_empty() {
+        tracing::warn!(process = ?part, lacking = lacking.join(", "), "this kernel does not enforce all");
+    }
+    Ok(Confinement { process: part, by: vec!["Landlock".into()], lacking })
+}
+
+/// Nothing is allowed but what `rules` adds; no new privileges.
+fn enforce(
+    scope: BitFlags<Scope>,
+    rules: impl FnOnce(RulesetCreated) -> Result<RulesetCreated, RulesetError>,
+) -> Result<Vec<String>, Unconfined> {
     let all = Ruleset::default()
         .handle_access(AccessFs::from_all(KNOWN))
         .and_then(|set| set.handle_access(AccessNet::from_all(KNOWN)))
@@ -123,15 +140,11 @@ fn restrict(
         .and_then(Ruleset::create);
     let status = all.and_then(rules).and_then(RulesetCreated::restrict_self);
     let status = status.map_err(|error| Unconfined(error.to_string()))?;
-    let lacking = match (status.ruleset, status.landlock) {
-        (RulesetStatus::NotEnforced, _) => return Err(Unconfined("this kernel has no Landlock".into())),
-        (_, LandlockStatus::Available { effective_abi, .. }) => lacking(effective_abi),
-        (_, LandlockStatus::NotEnabled | LandlockStatus::NotImplemented) => lacking(ABI::Unsupported),
-    };
-    if !lacking.is_empty() {
-        tracing::warn!(process = ?part, lacking = lacking.join(", "), "this kernel does not enforce all");
+    match (status.ruleset, status.landlock) {
+        (RulesetStatus::NotEnforced, _) => Err(Unconfined("this kernel has no Landlock".into())),
+        (_, LandlockStatus::Available { effective_abi, .. }) => Ok(lacking(effective_abi)),
+        (_, LandlockStatus::NotEnabled | LandlockStatus::NotImplemented) => Ok(lacking(ABI::Unsupported)),
     }
-    Ok(Confinement { process: part, by: vec!["Landlock".into()], lacking })
 }
 
 /// What a kernel of that ABI does not enforce.
@@ -147,14 +160,22 @@ pub fn hide() -> Result<(), Unconfined> {
     if let Err(error) = setrlimit(Resource::Core, no_core) {
         tracing::warn!(%error, "cannot set the limit of core files to 1");
     }
-    // In the cage there is no /proc, and the fetcher was here before.
-    match std::fs::write("/proc/self/coredump_filter", "0") {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            tracing::warn!(%error, "cannot keep memory out of core files");
-        }
-        _ => {}
+    own("coredump_filter", "0", "cannot keep memory out of core files");
+    // The operator may have colibrid killed last when memory is short; bw takes most.
+    let adjusted = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    if adjusted.starts_with('-') {
+        own("oom_score_adj", "0", "cannot give up what spares colibrid when memory is short");
     }
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| Unconfined(error.to_string()))
+}
+
+/// What the kernel asks of this process and all that it starts. In the cage there is no
+/// /proc, and the fetcher was here before.
+fn own(file: &str, value: &str, cannot: &str) {
+    match std::fs::write(format!("/proc/self/{file}"), value) {
+        Err(error) if error.kind() != ErrorKind::NotFound => tracing::warn!(%error, "{cannot}"),
+        _ => {}
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,33 @@
 //! FreeBSD: ps, which is set up for nothing else, in KiB by its manual.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::process::Stdio;
 use tokio::process::Command;
+
+/// Counts the process and all below it.
+#[derive(Clone, Debug)]
+pub struct Gauge(u32);
+
+impl Gauge {
+    /// Nothing is started before it is asked.
+    ///
+    /// # Errors
+    /// None here.
+    pub const fn start(top: u32) -> std::io::Result<Self> {
+        Ok(Self(top))
+    }
+
+    /// Resident memory in KiB; `None` when the process has ended.
+    pub async fn held(&self) -> Option<u64> {
+        of(self.0).await
+    }
+}
+
+/// No process of its own counts here.
+pub const fn counted(_word: &OsStr) -> Option<anyhow::Result<()>> {
+    None
+}
 
 pub async fn of(top: u32) -> Option<u64> {
     let mut ps = Command::new("/bin/ps");

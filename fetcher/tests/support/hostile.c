@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/io_uring.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -173,6 +174,8 @@ static void attack(void)
 	tell("io_uring", ring());
 	tell("a child", child());
 	tell("a program", program());
+	tell("the host's processes", open("/proc", O_RDONLY | O_DIRECTORY));
+	tell("another's arguments", open("/proc/1/cmdline", O_RDONLY));
 	tell("end", 0);
 }
 

@@ -20,14 +20,14 @@ use crate::root::JailRoot;
 use crate::service::taken;
 use crate::settings::Config;
 use crate::store::{Agent, Store};
-use crate::tenant::{Target, signal};
+use crate::tenant::{Target, Tenant, signal};
 use crate::turns::Turns;
 use colibri_control::{
     AgentState, AgentView, Event, HookResult, HookView, Outcome, Provision, Reason, SpawnView,
 };
 use colibri_tenant::{ErrorName, Fault, JailName, OnChange, Settings, Status, TenantId, plain};
 use nix::sys::signal::Signal;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::ExitStatusExt;
@@ -70,6 +70,9 @@ struct Inner {
     cgroups: Cgroups,
     slots: Mutex<HashMap<JailName, Slot>>,
     sweeps: Turns,
+    actions: Turns,
+    /// Tenants whose next action waits for the end of the one before.
+    waiting: Mutex<HashSet<TenantId>>,
 }
 
 /// A jail whose agent runs or is about to.
@@ -109,8 +112,10 @@ impl Agents {
         }
         let jails = Host::new(&config);
         let cgroups = Cgroups::find(&config.settings);
-        let (slots, sweeps) = (Mutex::default(), Turns::default());
-        let inner = Inner { config, store, events, provisioner, jails, cgroups, slots, sweeps };
+        let (slots, waiting) = (Mutex::default(), Mutex::default());
+        let (sweeps, actions) = (Turns::default(), Turns::default());
+        let inner =
+            Inner { config, store, events, provisioner, jails, cgroups, slots, sweeps, actions, waiting };
         let agents = Self(Arc::new(inner));
         for agent in agents.0.store.with(|db| db.agents()).await? {
             if agent.view.state == AgentState::Running {
@@ -446,24 +451,41 @@ impl Agents {
         stagger::spread(apart, changed, begin).await;
     }
 
+    fn waiting<T>(&self, look: impl FnOnce(&mut HashSet<TenantId>) -> T) -> T {
+        look(&mut self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// One action of a tenant at a time. What changes while one runs is done after it,
+    /// all of it by the one that waits.
     async fn act_on(self, id: TenantId) {
-        let failure = self.act(&id).await.err();
-        if let Some(fault) = &failure {
-            tracing::warn!("after a change: {fault}");
+        if !self.waiting(|waiting| waiting.insert(id.clone())) {
+            return;
         }
-        let noted = self.0.store.with(move |db| db.acted(&id, failure.as_ref())).await;
-        if let Err(error) = noted {
-            tracing::warn!("{error}");
+        let turn = self.0.actions.of(&id);
+        let _turn = turn.lock().await;
+        self.waiting(|waiting| waiting.remove(&id));
+        if let Err(fault) = self.act_once(&id).await {
+            tracing::warn!("{fault}");
         }
     }
 
-    async fn act(&self, id: &TenantId) -> Result<(), Fault> {
+    async fn act_once(&self, id: &TenantId) -> Result<(), Fault> {
         let known = id.clone();
         let tenant = self.0.store.with(move |db| db.known(&known)).await?;
+        let failure = self.act(&tenant).await.err();
+        if let Some(fault) = &failure {
+            tracing::warn!("after a change: {fault}");
+        }
+        let done = tenant.action_due;
+        Ok(self.0.store.with(move |db| db.acted(&tenant.id, done, failure.as_ref())).await?)
+    }
+
+    async fn act(&self, tenant: &Tenant) -> Result<(), Fault> {
         // It may have been stopped while it waited for its turn.
         if !tenant.keeps_up() {
             return Ok(());
         }
+        let id = &tenant.id;
         match &tenant.settings.on_change {
             OnChange::None => Ok(()),
             OnChange::RestartAgent => self.restart(id).await,
@@ -474,7 +496,7 @@ impl Agents {
             OnChange::Command(command) => self.command(id, &tenant.root, command).await,
             OnChange::Action(name) => {
                 // Of a jail whose root is another by now nothing is known.
-                let root = self.0.provisioner.roots().of(&tenant).await?.path();
+                let root = self.0.provisioner.roots().of(tenant).await?.path();
                 let ended = action::run(&self.0.config, name, id, &root).await;
                 ended.map_err(|error| {
                     Fault::new(ErrorName::ActionFailed, plain(&format!("action {name}: {error:#}")))

@@ -93,7 +93,7 @@ impl Provisioner {
         let (jobs, received) = mpsc::unbounded_channel();
         let mut queue = Queue::new(tools.clone());
         for tenant in tenants {
-            if tenant.action_due {
+            if tenant.action_due > 0 {
                 let _follows_later = tools.changed.send(tenant.id.clone());
             }
             if tenant.removal_due {

@@ -489,15 +489,17 @@ impl Db {
         })
     }
 
-    /// Notes how an action after a change ended: a failure is kept with the
-    /// tenant and with the provision that brought the change.
+    /// Notes how an action after so many changes ended: a failure is kept with the
+    /// tenant and with the provision that brought the change. What has changed since
+    /// it began stays to be done.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn acted(&mut self, id: &TenantId, failure: Option<&Fault>) -> Result<()> {
+    pub fn acted(&mut self, id: &TenantId, done: u32, failure: Option<&Fault>) -> Result<()> {
         self.change(|db| {
-            let tenant = "UPDATE tenants SET action_due = 0, action_error = ?2 WHERE name = ?1";
-            db.execute(tenant, params![id.as_str(), failure.map(rows::json)])?;
+            let tenant = "UPDATE tenants SET action_due = max(action_due - ?2, 0), action_error = ?3
+                WHERE name = ?1";
+            db.execute(tenant, params![id.as_str(), done, failure.map(rows::json)])?;
             if let Some(fault) = failure {
                 let sql = "UPDATE provisions SET error = ?2 WHERE number = (
                     SELECT max(number) FROM provisions WHERE outcome = 'written'
@@ -655,6 +657,24 @@ mod tests {
         assert!(db.known(&id("web")).unwrap().unsure);
         db.end(&end(None, Vec::new())).unwrap();
         assert!(!db.known(&id("web")).unwrap().unsure);
+    }
+
+    #[test]
+    fn what_changes_while_an_action_runs_stays_to_be_done() {
+        let (_dir, mut db) = db();
+        let due = |db: &Db| db.known(&id("web")).unwrap().action_due;
+        let changed = || End { action_due: true, ..end(None, Vec::new()) };
+        db.end(&changed()).unwrap();
+        let begun = due(&db);
+        db.end(&changed()).unwrap();
+        db.end(&changed()).unwrap();
+        db.acted(&id("web"), begun, None).unwrap();
+        assert_eq!(due(&db), 2);
+        let begun = due(&db);
+        // A tenant that is stopped owes nothing.
+        db.turn(&id("web"), Turn::Stopped, File::Stays).unwrap();
+        db.acted(&id("web"), begun, None).unwrap();
+        assert_eq!(due(&db), 0);
     }
 
     #[test]

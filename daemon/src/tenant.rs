@@ -51,8 +51,8 @@ pub struct Tenant {
     pub shrunken_since: Option<u64>,
     /// How many keys that answer had.
     pub shrunken_to: Option<u32>,
-    /// The content changed, and the action for it has not been run yet.
-    pub action_due: bool,
+    /// How many changes of the content the action has not been run for yet.
+    pub action_due: u32,
     /// The file shall go, and has not been unlinked yet.
     pub removal_due: bool,
     /// A provision that was not recorded as a success may have written the file.

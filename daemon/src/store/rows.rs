@@ -103,7 +103,7 @@ pub fn bar(db: &Connection) -> Result<Option<(u64, Fault)>> {
 
 pub fn succeeded(db: &Connection, end: &End, held: &Held) -> Result<()> {
     let sql = "UPDATE tenants SET keys = coalesce(?2, keys), collection_id = coalesce(?3, collection_id), last_success = ?4,
-        next_try = ?5, action_due = max(action_due, ?6), error = NULL, failures = 0, shrunken_since = NULL,
+        next_try = ?5, action_due = action_due + ?6, error = NULL, failures = 0, shrunken_since = NULL,
         shrunken_to = NULL, unsure = 0, identity = coalesce(?7, identity),
         action_error = CASE WHEN ?8 THEN NULL ELSE action_error END WHERE name = ?1";
     let provision = &end.provision;

@@ -8,6 +8,7 @@ use colibri_tenant::{ErrorName, Status};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// A jail with a shell, `sleep`, and the libraries that they need.
 pub fn jail(host: &Host, name: &str) {
@@ -279,6 +280,44 @@ fn an_action_of_the_operators_runs_once_for_each_change() {
     host.secrets("web", &[("A", "3")]);
     host.hook("web", &host.root("web"));
     assert_eq!((host.history("web")[0].outcome, seen()), (Outcome::Written, line.repeat(2)));
+}
+
+/// Two at once would restart a service under each other, and one for each change would
+/// go on long after the last.
+#[test]
+fn actions_of_a_tenant_never_overlap_and_the_last_change_is_acted_on() {
+    let mut host = Host::new();
+    let (file, go, busy) = (host.path("seen"), host.path("go"), host.path("busy"));
+    let script = format!(
+        "mkdir {busy} || echo overlap >>{seen}
+         sed -n 's/^A=//p' \"$2/usr/local/etc/colibri/env\" >>{seen}
+         until [ -e {go} ]; do sleep 0.05; done; rmdir {busy}; echo done >>{seen}",
+        busy = busy.display(),
+        seen = file.display(),
+        go = go.display(),
+    );
+    action(&host, "restart", &script);
+    host.register_with("web", r#"{"on-change":{"action":"restart"}}"#);
+    let seen = || fs::read_to_string(&file).unwrap_or_default();
+    changes(&host, "1");
+    wait(SOON, || seen() == "1\n", || host.log());
+    for value in ["2", "3", "4"] {
+        changes(&host, value);
+    }
+    // Time for another to begin, if it could.
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(seen(), "1\n", "{}", host.log());
+    fs::write(host.path("go"), "").unwrap();
+    wait(SOON, || seen() == "1\ndone\n4\ndone\n", seen);
+    // What a daemon that is killed meanwhile had not done, the next one does.
+    fs::remove_file(host.path("go")).unwrap();
+    changes(&host, "5");
+    wait(SOON, || seen().ends_with("5\n"), seen);
+    host.kill();
+    fs::write(host.path("go"), "").unwrap();
+    wait(SOON, || seen().ends_with("5\ndone\n"), || host.log());
+    host.start();
+    wait(SOON, || seen().ends_with("5\ndone\n5\ndone\n"), || host.log());
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! colibri-shim: what stands between colibrid and an agent, in both ways. `run`
 //! waits for colibrid's word, gives up root, bounds itself and becomes the
 //! agent's command line; `log` is where an agent's output goes, and outlives the
-//! daemon as the agent does. It reads no file and no environment.
+//! daemon as the agent does. It reads no
+//! environment, and no file but what the kernel says of it.
 
 mod log;
 mod run;

@@ -68,6 +68,7 @@ impl Bounds {
     }
 
     fn impose(&self) -> Result<()> {
+        platform::no_preference()?;
         platform::no_new_privileges()?;
         platform::no_keys()?;
         if let Some(most) = self.processes {

@@ -2,7 +2,9 @@
 //! a way to the kernel's keys.
 
 use nix::libc::{EPERM, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO};
+use rustix::process::{getpriority_process, setpriority_process};
 use seccompiler::{Error, apply_filter, sock_filter};
+use std::fs::{read_to_string, write};
 
 /// What the kernel calls a kind of processor, and the first of its three calls for keys:
 /// `add_key`, `request_key`, `keyctl`.
@@ -25,6 +27,21 @@ const AND: u16 = 0x54;
 const IS: u16 = 0x15;
 const IS_AT_LEAST: u16 = 0x35;
 const RETURN: u16 = 0x06;
+
+/// Whom the kernel kills when the host has no memory left: below 0 others first.
+const KILLED_LAST: &str = "/proc/self/oom_score_adj";
+
+/// What the operator has given colibrid before others, whoever starts a program hands
+/// on: an agent that takes all memory would be killed last.
+pub fn no_preference() -> std::io::Result<()> {
+    if read_to_string(KILLED_LAST)?.trim_start().starts_with('-') {
+        write(KILLED_LAST, "0")?;
+    }
+    if getpriority_process(None)? < 0 {
+        setpriority_process(None, 0)?;
+    }
+    Ok(())
+}
 
 /// For this process and all that come of it.
 pub fn no_new_privileges() -> nix::Result<()> {

@@ -55,7 +55,7 @@ use crate::store::Store;
 use anyhow::{Context, bail};
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::sleep;
@@ -207,7 +207,10 @@ impl Lock {
 fn lock(dir: &Path, mode: u32) -> anyhow::Result<Lock> {
     make_dir(dir, mode)?;
     let path = dir.join("lock");
-    let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut open = File::options();
+    open.read(true).write(true).create(true).truncate(false);
+    // The directory may have been others' to write before.
+    let open = open.custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits()).open(&path);
     let mut file = open.with_context(|| format!("cannot open {}", path.display()))?;
     let end = Instant::now() + LEAVING;
     loop {

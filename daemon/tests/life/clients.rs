@@ -141,6 +141,22 @@ fn a_second_daemon_on_the_same_state_refuses() {
     assert!(host.say(r#"{"verb":"status"}"#).is_ok());
 }
 
+/// The directory may have been others' to write before it was the daemon's.
+#[test]
+fn a_link_in_the_lock_s_place_is_not_followed() {
+    let mut host = Host::new();
+    assert!(host.terminate());
+    let (lock, other) = (host.path("run/lock"), host.path("other"));
+    fs::write(&other, "mine").unwrap();
+    fs::remove_file(&lock).unwrap();
+    std::os::unix::fs::symlink(&other, &lock).unwrap();
+    let refused = host.command().output().unwrap();
+    assert!(!refused.status.success());
+    assert_eq!(fs::read_to_string(&other).unwrap(), "mine");
+    fs::remove_file(&lock).unwrap();
+    host.start();
+}
+
 /// By hand beside the unit, with a state directory of its own.
 #[test]
 fn a_second_daemon_in_the_same_run_directory_touches_nothing() {

@@ -2,6 +2,7 @@
 //! again after the daemon was restarted, and told when their secrets change.
 
 pub mod cgroup;
+pub mod claim;
 mod given;
 mod shim;
 mod stagger;

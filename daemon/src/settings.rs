@@ -8,6 +8,7 @@ mod place;
 pub use place::PROVIDER;
 
 use crate::agent::cgroup::Memory;
+use crate::agent::claim::Claim;
 use crate::agent::users::{AgentUsers, Users};
 use crate::cage::{self, Cage};
 use crate::clock::millis;
@@ -234,6 +235,8 @@ pub struct Config {
     pub base_group: Option<u32>,
     /// Whether agents have users of their own.
     pub agent_users: Users,
+    /// What keeps other daemons from those.
+    pub agent_claim: Claim,
     /// The fetcher's user.
     pub fetcher_user: FetcherUser,
     /// The `bw` program.
@@ -294,6 +297,7 @@ impl Config {
         Ok(Self {
             base_group: through(&base)?,
             agent_users: Users::find(settings.agent_users)?,
+            agent_claim: Claim::default(),
             base,
             shim: absolute(&libexec.join("colibri-shim"))?,
             writer: absolute(&libexec.join(WRITER))?,

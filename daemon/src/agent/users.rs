@@ -150,6 +150,8 @@ pub async fn user_of(config: &Config, store: &Store, jail: &JailName) -> Result<
         Users::Own(range) => *range,
         Users::Missing(why) => return Err(none(why)),
     };
+    // One that was given before, too: the other daemon may have given it as well.
+    config.agent_claim.hold(range).map_err(|why| none(&why))?;
     let name = jail.clone();
     if let Some(uid) = store.with(move |db| db.agent_uid(&name)).await? {
         return Ok(Some(Owner { uid, gid: uid }));
@@ -212,7 +214,8 @@ fn is_somebody(number: u32) -> bool {
 }
 
 fn none(why: &str) -> Fault {
-    let advice = "set COLIBRI_AGENT_USERS in the provider file and restart colibrid";
+    let advice =
+        "set COLIBRI_AGENT_USERS in the provider file to a range that nobody has, and restart colibrid";
     Fault { advice: advice.into(), ..Fault::new(ErrorName::AgentFailed, why) }
 }
 

@@ -4,7 +4,7 @@
 use crate::agents::{agent, install, jail, output, spawn};
 use crate::host::{Host, SOON, processes, wait};
 use crate::hostile::{OWN, PLAN, Plan, THREADS, outcomes};
-use colibri_control::{AgentState, Answer, Request};
+use colibri_control::{AgentState, Answer, Outcome, Request};
 use colibri_test_host::skip;
 use nix::libc;
 use nix::sys::stat::Mode;
@@ -477,6 +477,84 @@ fn a_user_that_was_given_is_nobody_else_s_after_a_restore() {
     }
     host.start();
     assert_eq!(gives(&host, "web"), first);
+}
+
+/// Each with a database of its own: the same user would be both jails'.
+#[test]
+fn two_daemons_of_one_host_give_no_user_to_two_jails() {
+    if !root() {
+        return skip("an ordinary user's daemon gives nobody another user");
+    }
+    let first = Host::new();
+    jail(&first, "web");
+    spawn(&first, "web", "exec sleep 1000");
+    let uid = || first.register("web").agent_uid;
+    assert_eq!(uid(), Some(first.users));
+    // Not the same range, but one that meets it.
+    let range = format!("{}-{}", first.users + 1, first.users + 9);
+    let mut second = Host::with(&[("COLIBRI_AGENT_USERS", &range)]);
+    jail(&second, "db");
+    let request = serde_json::json!({
+        "verb": "spawn-agent", "jail": "db", "root": second.root("db"), "command": ["/bin/sh", "-c", "true"],
+    });
+    let fault = second.say(&request.to_string()).unwrap_err();
+    assert!(fault.message.contains("another colibrid on this host"), "{fault:?}");
+    assert!(fault.advice.contains("COLIBRI_AGENT_USERS"), "{fault:?}");
+    // Nothing else of it is refused, and who comes after a daemon that was killed is not.
+    second.secrets("db", &[("A", "1")]);
+    second.register("db");
+    assert_eq!(second.provision("db").outcome, Outcome::Written);
+    let mut first = first;
+    first.kill();
+    second.say(&request.to_string()).unwrap();
+    second.set("COLIBRI_AGENT_USERS", &format!("{}-{}", second.users, second.users));
+    assert!(second.terminate());
+    first.start();
+    second.start();
+    spawn(&second, "db", "true");
+    first.say(r#"{"verb":"stop-agent","jail":"web"}"#).unwrap();
+    spawn(&first, "web", "true");
+}
+
+/// What the operator gives colibrid before others when memory or processors are short.
+#[test]
+fn an_agent_is_spared_nothing_that_colibrid_is() {
+    if !root() {
+        return skip("only root can be spared");
+    }
+    let mut host = Host::new();
+    jail(&host, "web");
+    host.secrets("web", &[("A", "1")]);
+    host.register_with(
+        "web",
+        r#"{"on-change":{"command":["/bin/sh","-c","cat /proc/self/oom_score_adj; echo told"]}}"#,
+    );
+    assert!(host.terminate());
+    let daemon = host.command();
+    let mut spared = Command::new("/bin/sh");
+    spared
+        .args(["-c", "echo -500 >/proc/self/oom_score_adj; exec nice -n -5 \"$0\""])
+        .arg(daemon.get_program());
+    spared.env_clear().envs(daemon.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let log = OpenOptions::new().append(true).open(host.path("daemon.log")).unwrap();
+    host.instead(spared.stdin(Stdio::null()).stderr(log).spawn().unwrap());
+    wait(SOON, || host.answers(), || host.log());
+    let own = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", host.pid())).unwrap();
+    let nice = |stat: &str| stat.rsplit_once(") ").unwrap().1.split(' ').nth(16).unwrap().to_owned();
+    // The control: these are what is handed on.
+    let given = (own("oom_score_adj") == "-500\n", nice(&own("stat")) == "-5");
+    if given == (false, false) {
+        return skip("nobody can be spared here");
+    }
+    spawn(&host, "web", "cat /proc/self/oom_score_adj; cat /proc/self/stat; echo end; exec sleep 1000");
+    wait(SOON, || output(&host, "web").contains("end"), || host.log());
+    let said = output(&host, "web");
+    assert!(said.starts_with("0\n"), "{said}");
+    assert_eq!(nice(said.lines().nth(1).unwrap()), "0", "{said}");
+    host.secrets("web", &[("A", "2")]);
+    host.provision("web");
+    wait(SOON, || output(&host, "web").contains("told"), || host.log());
+    assert!(output(&host, "web").contains("0\ntold\n"), "{}", output(&host, "web"));
 }
 
 #[test]

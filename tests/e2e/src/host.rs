@@ -8,6 +8,7 @@ use colibri_test_vault::{Fixture, Vault};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -15,6 +16,16 @@ use std::{fs, thread};
 const BW_VERSION: &str = "2026.8.0";
 /// No step of a test takes longer than this.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Users for the agents of one host.
+const USERS: u32 = 1000;
+
+/// The next users that no other host of the tests has, of this process or another.
+fn users() -> u32 {
+    static HOSTS: AtomicU32 = AtomicU32::new(0);
+    let host = HOSTS.fetch_add(1, Ordering::Relaxed) % 50;
+    2_000_000_000 + (std::process::id() % 2000) * 50 * USERS + host * USERS
+}
 
 /// The machine account that the daemon of a host is given.
 #[derive(Clone, Debug)]
@@ -54,6 +65,7 @@ pub struct Host {
     dir: tempfile::TempDir,
     daemon: Option<Child>,
     settings: Vec<(String, String)>,
+    users: u32,
 }
 
 impl Host {
@@ -64,7 +76,7 @@ impl Host {
     pub fn new() -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("colibri-e2e.").tempdir_in(public_tmp()?)?;
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
-        let host = Self { dir, daemon: None, settings: Vec::new() };
+        let host = Self { dir, daemon: None, settings: Vec::new(), users: users() };
         fs::create_dir(host.base())?;
         stage(&host.path("product"))?;
         Ok(host)
@@ -185,6 +197,9 @@ impl Host {
         if !user.is_empty() {
             settings.push(("COLIBRI_FETCHER_USER".into(), user.into()));
         }
+        // One daemon at a time gives users of a range.
+        let (first, last) = (self.users, self.users + USERS - 1);
+        settings.push(("COLIBRI_AGENT_USERS".into(), format!("{first}-{last}")));
         settings
     }
 

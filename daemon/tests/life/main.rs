@@ -30,6 +30,9 @@ mod load;
 #[cfg(target_os = "linux")]
 mod mounts;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod places;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod roots;

@@ -186,6 +186,7 @@ impl Db {
         if !schema::migrate(&mut connection)? {
             return Err(StoreError::Newer);
         }
+        rows::forget_refused(&connection)?;
         Ok(Self(connection))
     }
 
@@ -623,6 +624,22 @@ mod tests {
             unsure: false,
             shrunken_to: None,
         }
+    }
+
+    #[test]
+    fn a_name_that_an_earlier_program_took_and_this_one_refuses_is_forgotten() {
+        let (dir, db) = db();
+        let tenant =
+            "INSERT INTO tenants (name, root, settings, registered) VALUES ('colibri-bw', '/j/x', '{}', 1)";
+        db.0.execute(tenant, []).unwrap();
+        let agent = "INSERT INTO agents (jail, root, command, state, pid, identity, jail_ours, started, log)
+            VALUES ('colibri-bw', '/j/x', '[]', 'running', 1, '', 0, 1, '/l')";
+        db.0.execute(agent, []).unwrap();
+        assert!(db.tenants().is_err() && db.agents().is_err(), "no list can be read");
+        drop(db);
+        let db = Db::open(&dir.path().join("tenants.db")).unwrap();
+        assert_eq!(db.tenants().unwrap().iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["web"]);
+        assert!(db.agents().unwrap().is_empty());
     }
 
     #[test]

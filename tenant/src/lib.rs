@@ -9,7 +9,7 @@ mod settings;
 
 pub use error::{ErrorName, Retry, UnknownName};
 pub use fault::Fault;
-pub use name::{CollectionName, JailName, NameError, TenantId};
+pub use name::{CollectionName, JailName, NameError, OWN_JAILS, TenantId};
 pub use plain::plain;
 pub use settings::{
     AgentNetwork, Format, KeyCase, Notes, OnChange, OnDuplicate, Settings, Status, UnknownWord,

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 /// A jail's name as jail(8) takes it: at most 255 bytes; parts joined by dots,
 /// where a dot means a jail within a jail; no part is empty, begins with a dash
-/// or is a number, which would be a jail id. The alphabet is narrower than the
-/// kernel's: it needs no quoting in jail.conf, in a shell or in a file name.
+/// or is a number, which would be a jail id; none of [`OWN_JAILS`]. The alphabet is
+/// narrower than the kernel's: it needs no quoting in jail.conf, in a shell or in a
+/// file name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct JailName(String);
@@ -40,7 +41,17 @@ pub enum NameError {
     /// A number.
     #[error("the name, or a part of it, is a number, which would be a jail id")]
     Number,
+    /// A name that is not a tenant's to have.
+    #[error("the name is one that colibrid gives its own jails, or that bastille(8) takes for all jails")]
+    Reserved,
 }
+
+/// The jails that colibrid makes for itself: an agent or a tenant of such a name would
+/// be in, or in the place of, the jail that holds the vault's session. Also with a jail
+/// within it, and in whatever case.
+pub const OWN_JAILS: [&str; 3] = ["colibri-bw", "colibri-fetcher", "colibri-bell"];
+/// What bastille(8) takes for every jail.
+const ALL: &str = "all";
 
 const MAX_JAIL: usize = 255;
 const MAX_COLLECTION: usize = 1000;
@@ -53,8 +64,16 @@ impl TryFrom<String> for JailName {
             return Err(NameError::TooLong);
         }
         name.split('.').try_for_each(check_part)?;
+        if is_reserved(&name) {
+            return Err(NameError::Reserved);
+        }
         Ok(Self(name))
     }
+}
+
+fn is_reserved(name: &str) -> bool {
+    let outer = name.split('.').next().unwrap_or_default();
+    name.eq_ignore_ascii_case(ALL) || OWN_JAILS.iter().any(|own| outer.eq_ignore_ascii_case(own))
 }
 
 fn check_part(part: &str) -> Result<(), NameError> {
@@ -142,6 +161,23 @@ mod tests {
         }
         assert!("a".repeat(255).parse::<JailName>().is_ok());
         assert_eq!("a".repeat(256).parse::<JailName>(), Err(NameError::TooLong));
+    }
+
+    #[test]
+    fn no_tenant_has_the_name_of_colibrids_own_jails_or_of_all() {
+        for own in OWN_JAILS {
+            for name in [own.to_owned(), own.to_uppercase(), format!("{own}.x"), format!("{own}.a.b")] {
+                assert_eq!(name.parse::<JailName>(), Err(NameError::Reserved), "{name}");
+            }
+            // The kernel knows these by other names.
+            for name in [format!("a.{own}"), format!("{own}2"), format!("x{own}")] {
+                assert!(name.parse::<JailName>().is_ok(), "{name}");
+            }
+        }
+        for name in ["all", "ALL", "All"] {
+            assert_eq!(name.parse::<JailName>(), Err(NameError::Reserved), "{name}");
+        }
+        assert!("all.web".parse::<JailName>().is_ok() && "colibri".parse::<JailName>().is_ok());
     }
 
     #[test]

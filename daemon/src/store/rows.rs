@@ -84,6 +84,25 @@ fn read_tenant(row: &Row) -> Result<Tenant> {
     })
 }
 
+/// Forgets tenants and agents whose name an earlier program took and this one refuses:
+/// with one of them no list could be read.
+pub fn forget_refused(db: &Connection) -> Result<()> {
+    for (table, column) in [("agents", "jail"), ("tenants", "name")] {
+        let listed = format!("SELECT {column}, root FROM {table}");
+        let rows = db
+            .prepare(&listed)?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<Vec<(String, String)>>>()?;
+        for (name, root) in rows.iter().filter(|(name, _)| name.parse::<JailName>().is_err()) {
+            tracing::warn!(
+                "{name} of {table} is forgotten, since no jail may have that name; what was written below {root} stays"
+            );
+            db.execute(&format!("DELETE FROM {table} WHERE {column} = ?1"), [name])?;
+        }
+    }
+    Ok(())
+}
+
 const TENANTS: &str =
     "SELECT tenants.*, agent_users.uid AS agent_uid FROM tenants LEFT JOIN agent_users ON jail = name";
 

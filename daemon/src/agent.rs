@@ -361,7 +361,10 @@ impl Agents {
 
     async fn launch(&self, jail: &Jail, env_file: &Path, agent: &mut Agent) -> Result<Started, Fault> {
         let failed = |error: std::io::Error| Fault::new(ErrorName::AgentFailed, error.to_string());
-        let line = self.0.jails.line(jail, &agent.view.command);
+        // What an agent of before left behind.
+        self.0.cgroups.clear(&jail.name).await;
+        let entry = self.0.jails.entry(jail, agent.mark.as_deref()).await?;
+        let line = self.0.jails.line(jail, &entry, &agent.view.command);
         let start = Start {
             line,
             root: self.0.jails.descriptor(jail),
@@ -370,8 +373,6 @@ impl Agents {
             log: &agent.view.log,
             cgroups: &self.0.cgroups,
         };
-        // What an agent of before left behind.
-        self.0.cgroups.clear(&jail.name).await;
         let mut started = start.start(&self.0.config, Life::Own).map_err(failed)?;
         agent.view.pid = started.child.id().unwrap_or_default();
         self.0.cgroups.admit(&jail.name, agent.view.pid).map_err(failed)?;
@@ -532,6 +533,13 @@ impl Agents {
         self.spawn(id, &agent.view.root, agent.view.command).await.map(drop)
     }
 
+    /// That of the jail that was made for an agent which runs.
+    async fn mark(&self, id: &TenantId) -> Result<Option<String>, Fault> {
+        let known = id.clone();
+        let agent = self.0.store.with(move |db| db.agent(&known)).await?;
+        Ok(agent.filter(|agent| agent.view.state == AgentState::Running).and_then(|agent| agent.mark))
+    }
+
     async fn command(&self, id: &TenantId, root: &Path, words: &[String]) -> Result<(), Fault> {
         let (jail, env_file) = self.jail(id, root).await?;
         let log = self.0.config.settings.log_dir.join(format!("{id}.log"));
@@ -540,7 +548,8 @@ impl Agents {
             let message = format!("on-change command: {why}; what it printed is in {printed}");
             Fault::new(ErrorName::ActionFailed, message)
         };
-        let (line, user) = (self.0.jails.line(&jail, words), self.0.jails.user(&jail));
+        let entry = self.0.jails.entry(&jail, self.mark(id).await?.as_deref()).await?;
+        let (line, user) = (self.0.jails.line(&jail, &entry, words), self.0.jails.user(&jail));
         let (root, cgroups) = (self.0.jails.descriptor(&jail), &self.0.cgroups);
         let start = Start { line, root, user, env_file: &env_file, log: &log, cgroups };
         let started = start.start(&self.0.config, Life::Ours);

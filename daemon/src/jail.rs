@@ -70,6 +70,8 @@ pub struct Process {
 pub trait Jails {
     /// Whether the host can know agents as other users than they are inside.
     const OWN_USERS: bool;
+    /// By what a line enters the jail that was found.
+    type Entry: Send + Sync;
     /// Whether the jail runs.
     fn runs(&self, jail: &Jail) -> impl Future<Output = Result<bool, Fault>> + Send;
     /// A mark for a jail that is to be started, to be written down before it is.
@@ -89,8 +91,16 @@ pub trait Jails {
     /// The directory that the line's program shall have open as [`ROOT`]; `None`
     /// where that program would hand it on into the jail.
     fn descriptor<'a>(&self, jail: &'a Jail) -> Option<BorrowedFd<'a>>;
+    /// The jail to be entered: the one that runs with the root that was looked at, and
+    /// bears this mark, if it was started for an agent. Asked directly before it is
+    /// entered: names change their jail.
+    fn entry(
+        &self,
+        jail: &Jail,
+        mark: Option<&str>,
+    ) -> impl Future<Output = Result<Self::Entry, Fault>> + Send;
     /// Program and arguments that run `command` inside the jail.
-    fn line(&self, jail: &Jail, command: &[String]) -> Vec<OsString>;
+    fn line(&self, jail: &Jail, entry: &Self::Entry, command: &[String]) -> Vec<OsString>;
     /// Whom to run that line as, if not as the daemon.
     fn user(&self, jail: &Jail) -> Option<Owner>;
     /// Tells a process from any other of the same number; `None` if it is gone.

@@ -40,8 +40,13 @@ impl Bubblewrap {
     }
 }
 
+/// A container that the line itself makes, around the directory that was looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct OfItsOwn;
+
 impl Jails for Bubblewrap {
     const OWN_USERS: bool = true;
+    type Entry = OfItsOwn;
 
     async fn runs(&self, _jail: &Jail) -> Result<bool, Fault> {
         Ok(false)
@@ -74,7 +79,11 @@ impl Jails for Bubblewrap {
         Some(jail.root.dir())
     }
 
-    fn line(&self, jail: &Jail, command: &[String]) -> Vec<OsString> {
+    async fn entry(&self, _jail: &Jail, _mark: Option<&str>) -> Result<OfItsOwn, Fault> {
+        Ok(OfItsOwn)
+    }
+
+    fn line(&self, jail: &Jail, _entry: &OfItsOwn, command: &[String]) -> Vec<OsString> {
         let mut line = words(&["/bin/sh", "-c", KEEPER]);
         line.push(self.program.clone().into());
         // Root inside has nothing of root's: no capability, and no namespace to
@@ -154,7 +163,7 @@ mod tests {
         };
         let program = "/usr/bin/bwrap".into();
         let jails = Bubblewrap { program, read_only: vec!["/proc/sys"], masked: vec!["/proc/kcore"] };
-        let line = jails.line(&jail, &["sleep".into(), "9".into()]);
+        let line = jails.line(&jail, &OfItsOwn, &["sleep".into(), "9".into()]);
         let recorded = "/usr/bin/bwrap --die-with-parent --cap-drop ALL --disable-userns --unshare-user \
             --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup-try --uid 80 --gid 81 --hostname web01 \
             --new-session --bind-fd 3 / --proc /proc --ro-bind /proc/sys /proc/sys \
@@ -163,6 +172,6 @@ mod tests {
         assert_eq!(line[3..], words(&recorded.split_ascii_whitespace().collect::<Vec<_>>()));
         assert!(!line.contains(&"--unshare-net".into()));
         jail.network = AgentNetwork::None;
-        assert!(jails.line(&jail, &[]).contains(&"--unshare-net".into()));
+        assert!(jails.line(&jail, &OfItsOwn, &[]).contains(&"--unshare-net".into()));
     }
 }

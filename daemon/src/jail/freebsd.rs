@@ -114,13 +114,27 @@ impl FreeBsd {
 
 /// A jail that runs under the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Running {
-    jid: String,
+pub struct Running {
+    /// Its number, which no other jail has until the next boot.
+    pub jid: String,
     uuid: String,
-    path: PathBuf,
+    /// Where its root is, as the kernel has it.
+    pub path: PathBuf,
 }
 
 impl Running {
+    /// The one of that name that jls(8) shows, if one runs.
+    ///
+    /// # Errors
+    /// What jls(8) says otherwise.
+    pub async fn find(jls: &Path, name: &str) -> Result<Option<Self>, Fault> {
+        match run(&look_line(jls, name)).await {
+            Ok(line) => Ok(line.and_then(|line| Self::read(&line))),
+            Err(fault) if fault.message.ends_with("not found") => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Reads a line of jls(8).
     fn read(line: &str) -> Option<Self> {
         let mut words = line.splitn(3, ' ');
@@ -187,8 +201,10 @@ fn by_number(jid: &str, boot: &str) -> String {
 
 /// Asks for what tells a running jail from others of its name; the path last,
 /// which may have blanks.
-pub fn look_line(name: &JailName) -> Vec<OsString> {
-    words(&[JLS, "-j", name.as_str(), "jid", "host.hostuuid", "path"])
+pub fn look_line(jls: &Path, name: &str) -> Vec<OsString> {
+    let mut line = vec![jls.into()];
+    line.extend(words(&["-j", name, "jid", "host.hostuuid", "path"]));
+    line
 }
 
 /// Starts a jail. Its host's UUID is the mark, and nobody inside can change it.
@@ -277,11 +293,35 @@ fn within<'a>(jail: &Jail, all: &'a [(String, PathBuf)]) -> Option<&'a str> {
 
 /// The jail that runs under the name, if one does.
 async fn look(name: &JailName) -> Result<Option<Running>, Fault> {
-    match run(&look_line(name)).await {
-        Ok(line) => Ok(line.and_then(|line| Running::read(&line))),
-        Err(fault) if fault.message.ends_with("not found") => Ok(None),
-        Err(fault) => Err(fault),
+    Running::find(Path::new(JLS), name.as_str()).await
+}
+
+/// The number of a jail that was found where it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jid(String);
+
+/// The jail to be entered, if what runs under its name is that: at its root and, where
+/// there is a mark, the one that was started with it.
+fn entered(found: Option<Running>, jail: &Jail, mark: Option<&str>, boot: &str) -> Result<Jid, Fault> {
+    let name = &jail.name;
+    let failed = |message: String| Err(Fault::new(ErrorName::JailFailed, message));
+    let Some(running) = found else { return failed(format!("the jail {name} does not run")) };
+    if running.path != jail.root.path() {
+        return failed(runs_at(jail, &running));
     }
+    if mark.is_some_and(|mark| running.ours(&Mark::read(mark), boot).is_none()) {
+        return failed(format!("{name} is another jail by now"));
+    }
+    Ok(Jid(running.jid))
+}
+
+fn runs_at(jail: &Jail, running: &Running) -> String {
+    format!(
+        "the jail {} runs at {}, not at {}",
+        jail.name,
+        running.path.display(),
+        jail.root.path().display()
+    )
 }
 
 /// Seconds from the boot to a process's start, and its jail. Nobody who sets the
@@ -303,6 +343,7 @@ fn same(identity: &str, boot: &str, start: u64) -> bool {
 
 impl Jails for FreeBsd {
     const OWN_USERS: bool = false;
+    type Entry = Jid;
 
     async fn runs(&self, jail: &Jail) -> Result<bool, Fault> {
         if let Some(inner) = within(jail, &all().await?) {
@@ -311,8 +352,7 @@ impl Jails for FreeBsd {
         }
         let Some(running) = look(&jail.name).await? else { return Ok(false) };
         if running.path != jail.root.path() {
-            let message = format!("the jail {} runs at {}", jail.name, running.path.display());
-            return Err(Fault::new(ErrorName::JailFailed, message));
+            return Err(Fault::new(ErrorName::JailFailed, runs_at(jail, &running)));
         }
         Ok(true)
     }
@@ -361,9 +401,14 @@ impl Jails for FreeBsd {
         None
     }
 
-    /// chroot(8) is what the base system has to change to a numeric user.
-    fn line(&self, jail: &Jail, command: &[String]) -> Vec<OsString> {
-        let mut line = words(&[JEXEC, jail.name.as_str()]);
+    async fn entry(&self, jail: &Jail, mark: Option<&str>) -> Result<Jid, Fault> {
+        entered(look(&jail.name).await?, jail, mark, &self.boot)
+    }
+
+    /// By the jail's number: the name may be another jail's by now. chroot(8) is what
+    /// the base system has to change to a numeric user.
+    fn line(&self, jail: &Jail, entry: &Jid, command: &[String]) -> Vec<OsString> {
+        let mut line = words(&[JEXEC, &entry.0]);
         if jail.owner.uid != 0 {
             let (uid, gid) = (jail.owner.uid.to_string(), jail.owner.gid.to_string());
             line.extend(words(&["/usr/sbin/chroot", "-u", &uid, "-g", &gid, "-G", &gid, "/"]));
@@ -424,7 +469,7 @@ mod tests {
         );
         recorded(&stop_line(Keeper::Jail, &jail(0).name, "7"), "/usr/sbin/jail -R 7");
         recorded(&unmount_line("04ff007171000000"), "/sbin/umount -t devfs 04ff007171000000");
-        recorded(&look_line(&jail(0).name), "/usr/sbin/jls -j web01 jid host.hostuuid path");
+        recorded(&look_line(Path::new(JLS), "web01"), "/usr/sbin/jls -j web01 jid host.hostuuid path");
     }
 
     #[test]
@@ -524,6 +569,34 @@ mod tests {
     }
 
     #[test]
+    fn only_the_jail_at_its_root_and_with_its_mark_is_entered() {
+        let (mark, root) = (uuid(random()), "/usr/local/bastille/jails/web01/root");
+        let running = Running::read(&format!("7 {mark} {root}")).unwrap();
+        let enter = |found: Option<&Running>, mark| entered(found.cloned(), &jail(0), mark, "aa");
+        let (marked, started) = (format!("{mark} 04ff aa"), by_number("7", "aa"));
+        for known in [None, Some(marked.as_str()), Some(started.as_str())] {
+            assert_eq!(enter(Some(&running), known).unwrap(), Jid("7".into()), "{known:?}");
+        }
+        // Another jail of the name: the operator's, or bw's own.
+        for path in ["/usr/local/jails/mail", "/var/db/colibri/bw-jail", &format!("{root}/x"), "/"] {
+            let other = Running { path: path.into(), ..running.clone() };
+            for known in [None, Some(marked.as_str()), Some(started.as_str())] {
+                let fault = enter(Some(&other), known).unwrap_err();
+                assert_eq!(fault.name, ErrorName::JailFailed, "{path} {known:?}");
+            }
+        }
+        // One that was made there meanwhile, by somebody else.
+        for other in [
+            Running { uuid: uuid(random()), ..running.clone() },
+            Running { jid: "8".into(), uuid: String::new(), ..running.clone() },
+        ] {
+            assert!(enter(Some(&other), Some(&marked)).is_err(), "{other:?}");
+        }
+        assert!(enter(Some(&Running { jid: "8".into(), ..running }), Some(&started)).is_err());
+        assert!(enter(None, None).unwrap_err().message.contains("does not run"));
+    }
+
+    #[test]
     fn a_devfs_is_known_by_its_number_in_this_boot() {
         let line = "devfs on /jails/a (b)/root/dev (devfs, fsid 04ff007171000000)";
         let read = Devfs::read(line).unwrap();
@@ -559,10 +632,11 @@ mod tests {
     fn an_agent_runs_as_the_owner_of_its_file() {
         let jails = here();
         let command = ["/bin/sh".into(), "-c".into(), "id".into()];
-        recorded(&jails.line(&jail(0), &command), "/usr/sbin/jexec web01 /bin/sh -c id");
+        let jid = Jid("7".into());
+        recorded(&jails.line(&jail(0), &jid, &command), "/usr/sbin/jexec 7 /bin/sh -c id");
         recorded(
-            &jails.line(&jail(80), &command),
-            "/usr/sbin/jexec web01 /usr/sbin/chroot -u 80 -g 80 -G 80 / /bin/sh -c id",
+            &jails.line(&jail(80), &jid, &command),
+            "/usr/sbin/jexec 7 /usr/sbin/chroot -u 80 -g 80 -G 80 / /bin/sh -c id",
         );
     }
 }

@@ -10,7 +10,8 @@ mod platform;
 pub use platform::admit;
 
 use crate::child;
-use crate::jail::Works;
+use crate::jail::freebsd::Running;
+use crate::jail::{Works, run};
 use crate::settings::Settings;
 use colibri_session::{BW_JAIL, FETCHER_JAIL};
 use colibri_tenant::{ErrorName, Fault};
@@ -27,6 +28,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 const JAIL: &str = "/usr/sbin/jail";
 const JEXEC: &str = "/usr/sbin/jexec";
+const JLS: &str = "/usr/sbin/jls";
 /// How long the warden may take to end when its fetcher has.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -39,17 +41,26 @@ pub struct Cage {
     pub user: String,
     /// Its name in the file.
     name: &'static str,
-    /// jail(8) and jexec(8).
-    programs: (PathBuf, PathBuf),
+    programs: Programs,
     works: Works,
     /// One session at a time: the jail before must be gone.
     turn: Arc<Mutex<()>>,
+}
+
+/// What makes, enters and shows jails.
+#[derive(Clone, Debug)]
+struct Programs {
+    jail: PathBuf,
+    jexec: PathBuf,
+    jls: PathBuf,
 }
 
 /// A jail that was made.
 #[derive(Debug)]
 pub struct Cell {
     cage: Cage,
+    /// Its number: another jail could have its name.
+    jid: String,
     _turn: OwnedMutexGuard<()>,
 }
 
@@ -73,19 +84,24 @@ impl Cage {
 
     fn new(name: &'static str, file: PathBuf, settings: &Settings) -> Self {
         let (user, works) = (settings.fetcher_user.clone(), Works::new(&settings.state_dir));
-        Self { file, user, name, programs: (JAIL.into(), JEXEC.into()), works, turn: Arc::default() }
+        let programs = Programs { jail: JAIL.into(), jexec: JEXEC.into(), jls: JLS.into() };
+        Self { file, user, name, programs, works, turn: Arc::default() }
     }
 
     /// Makes the jail, removing one that a daemon left that died.
     ///
     /// # Errors
-    /// `BwJailFailed`, with the words of jail(8).
+    /// `BwJailFailed`, with the words of jail(8), or that another jail has its name.
     pub async fn make(&self) -> std::result::Result<Cell, Fault> {
         let turn = self.turn.clone().lock_owned().await;
-        self.clear().await;
-        let created = self.works.run(&self.line("-c")).await;
-        created.map_err(|fault| Fault::new(ErrorName::BwJailFailed, fault.message))?;
-        Ok(Cell { cage: self.clone(), _turn: turn })
+        self.remove().await.map_err(unmade)?;
+        self.works.run(&self.line("-c")).await.map_err(unmade)?;
+        match self.find().await.map_err(unmade)? {
+            Some(jid) => Ok(Cell { cage: self.clone(), jid, _turn: turn }),
+            None => {
+                Err(unmade(Fault::new(ErrorName::JailFailed, format!("{} has ended by itself", self.name))))
+            }
+        }
     }
 
     /// Makes the jail and starts the warden in it. The socket is the fetcher's end.
@@ -105,16 +121,68 @@ impl Cage {
 
     /// Removes what an earlier daemon left.
     pub async fn clear(&self) {
-        if self.works.run(&self.line("-r")).await.is_ok() {
-            tracing::warn!(jail = self.name, "removed what an earlier run left");
+        if let Err(fault) = self.remove().await {
+            tracing::error!(jail = self.name, "not removed: {fault}");
         }
+    }
+
+    async fn remove(&self) -> std::result::Result<(), Fault> {
+        if self.find().await?.is_none() {
+            return Ok(());
+        }
+        self.works.run(&self.line("-r")).await?;
+        tracing::warn!(jail = self.name, "removed what an earlier run left");
+        Ok(())
+    }
+
+    /// The number of the jail, if it runs: a jail elsewhere that has its name is neither
+    /// entered nor removed.
+    async fn find(&self) -> std::result::Result<Option<String>, Fault> {
+        let Some(running) = Running::find(&self.programs.jls, self.name).await? else { return Ok(None) };
+        let path = self.path().await?;
+        if running.path == path {
+            return Ok(Some(running.jid));
+        }
+        let (name, there) = (self.name, running.path.display());
+        let message = format!("a jail {name} runs at {there}, and colibrid's own is at {}", path.display());
+        Err(Fault::new(ErrorName::JailFailed, message))
+    }
+
+    /// Where the file has the jail, as the kernel shows it.
+    async fn path(&self) -> std::result::Result<PathBuf, Fault> {
+        let line = [
+            self.programs.jail.as_os_str(),
+            "-e".as_ref(),
+            "\n".as_ref(),
+            "-f".as_ref(),
+            self.file.as_os_str(),
+        ];
+        let listed = run(&line.map(OsString::from)).await?.unwrap_or_default();
+        let found = path_of(self.name, &listed).and_then(|path| Path::new(path).canonicalize().ok());
+        let file = self.file.display();
+        let message = || format!("{file} has no jail {} with a path that is there", self.name);
+        found.ok_or_else(|| Fault::new(ErrorName::JailFailed, message()))
     }
 
     /// With `-r`, all that is in it is killed and what it mounted unmounted.
     fn line(&self, verb: &str) -> Vec<OsString> {
-        let (jail, _) = &self.programs;
+        let jail = &self.programs.jail;
         vec![jail.into(), "-q".into(), "-f".into(), self.file.clone().into(), verb.into(), self.name.into()]
     }
+}
+
+fn unmade(fault: Fault) -> Fault {
+    Fault::new(ErrorName::BwJailFailed, fault.message)
+}
+
+/// The path of a jail in what jail(8) reads out of a file, a parameter each line and
+/// its name before the others.
+fn path_of<'a>(name: &str, listed: &'a str) -> Option<&'a str> {
+    let mut lines = listed.lines();
+    lines.find(|line| line.strip_prefix("name=") == Some(name))?;
+    let path =
+        lines.take_while(|line| !line.starts_with("name=")).find_map(|line| line.strip_prefix("path="));
+    path.map(|path| path.trim_matches('"'))
 }
 
 impl Cell {
@@ -126,9 +194,8 @@ impl Cell {
     pub fn command(&self, program: &Path) -> Result<Command> {
         // The jail has the program's own directory, and none to come from.
         let program = program.canonicalize()?;
-        let (_, jexec) = &self.cage.programs;
-        let mut command = child::command(jexec);
-        command.args(["-u", &self.cage.user, self.cage.name]).arg(program);
+        let mut command = child::command(&self.cage.programs.jexec);
+        command.args(["-u", &self.cage.user, &self.jid]).arg(program);
         child::without_groups(&mut command);
         Ok(command)
     }
@@ -146,7 +213,14 @@ impl Cell {
 
     /// Removes the jail with all that is in it.
     pub async fn close(self) {
-        if let Err(fault) = self.cage.works.run(&self.cage.line("-r")).await {
+        let removed = match self.cage.find().await {
+            Ok(found) if found.as_ref() == Some(&self.jid) => {
+                self.cage.works.run(&self.cage.line("-r")).await.map(drop)
+            }
+            // Somebody else has removed it.
+            found => found.map(drop),
+        };
+        if let Err(fault) = removed {
             tracing::error!(%fault, jail = self.cage.name, "cannot remove the jail");
         }
     }
@@ -167,16 +241,33 @@ mod tests {
     use std::io::{Read, Write};
     use std::os::unix::fs::PermissionsExt;
 
-    /// jail(8) and jexec(8) are FreeBSD's: these write down how they were called.
-    fn cage(dir: &Path, jail: &str) -> Cage {
+    /// These are FreeBSD's: they write down how they were called, and the jail is a file
+    /// that has its number and path.
+    fn cage(dir: &Path, create: &str) -> Cage {
+        let shown = dir.display();
         let program = |name: &str, rest: &str| {
             let path = dir.join(name);
-            fs::write(&path, format!("#!/bin/sh\necho {name} \"$@\" >>{}/calls\n{rest}\n", dir.display()))
-                .unwrap();
+            fs::write(&path, format!("#!/bin/sh\necho {name} \"$@\" >>{shown}/calls\n{rest}\n")).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
             path
         };
-        let programs = (program("jail", jail), program("jexec", "exec cat <&0 >&0"));
+        let own = fs::canonicalize(dir).unwrap();
+        let jail = format!(
+            r#"case $* in
+            *' -c '*) {create}
+                echo "7 - {0}" >{shown}/running ;;
+            *' -r '*) rm {shown}/running ;;
+            -e*) printf 'name=other\npath=/\nname=colibri-bw\nhost.hostname=x\npath="{0}"\nname=colibri-fetcher\npath={0}\n' ;;
+            esac"#,
+            own.display()
+        );
+        let show =
+            format!("cat {shown}/running 2>/dev/null || {{ echo \"jls: jail $2 not found\" >&2; exit 1; }}");
+        let programs = Programs {
+            jail: program("jail", &jail),
+            jexec: program("jexec", "exec cat <&0 >&0"),
+            jls: program("jls", &show),
+        };
         let (file, user) = ("/etc/bw.conf".into(), "_colibri".into());
         Cage { file, user, name: BW_JAIL, programs, works: Works::new(dir), turn: Arc::default() }
     }
@@ -184,12 +275,14 @@ mod tests {
     fn calls(dir: &Path) -> Vec<String> {
         let fetcher = std::env::current_exe().unwrap().canonicalize().unwrap();
         let calls = fs::read_to_string(dir.join("calls")).unwrap();
-        calls.lines().map(|call| call.replace(fetcher.to_str().unwrap(), "FETCHER")).collect()
+        let made = calls.lines().filter(|call| !call.starts_with("jls") && *call != "jail -e ");
+        let made = made.filter(|call| !call.is_empty() && !call.starts_with(" -f"));
+        made.map(|call| call.replace(fetcher.to_str().unwrap(), "FETCHER")).collect()
     }
 
     const REMOVE: &str = "jail -q -f /etc/bw.conf -r colibri-bw";
     const CREATE: &str = "jail -q -f /etc/bw.conf -c colibri-bw";
-    const ENTER: &str = "jexec -u _colibri colibri-bw FETCHER warden";
+    const ENTER: &str = "jexec -u _colibri 7 FETCHER warden";
 
     #[tokio::test]
     async fn a_session_has_a_jail_that_is_made_for_it_and_removed_after_it() {
@@ -209,7 +302,7 @@ mod tests {
         drop(socket);
         warden.close().await;
         next.await.unwrap();
-        assert_eq!(calls(dir.path()), [REMOVE, CREATE, ENTER, REMOVE, REMOVE, CREATE, ENTER, REMOVE]);
+        assert_eq!(calls(dir.path()), [CREATE, ENTER, REMOVE, CREATE, ENTER, REMOVE]);
     }
 
     #[tokio::test]
@@ -219,7 +312,55 @@ mod tests {
         let fault = cage.open(&std::env::current_exe().unwrap()).await.unwrap_err();
         assert_eq!(fault.name, ErrorName::BwJailFailed);
         assert!(fault.message.contains("jail: no such file"), "{fault:?}");
+        assert_eq!(calls(dir.path()), [CREATE]);
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_daemon_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let cage = cage(dir.path(), "");
+        fs::write(
+            dir.path().join("running"),
+            format!("3 - {}\n", dir.path().canonicalize().unwrap().display()),
+        )
+        .unwrap();
+        let cell = cage.make().await.unwrap();
         assert_eq!(calls(dir.path()), [REMOVE, CREATE]);
+        drop(cell);
+        cage.clear().await;
+        assert_eq!(calls(dir.path()), [REMOVE, CREATE, REMOVE]);
+    }
+
+    /// An operator's, or one that a client of the control socket had made.
+    #[tokio::test]
+    async fn a_jail_of_its_name_that_is_elsewhere_is_neither_removed_nor_entered() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = "9 - /jails/evil/root\n";
+        let there = dir.path().join("running");
+        fs::write(&there, other).unwrap();
+        let before = cage(dir.path(), "");
+        before.clear().await;
+        let fault = before.make().await.unwrap_err();
+        assert_eq!(fault.name, ErrorName::BwJailFailed);
+        assert!(fault.message.contains("a jail colibri-bw runs at /jails/evil/root"), "{fault:?}");
+        // It came between the two, and when the session ends.
+        fs::remove_file(&there).unwrap();
+        let swapped = format!("echo '9 - /jails/evil/root' >{}; exit 0", there.display());
+        let between = cage(dir.path(), &swapped);
+        assert_eq!(between.make().await.unwrap_err().name, ErrorName::BwJailFailed);
+        fs::remove_file(&there).unwrap();
+        let cell = cage(dir.path(), "").make().await.unwrap();
+        fs::write(&there, other).unwrap();
+        cell.close().await;
+        assert_eq!(fs::read_to_string(&there).unwrap(), other);
+        assert_eq!(calls(dir.path()), [CREATE, CREATE]);
+    }
+
+    #[test]
+    fn no_tenant_has_a_cages_name() {
+        for name in [BW_JAIL, FETCHER_JAIL] {
+            assert!(name.parse::<colibri_tenant::JailName>().is_err(), "{name}");
+        }
     }
 
     #[tokio::test]
@@ -230,11 +371,11 @@ mod tests {
         let cell = fetcher.make().await.unwrap();
         let command = cell.command(&std::env::current_exe().unwrap()).unwrap();
         let words: Vec<_> = command.as_std().get_args().take(3).collect();
-        assert_eq!(words, ["-u", "_colibri", "colibri-fetcher"]);
+        assert_eq!(words, ["-u", "_colibri", "7"]);
         cell.close().await;
         let [remove, create] =
             ["r", "c"].map(|verb| format!("jail -q -f /etc/bw.conf -{verb} colibri-fetcher"));
-        assert_eq!(calls(dir.path()), [remove.clone(), create, remove]);
+        assert_eq!(calls(dir.path()), [create, remove]);
     }
 
     #[tokio::test]

@@ -9,11 +9,12 @@ mod platform;
 pub use platform::PROVIDER;
 
 use crate::failure::Failure;
+use colibri_tenant::keeps_others_out;
 use nix::unistd::{User, geteuid};
 use serde::Serialize;
 use std::fs::{DirBuilder, OpenOptions, Permissions, set_permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -29,6 +30,10 @@ pub enum Deed {
     Made,
     /// It was there, and stays as it is.
     There,
+    /// It was there, open to others, and is no more.
+    Closed,
+    /// It was there, and is open to others: this is a dry run.
+    Open,
     /// It is not there, and this is a dry run or one below a prefix.
     Missing,
 }
@@ -64,6 +69,10 @@ impl Plan {
         for (dir, mode) in platform::DIRS {
             steps.push(self.step(dir, |path| make_dir(path, *mode))?);
         }
+        for dir in platform::CLOSED {
+            let step = self.step(dir, |path| make_dir(path, 0o700))?;
+            steps.push(self.close(dir, step)?);
+        }
         steps.push(self.step(PROVIDER, |path| make_file(path, 0o600, TEMPLATE))?);
         for (file, text) in platform::FILES {
             steps.push(self.step(file, |path| make_file(path, 0o644, text))?);
@@ -93,6 +102,24 @@ impl Plan {
             }
         };
         Ok(Step { what, deed })
+    }
+
+    /// Takes the way through a directory that was there from others. What else its mode
+    /// says is its owner's choice.
+    fn close(&self, dir: &str, step: Step) -> Result<Step, Failure> {
+        let path = self.prefix.join(dir.trim_start_matches('/'));
+        let Ok(found) = path.metadata() else { return Ok(step) };
+        let closed = |dir: &Path| dir.metadata().is_ok_and(|it| keeps_others_out(it.gid(), it.mode()));
+        if path.ancestors().take_while(|dir| dir.starts_with(&self.prefix)).any(closed) {
+            return Ok(step);
+        }
+        if self.dry_run {
+            return Ok(Step { deed: Deed::Open, ..step });
+        }
+        let left = found.mode() & 0o7766;
+        set_permissions(&path, Permissions::from_mode(left))
+            .map_err(|error| Failure::Make(step.what.clone(), error))?;
+        Ok(Step { deed: Deed::Closed, ..step })
     }
 
     fn step(&self, path: &str, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<Step, Failure> {
@@ -143,6 +170,8 @@ pub fn screen(steps: &[Step], next: &[String]) -> String {
         let deed = match step.deed {
             Deed::Made => "made",
             Deed::There => "there",
+            Deed::Closed => "closed",
+            Deed::Open => "open",
             Deed::Missing => "missing",
         };
         format!("{deed:<9}{}\n", step.what)

@@ -59,7 +59,7 @@ impl Host {
 
     fn lay_out(&self) -> Outcome {
         fs::create_dir_all(self.path("jails/web01/root"))?;
-        mode(&self.path("jails"), 0o755)?;
+        mode(&self.path("jails"), 0o700)?;
         fs::create_dir(self.path("session"))?;
         mode(&self.path("session"), 0o700)?;
         if geteuid().is_root() {

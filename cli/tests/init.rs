@@ -74,3 +74,24 @@ fn without_root_the_host_itself_is_left_alone() -> Outcome {
     assert!(String::from_utf8(run.stderr)?.contains("as root"));
     Ok(())
 }
+
+/// What a jail's root makes setuid there is root's, where root in a jail is root.
+#[cfg(target_os = "freebsd")]
+#[test]
+fn others_do_not_pass_through_the_base() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    // Else this closes it.
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
+    let base = dir.path().join("usr/local/bastille/jails");
+    init(dir.path(), &[])?;
+    assert_eq!(mode(&base)?, 0o700);
+    fs::set_permissions(&base, fs::Permissions::from_mode(0o755))?;
+    let planned = init(dir.path(), &["--dry-run"])?;
+    assert!(planned.contains("open     /DIR/usr/local/bastille/jails"), "{planned}");
+    assert_eq!(mode(&base)?, 0o755, "a dry run changes nothing");
+    let closed = init(dir.path(), &[])?;
+    assert!(closed.contains("closed   /DIR/usr/local/bastille/jails"), "{closed}");
+    assert_eq!(mode(&base)?, 0o744, "and nothing else of its mode");
+    assert!(init(dir.path(), &[])?.contains("there    /DIR/usr/local/bastille/jails"));
+    Ok(())
+}

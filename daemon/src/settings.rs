@@ -12,6 +12,7 @@ use crate::agent::claim::Claim;
 use crate::agent::users::{AgentUsers, Users};
 use crate::cage::{self, Cage};
 use crate::clock::millis;
+use crate::provider::ours;
 use crate::server::SOCKET;
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::error::{ContextKind, ContextValue};
@@ -19,6 +20,7 @@ use clap::{CommandFactory, Parser, ValueEnum};
 use colibri_control::SetupView;
 use colibri_pair::Owner;
 use colibri_session::check_server;
+use colibri_tenant::{ROOT_INSIDE_IS_ROOT, keeps_others_out};
 use nix::unistd::{Group, User, getegid, geteuid};
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
@@ -272,6 +274,9 @@ impl Config {
             let base = settings.jail_root_base.display();
             format!("cannot find {base}: make it, or name another in COLIBRI_JAIL_ROOT_BASE")
         })?;
+        if ROOT_INSIDE_IS_ROOT && uid.is_root() {
+            closed(&base, settings.group.as_deref())?;
+        }
         let libexec = match &settings.libexec {
             Some(dir) => dir.clone(),
             None => find_libexec(&std::env::current_exe().context("cannot find my own program")?),
@@ -430,6 +435,25 @@ fn group(setting: &str, name: Option<&str>) -> anyhow::Result<Option<u32>> {
     Ok(Some(group.gid.as_raw()))
 }
 
+/// Whether others of the host reach the jails' roots, where root in one could leave
+/// them a setuid program: whoever may start agents in jails would be the host's root.
+fn closed(base: &Path, group: Option<&str>) -> anyhow::Result<()> {
+    let closes = |dir: &Path| {
+        let found = dir.metadata();
+        found.is_ok_and(|found| ours(&found) && keeps_others_out(found.gid(), found.mode()))
+    };
+    if base.ancestors().any(closes) {
+        return Ok(());
+    }
+    let base = base.display();
+    let open = format!("others can pass through {base}, and a setuid program in a jail is root's for them");
+    match group {
+        None => tracing::warn!("{open}: chmod 700 {base}"),
+        Some(group) => bail!("{open}, so COLIBRI_GROUP={group} would be root: chmod 700 {base}"),
+    }
+    Ok(())
+}
+
 /// The group of a directory that its group may go through and others may not.
 fn through(base: &Path) -> anyhow::Result<Option<u32>> {
     let found = base.metadata().with_context(|| format!("cannot look at {}", base.display()))?;
@@ -470,6 +494,31 @@ mod tests {
         let words = ["colibrid", "--jail-root-base", base, "--fetcher-jail", "/etc/fetcher-jail.conf"];
         let error = Config::new(Settings::parse_from(words)).unwrap_err().to_string();
         assert!(error.contains("needs COLIBRI_BW_JAIL"), "{error}");
+    }
+
+    #[test]
+    fn no_group_starts_agents_below_a_base_that_others_can_pass() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().join("jails");
+        std::fs::create_dir(&base).unwrap();
+        let set = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for (above, own, is_closed) in
+            [(0o755, 0o755, false), (0o755, 0o711, false), (0o755, 0o700, true), (0o700, 0o755, true)]
+        {
+            set(dir.path(), above);
+            set(&base, own);
+            let found = closed(&base, Some("web"));
+            assert_eq!(found.is_ok(), is_closed, "{above:o} {own:o}: {found:?}");
+            assert!(closed(&base, None).is_ok());
+        }
+        set(dir.path(), 0o755);
+        set(&base, 0o755);
+        let said = closed(&base, Some("web")).unwrap_err();
+        assert!(said.to_string().contains("chmod 700"), "{said}");
+        assert!(said.downcast_ref::<std::io::Error>().is_none(), "a restart does not mend it");
     }
 
     #[test]

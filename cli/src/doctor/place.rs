@@ -4,7 +4,7 @@ use super::program::FetcherUser;
 use super::{Finding, target};
 use crate::screen::has_nothing;
 use colibri_control::{Client, ClientError, Request, SetupView, TenantView};
-use colibri_tenant::{ErrorName, Status};
+use colibri_tenant::{ErrorName, ROOT_INSIDE_IS_ROOT, Status, keeps_others_out};
 use std::fs::Metadata;
 use std::io::{Error, ErrorKind};
 use std::os::unix::fs::MetadataExt;
@@ -68,7 +68,8 @@ fn replaceable(name: &str, dir: &Path) -> Option<Finding> {
 pub fn all(setup: &SetupView, base: &Path, user: &FetcherUser) -> Vec<Finding> {
     let mut findings = vec![
         look("base directory", base, |found| {
-            shape(base, found, found.is_dir(), 0o022, "a directory", "go-w")
+            shape(base, found, found.is_dir(), 0o022, "a directory", "go-w")?;
+            if ROOT_INSIDE_IS_ROOT { closed(base) } else { Ok(()) }
         }),
         look("database", &setup.database, |found| {
             shape(&setup.database, found, found.is_file(), 0o077, "a file", "600")
@@ -107,6 +108,21 @@ fn look(name: &str, path: &Path, judge: impl FnOnce(&Metadata) -> Result<(), (St
         }
         Err(error) => unseen(name, path, &error),
     }
+}
+
+/// Whether users of the host are kept out of the jails' roots, by the base or a directory
+/// above it: what root in a jail makes setuid there is root's on the host.
+fn closed(base: &Path) -> Result<(), (String, String)> {
+    let closes = |dir: &Path| {
+        let found = dir.metadata();
+        found.is_ok_and(|found| ours(&found) && keeps_others_out(found.gid(), found.mode()))
+    };
+    if base.ancestors().any(closes) {
+        return Ok(());
+    }
+    let shown = base.display();
+    let found = format!("others can pass through {shown}, and a setuid program in a jail makes them root");
+    Err((found, format!("chmod 700 {shown}")))
 }
 
 fn unseen(name: &str, path: &Path, error: &Error) -> Finding {
@@ -216,4 +232,28 @@ pub fn tenant(daemon: &mut Client, tenant: &TenantView) -> Option<Finding> {
         Err(ClientError::Refused(fault)) => Finding::fault(&name, &fault),
         Err(error) => Finding::failure(&name, crate::failure::asked(&error), "see colibrid's log"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{Permissions, create_dir, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_base_that_others_can_pass_is_told_with_its_mend() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().join("jails");
+        create_dir(&base).unwrap();
+        let set = |path: &Path, mode| set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        set(dir.path(), 0o755);
+        for (mode, is_closed) in [(0o755, false), (0o711, false), (0o700, true)] {
+            set(&base, mode);
+            assert_eq!(closed(&base).is_ok(), is_closed, "{mode:o}");
+        }
+        set(&base, 0o755);
+        assert_eq!(closed(&base).unwrap_err().1, format!("chmod 700 {}", base.display()));
+        set(dir.path(), 0o700);
+        assert!(closed(&base).is_ok(), "closed above");
+    }
 }

@@ -1,5 +1,5 @@
-//! What a FreeBSD host needs. The base directory is bastille's, and pf(4) is the
-//! operator's: its rules are written beside the settings, to be included, and
+//! What a FreeBSD host needs. The base directory is bastille's, which should be there
+//! before: it is only closed then. pf(4) is the operator's: its rules are written beside the settings, to be included, and
 //! so is the jail that bw can run in.
 
 /// The file with settings and credentials.
@@ -60,6 +60,8 @@ pub const DIRS: &[(&str, u32)] = &[
     ("/var/db/colibri/fetcher-jail/var/run/colibri/session", 0o755),
     ("/var/db/colibri/fetcher-jail/var/run/colibri/session/bw", 0o755),
 ];
+/// Directories that others may not pass: a setuid program of a jail's root is root's.
+pub const CLOSED: &[&str] = &["/usr/local/bastille/jails"];
 /// Further files.
 pub const FILES: &[(&str, &str)] = &[
     ("/usr/local/etc/colibri/bw-jail.conf", include_str!("../../../packaging/freebsd/bw-jail.conf.example")),
@@ -93,7 +95,8 @@ pub const START: &[&str] = &[
     "give bw its jail: COLIBRI_BW_JAIL=/usr/local/etc/colibri/bw-jail.conf in that file",
     "give the fetcher its jail: COLIBRI_FETCHER_JAIL=/usr/local/etc/colibri/fetcher-jail.conf in that file",
     "pf(4) keeps the fetcher, which has the host's network, from other hosts: see /usr/local/etc/colibri/pf.conf",
-    "bound each jail: see /usr/local/etc/colibri/rctl.conf, and keep other users out: chmod 700 /usr/local/bastille/jails",
+    "bound each jail: see /usr/local/etc/colibri/rctl.conf",
+    "jails elsewhere than in /usr/local/bastille/jails: name their directory in that file, and chmod 700 it",
     "take the hook from /usr/local/etc/colibri/jail.conf into your jail.conf",
     "sysrc colibrid_enable=YES && service colibrid start",
 ];

@@ -9,6 +9,8 @@ pub const DIRS: &[(&str, u32)] = &[
     ("/var/lib/colibri", 0o700),
     ("/var/log/colibri", 0o700),
 ];
+/// Directories that others may not pass: root in a jail is nobody on the host.
+pub const CLOSED: &[&str] = &[];
 /// Further files.
 pub const FILES: &[(&str, &str)] = &[];
 /// Makes the fetcher's user.

@@ -19,6 +19,8 @@ pub fn told(setup: &mut Value) {
 
 /// How it is broken; check, verdict and mend.
 pub const BROKEN: &[(Break, &str, &str, &str)] = &[
+    // Root in a jail is root, and what it makes setuid is root's.
+    (|host| mode(&host.path("jails"), 0o755), "base directory", "failure", "chmod 700"),
     (
         |host| set(&mut host.status["setup"]["bw-jail"], Value::Null),
         "bw's cage",

@@ -121,6 +121,9 @@ pub struct Login {
     pub password: Option<Secret>,
     /// The seed of one-time passwords.
     pub totp: Option<Secret>,
+    /// Passkeys.
+    #[serde(default, rename = "fido2Credentials", deserialize_with = "nullable")]
+    pub passkeys: Vec<Anything>,
     /// Where the login is good for.
     #[serde(default, deserialize_with = "nullable")]
     pub uris: Vec<Uri>,

@@ -18,6 +18,9 @@ const MAX_TYPOS: usize = 2;
 /// Names that are shown in place of a missing one.
 const MAX_NEAR: usize = 3;
 
+/// What `bw` lists in place of a collection's name that it cannot decrypt.
+const UNDECRYPTED: &str = "[error: cannot decrypt]";
+
 /// Which collection is meant.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Chosen {
@@ -83,7 +86,9 @@ pub fn missing(all: &[Collection], organizations: &[Organization], fetch: &Fetch
     let renamed = all.iter().find(|collection| Some(&collection.id) == fetch.pinned.as_ref());
     let alike = || all.iter().find(|collection| skeleton(&collection.name) == skeleton(&fetch.collection));
     let elsewhere = all.iter().find(|collection| collection.name == fetch.collection);
-    let perhaps = if let Some(Collection { name, .. }) = renamed {
+    let perhaps = if renamed.is_some_and(|collection| collection.name == UNDECRYPTED) {
+        "; the name of the one that it was cannot be decrypted by bw: name it anew in the vault".into()
+    } else if let Some(Collection { name, .. }) = renamed {
         format!(
             "; the one that it was is named {} now: rename it back, or follow it with `colibri update-tenant \
              NAME --collection …`",
@@ -295,6 +300,8 @@ mod tests {
         let renamed = chosen(&[("2", "other")], Some("2")).unwrap_err();
         assert_eq!(renamed.name, CollectionNotFound);
         assert!(renamed.message.contains("is named \"other\" now"), "{renamed}");
+        let unnamed = chosen(&[("2", UNDECRYPTED)], Some("2")).unwrap_err();
+        assert!(unnamed.message.contains("cannot be decrypted"), "{unnamed}");
         let failure = chosen(&[("1", "web"), ("2", "web")], Some("3")).unwrap_err();
         assert_eq!(failure.name, CollectionAmbiguous);
         assert!(failure.message.contains("\"1\", \"2\""));

@@ -70,6 +70,11 @@ pub fn contents(item: Item, rules: &Rules, warnings: &mut Warnings) -> Contents 
     let label = format!("item {} ({})", quoted(&item.name), short(&item.id));
     let source = Source { name: item.name, label };
     let (kind, mut notes) = (item.r#type, item.notes);
+    let login = item.login.as_ref().filter(|_| kind == 1);
+    let seed = login.is_some_and(|login| login.totp.is_some());
+    if login.is_some_and(|login| !login.passkeys.is_empty()) {
+        warnings.add(format!("{} has passkeys: they are not carried", source.label));
+    }
     let mut contents: Contents = match kind {
         1 => from_login(item.login, extent, &source, warnings).into(),
         2 => from_note(notes.take(), rules.notes, &source, warnings),
@@ -96,16 +101,17 @@ pub fn contents(item: Item, rules: &Rules, warnings: &mut Warnings) -> Contents 
             contents.found.extend(fields);
             contents.found.extend(notes.map(|text| source.part("NOTES", "the notes of ", text)));
         }
-        Extent::Plain => left_out(item.fields.len(), notes.is_some(), &source, warnings),
+        Extent::Plain => left_out(item.fields.len(), notes.is_some(), seed, &source, warnings),
     }
     contents
 }
 
 /// What only `--fields` would carry.
-fn left_out(fields: usize, notes: bool, source: &Source, warnings: &mut Warnings) {
+fn left_out(fields: usize, notes: bool, seed: bool, source: &Source, warnings: &mut Warnings) {
     let fields = (fields > 0).then(|| format!("custom fields, {fields} in number"));
-    let notes = notes.then(|| "notes".to_owned());
-    let all: Vec<_> = fields.into_iter().chain(notes).collect();
+    let parts =
+        [fields, notes.then(|| "notes".to_owned()), seed.then(|| "a seed of one-time passwords".to_owned())];
+    let all: Vec<_> = parts.into_iter().flatten().collect();
     if !all.is_empty() {
         let what = all.join(", and ");
         warnings.add(format!("{} has {what}: they are carried with --fields only", source.label));

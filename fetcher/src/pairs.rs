@@ -355,12 +355,14 @@ mod tests {
     fn fields_are_taken_only_when_asked_for() {
         let item = json!({"id": "1", "name": "A", "type": 1, "collectionIds": ["c"], "passwordHistory": [],
             "notes": "K='x", "fields": [{"name": "X", "value": "h", "type": 1}, {"name": "low", "value": "t"}, {"name": "N"}],
-            "login": {"password": "p", "username": "u", "totp": "seed",
+            "login": {"password": "p", "username": "u", "totp": "seed", "fido2Credentials": [{}],
                 "uris": [{"uri": "https://a"}, {"uri": "https://b"}]}});
         let without = built(std::slice::from_ref(&item), &Rules::default()).unwrap();
         assert_eq!(text(&without), ["A=p"]);
-        let left_out = "has custom fields, 3 in number, and notes: they are carried with --fields only";
-        assert_eq!(without.warnings, [format!("item \"A\" (1) {left_out}")]);
+        let left_out = "has custom fields, 3 in number, and notes, and a seed of one-time passwords: \
+            they are carried with --fields only";
+        let passkeys = "has passkeys: they are not carried";
+        assert_eq!(without.warnings, [passkeys, left_out].map(|what| format!("item \"A\" (1) {what}")));
         let rules = Rules { fields: true, ..Rules::default() };
         let with = built(std::slice::from_ref(&item), &rules).unwrap();
         let expected = [
@@ -373,10 +375,9 @@ mod tests {
             "A_X=h",
         ];
         assert_eq!(text(&with), expected);
-        assert_eq!(with.warnings.len(), 2);
-        assert!(
-            with.warnings.iter().all(|line| line.contains("field \"low\"") || line.contains("field \"N\""))
-        );
+        assert_eq!(with.warnings.len(), 3);
+        let named = ["field \"low\"", "field \"N\"", passkeys];
+        assert!(with.warnings.iter().all(|line| named.iter().any(|name| line.contains(name))));
         // An item without a password has the same value as without `fields`.
         let mut open = item.clone();
         open["login"] = json!({"username": "u"});

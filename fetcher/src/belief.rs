@@ -1,11 +1,11 @@
 //! What of `bw`'s answers is believed: which collection is meant, or may have been
 //! meant, and whether less than before is really all there is.
 
-use crate::answer::{Collection, Organization};
-use crate::bare::is_invisible;
-use crate::warnings::quoted;
 use colibri_session::{Failure, Fetch, Names};
 use colibri_tenant::ErrorName::{AnswerShrunken, CollectionAmbiguous, CollectionNotFound};
+use colibri_vault::answer::{Collection, Organization};
+use colibri_vault::is_invisible;
+use colibri_vault::warnings::quoted;
 
 /// Most bytes of names that one answer holds; an eighth of them in quotes and lengths.
 const MAX_NAMES: usize = 96 * 1024;

@@ -2,9 +2,9 @@
 //! is asked for again, then by a new `bw serve`; what even that does not put
 //! right is believed, with a warning.
 
-use crate::warnings::quoted;
 use colibri_session::Failure;
 use colibri_tenant::ErrorName::VaultError;
+use colibri_vault::warnings::quoted;
 use std::collections::BTreeSet;
 
 /// How many differences of one list are looked at.

@@ -1,38 +1,23 @@
 //! The unprivileged half of the pair: one `bw` session that answers requests
 //! for collections.
 
-mod answer;
 mod attempts;
-mod bare;
 mod belief;
-mod block;
 mod cage;
 mod check;
-mod classify;
 mod confine;
-#[cfg(test)]
-mod corpus;
 mod doubts;
-mod everything;
-mod item;
 mod memory;
-mod naming;
-mod note;
-mod pairs;
 mod program;
 mod relay;
 mod requests;
 mod resolver;
 mod serve;
 mod session;
-#[cfg(all(test, target_os = "linux"))]
-mod shell;
 mod steps;
 mod store;
 mod version;
 mod warden;
-mod warnings;
-mod word;
 mod workdir;
 
 use anyhow::Context;

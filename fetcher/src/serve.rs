@@ -1,17 +1,16 @@
 //! One `bw serve`: HTTP over a socketpair, one request after another. An
 //! answer counts when its JSON is complete.
 
-use crate::answer::{self, Answer, Anything};
-use crate::classify;
 use colibri_session::Failure;
 use colibri_tenant::ErrorName::{BwCrashed, LimitExceeded, VaultError, VaultTimeout, VaultUnreachable};
+use colibri_vault::answer::{self, Answer, Anything, garbage};
+use colibri_vault::classify;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
-use serde::de::DeserializeOwned;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -20,8 +19,6 @@ use zeroize::Zeroizing;
 
 /// Longest answer, in bytes.
 pub const MAX_ANSWER: usize = 16 * 1024 * 1024;
-/// How much of an answer that is no JSON is looked at, in bytes.
-const MAX_WORDS: usize = 4096;
 /// Between the end of the connection and that of the process.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// `bw serve` answers to this name only.
@@ -183,28 +180,6 @@ enum Kind {
     File,
 }
 
-/// Reads `data` of a successful answer.
-///
-/// # Errors
-/// By what `bw` says; `VaultError` for what is no answer.
-pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
-    match answer::parse(bytes) {
-        Answer::Success(data) => Ok(data),
-        Answer::Refusal(message) => Err(classify::failure(&message)),
-        Answer::Garbage => Err(garbage(bytes)),
-    }
-}
-
-/// What begins as JSON does may hold values, whose words mean nothing here.
-fn garbage(bytes: &[u8]) -> Failure {
-    match bytes.get(..MAX_WORDS.min(bytes.len())) {
-        Some(words @ [first, ..]) if !b"{[\"".contains(first) => {
-            classify::failure(&String::from_utf8_lossy(words))
-        }
-        _ => Failure::new(VaultError, "bw's answer is cut off, or not of the form that is known"),
-    }
-}
-
 fn crashed(error: &dyn std::error::Error) -> Failure {
     Failure::new(BwCrashed, format!("the connection to bw serve broke: {error}"))
 }
@@ -217,8 +192,7 @@ fn plain(path: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer::{Item, List};
-    use colibri_tenant::{ErrorName, ErrorName::VaultLocked};
+    use colibri_tenant::ErrorName;
     use std::io::{Read, Write};
 
     /// Answers each request with so many bytes, until nobody asks.
@@ -273,15 +247,5 @@ mod tests {
         let socket = bw(vec![SKIPPED + 1, 8]);
         let mut serve = open(socket).await;
         assert_eq!((ask(&mut serve).await, serve.is_spent()), (Err(LimitExceeded), true));
-    }
-
-    #[test]
-    fn a_value_does_not_name_a_failure() {
-        for value in ["certificate", "Rate limit exceeded", "Invalid client_id", "SyntaxError"] {
-            let cut = format!(r#"{{"success":true,"data":{{"data":[{{"id":"1","name":"A","notes":"{value}"#);
-            assert_eq!(read::<List<Item>>(cut.as_bytes()).unwrap_err().name, VaultError, "{value}");
-        }
-        assert_eq!(read::<List<Item>>(b"").unwrap_err().name, VaultError);
-        assert_eq!(read::<List<Item>>(b"Vault is locked.").unwrap_err().name, VaultLocked);
     }
 }

@@ -1,19 +1,13 @@
 //! The vault session: one login, one `bw serve`, one unlock for every request,
 //! and what is done about the known faults of `bw serve`.
 
-use crate::answer::{self, Answer, Anything, Attachment, Collection, Item, List, Organization, Status};
 use crate::belief::{self, Chosen};
 use crate::cage::{Cage, Output};
-use crate::classify;
 use crate::doubts::{Difference, Doubts, MAX_RENEWALS, Weighed};
-use crate::everything::Everything;
-use crate::item::is_wanted;
-use crate::pairs::{self, Built};
-use crate::serve::{self, Serve};
+use crate::serve::Serve;
 use crate::steps::Steps;
 use crate::store::{Names, Store};
 use crate::version;
-use crate::warnings::quoted;
 use colibri_pair::{MAX_VALUE, Secret};
 use colibri_session::{
     self as words, Age, Bounds, Failure, Fetch, Rules, Server, SessionState, Sync, Vault, Want,
@@ -23,6 +17,14 @@ use colibri_tenant::ErrorName::{
     CollectionReplaced, CollectionUnreadable, DeadlineExceeded, LimitExceeded, RateLimited, ServerMismatch,
     ValueNotCarried, VaultError, VaultLocked, VaultTimeout, VaultUnreachable,
 };
+use colibri_vault::answer::{
+    self, Answer, Anything, Attachment, Collection, Item, List, Organization, Status,
+};
+use colibri_vault::classify;
+use colibri_vault::everything::Everything;
+use colibri_vault::item::is_wanted;
+use colibri_vault::pairs::{self, Built};
+use colibri_vault::warnings::quoted;
 use hyper::Method;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeSet, HashMap};
@@ -411,7 +413,7 @@ impl Session {
         if !self.is_limited() {
             let path = if whole { FORCED } else { "/sync" };
             steps.begin("sync");
-            return self.sync(path, self.bounds().answer()).await.map(|()| Age::Current);
+            return self.sync(path, self.answer_end()).await.map(|()| Age::Current);
         }
         let Some(current) = self.current else {
             return Err(Failure::new(RateLimited, "the vault limits logins"));
@@ -425,6 +427,16 @@ impl Session {
 
     fn bounds(&self) -> &Bounds {
         &self.vault.bounds
+    }
+
+    /// The end of a step of the start that begins now.
+    fn step_end(&self) -> Instant {
+        Instant::now() + Duration::from_millis(self.bounds().step_ms)
+    }
+
+    /// The end of the time for an answer that is asked for now.
+    fn answer_end(&self) -> Instant {
+        Instant::now() + Duration::from_millis(self.bounds().answer_ms)
     }
 
     fn is_limited(&self) -> bool {
@@ -481,9 +493,9 @@ impl Session {
     }
 
     async fn log_in(&mut self) -> Result<(), Failure> {
-        self.cage.clear(&self.vault.device, self.vault.bounds.step()).await?;
+        self.cage.clear(&self.vault.device, self.step_end()).await?;
         if self.version.is_empty() {
-            let output = self.cage.run(&["--version"], Vec::new(), self.bounds().step()).await?;
+            let output = self.cage.run(&["--version"], Vec::new(), self.step_end()).await?;
             // In a new directory it has more to say first.
             self.version = output.text.lines().last().unwrap_or_default().trim().chars().take(32).collect();
         }
@@ -497,7 +509,7 @@ impl Session {
         if let Some(server) = &self.server {
             let url = server.url().to_owned();
             let args = ["--response", "config", "server", &url];
-            let output = self.cage.run(&args, Vec::new(), self.bounds().step()).await?;
+            let output = self.cage.run(&args, Vec::new(), self.step_end()).await?;
             self.verdict(&output)?;
         }
         let secret = |name: &str, value: &Secret| (name.to_owned(), Secret::new(value.expose().to_owned()));
@@ -507,7 +519,7 @@ impl Session {
         ];
         (self.whole, self.current) = (Some(Instant::now()), None);
         let args = ["--response", "login", "--apikey"];
-        let output = self.cage.run(&args, credentials, self.bounds().step()).await?;
+        let output = self.cage.run(&args, credentials, self.step_end()).await?;
         self.verdict(&output).map_err(|failure| match failure.name {
             VaultLocked => Failure::new(VaultError, "the vault refuses to let anybody log in"),
             _ => failure,
@@ -518,7 +530,7 @@ impl Session {
     /// syncs: without the vault's content, unlocking would hang.
     async fn start(&mut self) -> Result<(), Failure> {
         self.serve = Some(Serve::open(self.cage.serve().await?, self.vault.bounds.skipped).await?);
-        let status: Status = self.get("/status", self.bounds().step()).await?;
+        let status: Status = self.get("/status", self.step_end()).await?;
         let configured = self.server.as_ref().and_then(Server::known_as);
         let actual = status.template.server_url.as_deref().map(|url| url.trim_end_matches('/'));
         if self.server.is_some() && configured != actual {
@@ -530,7 +542,7 @@ impl Session {
         if self.current.is_some() && self.is_limited() {
             return Ok(());
         }
-        match self.sync("/sync", self.bounds().step()).await {
+        match self.sync("/sync", self.step_end()).await {
             // A bw that does not sync before the unlock is asked after it.
             Err(failure) if failure.message == classify::LOCKED => Ok(()),
             result => result,
@@ -555,7 +567,7 @@ impl Session {
                 "bw does not unlock: the vault's content did not come with the login",
             )),
             Err(failure) if failure.name != BwCrashed => {
-                let open = self.get::<Anything>("/list/object/collections", self.bounds().step()).await;
+                let open = self.get::<Anything>("/list/object/collections", self.step_end()).await;
                 open.map(drop).map_err(|_| failure)
             }
             other => other.map(drop),
@@ -628,7 +640,7 @@ impl Session {
                 Err(failure) => return Err(failure),
             }
             span.goes_on()?;
-            self.sync(FORCED, self.bounds().answer()).await?;
+            self.sync(FORCED, self.answer_end()).await?;
             let listed = self.collections(span, warnings).await?;
             self.confirmed = Some(listed.iter().map(|one| one.id.clone()).collect());
             self.collections = Some(listed);
@@ -647,7 +659,7 @@ impl Session {
             return Ok(chosen);
         }
         let path = "/list/object/organizations";
-        let List { data } = self.get::<List<Organization>>(path, self.bounds().answer()).await?;
+        let List { data } = self.get::<List<Organization>>(path, self.answer_end()).await?;
         Ok(belief::choose(&all, self.organizations.insert(data), fetch))
     }
 
@@ -747,7 +759,7 @@ impl Session {
         }
         if self.everything.is_none() && span.waiting >= CROWD && !self.in_parts {
             span.goes_on()?;
-            match self.get::<List<Item>>("/list/object/items", self.bounds().answer()).await {
+            match self.get::<List<Item>>("/list/object/items", self.answer_end()).await {
                 Ok(List { data }) => {
                     tracing::debug!(
                         items = data.len(),
@@ -800,7 +812,7 @@ impl Session {
             return Err(large());
         }
         let path = format!("/object/attachment/{}?itemid={}", escaped(&file.id), escaped(item));
-        let soon = self.bounds().answer();
+        let soon = self.answer_end();
         let serve = self.serve.as_mut().ok_or_else(|| Failure::new(BwCrashed, "bw serve does not run"))?;
         let bytes = serve.file(&path, soon).await.map_err(|failure| self.with_trouble(failure));
         let bytes = bytes.map_err(|failure| match failure.name {
@@ -831,9 +843,9 @@ impl Session {
         let (mut before, mut doubted) = (None, BTreeSet::new());
         for _ in 0..MAX_LISTS {
             span.goes_on()?;
-            let soon = self.bounds().answer();
+            let soon = self.answer_end();
             let bytes = self.bytes(Method::GET, path, Zeroizing::default(), soon).await?;
-            let List { data: listed } = serve::read::<List<T>>(&bytes)?;
+            let List { data: listed } = answer::read::<List<T>>(&bytes)?;
             let agree = before.as_ref() == Some(&bytes);
             if agree {
                 let found = self.stored().await.map(|store| compare(store, &listed)).unwrap_or_default();
@@ -904,7 +916,7 @@ impl Session {
         deadline: Instant,
     ) -> Result<T, Failure> {
         let bytes = self.bytes(method, path, body, deadline).await?;
-        serve::read(&bytes).map_err(|failure| self.with_trouble(failure))
+        answer::read(&bytes).map_err(|failure| self.with_trouble(failure))
     }
 
     async fn bytes(

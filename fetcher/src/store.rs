@@ -2,12 +2,12 @@
 //! `bw serve` may go on listing what it held before, until its end; the file
 //! that it keeps is right by then, so its lists are compared with that.
 
-use crate::answer::{Anything, Collection, Item, Login, SshKey, nullable};
 use crate::doubts::{Difference, MAX_FOUND};
-use crate::warnings::quoted;
 use colibri_pair::Secret;
 use colibri_session::{Failure, Rules};
 use colibri_tenant::ErrorName::CollectionUnreadable;
+use colibri_vault::answer::{Anything, Collection, Item, Login, SshKey, nullable};
+use colibri_vault::warnings::quoted;
 use rustix::fs::{Mode, OFlags, openat};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};

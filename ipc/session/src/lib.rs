@@ -4,9 +4,11 @@
 mod bell;
 mod messages;
 mod server;
+#[cfg(feature = "wire")]
 mod wire;
 
 pub use bell::{FromBell, Listen, MAX_TO_BELL, ToBell};
 pub use messages::*;
 pub use server::Server;
+#[cfg(feature = "wire")]
 pub use wire::{Inbox, Wire, recv_from};

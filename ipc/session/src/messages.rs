@@ -6,8 +6,6 @@ use colibri_pair::Secret;
 use colibri_tenant::{ErrorName, KeyCase, Notes, OnDuplicate};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// Longest frame of this socket, in bytes.
 pub const MAX_WORD: usize = 128 * 1024;
@@ -101,18 +99,6 @@ pub struct Bounds {
     /// An answer over its bound is read to its end and forgotten, so that the next
     /// request can be asked; up to this, in bytes.
     pub skipped: usize,
-}
-
-impl Bounds {
-    /// The end of a step that begins now.
-    pub fn step(&self) -> Instant {
-        Instant::now() + Duration::from_millis(self.step_ms)
-    }
-
-    /// The end of the time for an answer that is asked for now.
-    pub fn answer(&self) -> Instant {
-        Instant::now() + Duration::from_millis(self.answer_ms)
-    }
 }
 
 impl Default for Bounds {

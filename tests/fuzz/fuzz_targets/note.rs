@@ -4,13 +4,13 @@
 //! back as it was.
 #![no_main]
 
-#[path = "../../fetcher/src/bare.rs"]
+#[path = "../../../fetcher/vault/src/bare.rs"]
 mod bare;
-#[path = "../../fetcher/src/block.rs"]
+#[path = "../../../fetcher/vault/src/block.rs"]
 mod block;
-#[path = "../../fetcher/src/note.rs"]
+#[path = "../../../fetcher/vault/src/note.rs"]
 mod note;
-#[path = "../../fetcher/src/word.rs"]
+#[path = "../../../fetcher/vault/src/word.rs"]
 mod word;
 
 use note::{Dialect, Entry, Pair, Stray, Unread, parse};

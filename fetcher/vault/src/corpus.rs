@@ -8,7 +8,7 @@ use colibri_session::{Failure, Rules};
 use colibri_tenant::{ErrorName::ValueUnreadable, KeyCase, Notes};
 use std::collections::BTreeMap;
 
-#[path = "../../tests/e2e/corpus.rs"]
+#[path = "../../../tests/e2e/corpus.rs"]
 mod form;
 
 pub use form::malformed;
@@ -27,7 +27,7 @@ fn setting<T: serde::de::DeserializeOwned>(word: &str) -> T {
 
 #[test]
 fn each_note_is_read_as_its_project_means_it_or_refused() {
-    let corpus: Corpus = toml::from_str(include_str!("../../tests/e2e/corpus.toml")).unwrap();
+    let corpus: Corpus = toml::from_str(include_str!("../../../tests/e2e/corpus.toml")).unwrap();
     assert!(corpus.note.len() >= 80);
     for Note { name, text, key_case, notes, allow, values, refused, warned } in corpus.note {
         let allow = allow.into_iter().collect();

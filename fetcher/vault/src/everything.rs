@@ -32,8 +32,7 @@ impl Everything {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer::List;
-    use crate::serve::read;
+    use crate::answer::{List, read};
 
     #[test]
     fn what_shares_an_item_is_left_out_and_each_part_is_taken_once() {

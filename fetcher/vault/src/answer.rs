@@ -1,8 +1,14 @@
 //! The JSON that `bw` answers with. Only what we use is read.
 
+use crate::classify;
 use colibri_pair::Secret;
+use colibri_session::Failure;
+use colibri_tenant::ErrorName::VaultError;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
+
+/// How much of an answer that is no JSON is looked at, in bytes.
+const MAX_WORDS: usize = 4096;
 
 /// `bw`'s answer to one question.
 #[derive(Debug)]
@@ -177,6 +183,28 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
     }
 }
 
+/// Reads `data` of a successful answer.
+///
+/// # Errors
+/// By what `bw` says; `VaultError` for what is no answer.
+pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    match parse(bytes) {
+        Answer::Success(data) => Ok(data),
+        Answer::Refusal(message) => Err(classify::failure(&message)),
+        Answer::Garbage => Err(garbage(bytes)),
+    }
+}
+
+/// What begins as JSON does may hold values, whose words mean nothing here.
+pub fn garbage(bytes: &[u8]) -> Failure {
+    match bytes.get(..MAX_WORDS.min(bytes.len())) {
+        Some(words @ [first, ..]) if !b"{[\"".contains(first) => {
+            classify::failure(&String::from_utf8_lossy(words))
+        }
+        _ => Failure::new(VaultError, "bw's answer is cut off, or not of the form that is known"),
+    }
+}
+
 /// A list that may be null, which is empty.
 ///
 /// # Errors
@@ -188,6 +216,7 @@ pub fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use colibri_tenant::ErrorName::VaultLocked;
 
     #[test]
     fn only_complete_json_is_an_answer() {
@@ -214,5 +243,15 @@ mod tests {
             "login":{"username":null,"uris":null}}"#;
         let item: Item = serde_json::from_slice(item).unwrap();
         assert!(item.login.unwrap().password.is_none() && item.password_history.is_none());
+    }
+
+    #[test]
+    fn a_value_does_not_name_a_failure() {
+        for value in ["certificate", "Rate limit exceeded", "Invalid client_id", "SyntaxError"] {
+            let cut = format!(r#"{{"success":true,"data":{{"data":[{{"id":"1","name":"A","notes":"{value}"#);
+            assert_eq!(read::<List<Item>>(cut.as_bytes()).unwrap_err().name, VaultError, "{value}");
+        }
+        assert_eq!(read::<List<Item>>(b"").unwrap_err().name, VaultError);
+        assert_eq!(read::<List<Item>>(b"Vault is locked.").unwrap_err().name, VaultLocked);
     }
 }

@@ -2,20 +2,17 @@
 //! for collections.
 
 mod attempts;
-mod belief;
+mod bw;
 mod cage;
 mod check;
 mod confine;
-mod doubts;
+mod data_json;
 mod memory;
 mod program;
 mod relay;
 mod requests;
 mod resolver;
 mod serve;
-mod session;
-mod steps;
-mod store;
 mod version;
 mod warden;
 mod workdir;

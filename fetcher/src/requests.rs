@@ -1,12 +1,11 @@
 //! The daemon's requests: answered in the order in which they came, each within
 //! its own deadline; then the end of the session.
 
+use crate::bw::Bw;
 use crate::cage::{Cage, Keeper};
 use crate::confine::{self, Confinement};
 use crate::program::Program;
 use crate::resolver::Resolver;
-use crate::session::{self, Session, Span, within};
-use crate::steps::Steps;
 use crate::workdir::WorkDir;
 use colibri_pair::{EnvKey, Pair, Secret, ToWriter, encode};
 use colibri_session::{
@@ -14,26 +13,24 @@ use colibri_session::{
     Want, Wire,
 };
 use colibri_tenant::ErrorName::{
-    DeadlineExceeded, FetcherFailed, ProtocolViolation, SandboxUnavailable, TlsUntrusted, VaultTimeout,
+    DeadlineExceeded, FetcherFailed, ProtocolViolation, SandboxUnavailable, TlsUntrusted,
 };
-use std::collections::BTreeMap;
+use colibri_vault::session::{self, Action, Event, Outcome, Session, Terms, Work};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-/// Without a request for so long, nobody waits for `bw`.
-const QUIET: Duration = Duration::from_secs(2);
-
-/// A session that could not even be prepared answers every request with why.
-type Prepared = Arc<Mutex<Result<Session, Failure>>>;
+/// Where a session cannot be prepared, requests that come so soon after the first share
+/// its answer.
+const SOON: Duration = Duration::from_millis(100);
 
 /// Serves the daemon on standard input until it closes, the session has been
 /// idle for long enough, or a signal asks for the end.
@@ -52,26 +49,49 @@ pub async fn run() -> anyhow::Result<()> {
         true => WorkDir::open(&vault.app_data_base)?,
         false => WorkDir::take(&vault.app_data_base)?,
     };
-    let states = forward_states(wire.clone());
-    let (session, keeper) = match prepare(*vault, warden, dir.path(), states).await {
-        Ok((session, keeper, confined)) => {
-            wire.send(&FromFetcher::Confined(confined), &[]).await?;
-            (Ok(session), Some(keeper))
+    let (daemon, messages) = mpsc::unbounded_channel();
+    let told = tokio::spawn(speak(wire, messages));
+    match prepare(*vault, warden, dir.path(), idle).await {
+        Ok(Prepared { bw, terms, keeper, confined }) => {
+            tell(&daemon, FromFetcher::Confined(confined));
+            let served = serve(&daemon, inbox, bw, Session::new(terms)).await;
+            keeper.close().await;
+            served?;
         }
         Err(failure) => {
             tracing::error!(%failure, "no session");
-            (Err(failure), None)
+            refuse(&daemon, inbox, &failure, idle).await;
         }
-    };
-    serve(&wire, inbox, Arc::new(Mutex::new(session)), idle).await?;
-    if let Some(keeper) = keeper {
-        keeper.close().await;
     }
     drop(dir);
-    if wire.send(&FromFetcher::State(SessionState::Closed), &[]).await.is_err() {
-        tracing::debug!("the daemon is gone");
+    tell(&daemon, FromFetcher::State(SessionState::Closed));
+    drop(daemon);
+    Ok(told.await?)
+}
+
+/// To the daemon; what is told waits for nothing.
+type Daemon = mpsc::UnboundedSender<FromFetcher>;
+
+fn tell(daemon: &Daemon, message: FromFetcher) {
+    // The end of the socket is the end of the session, and is noticed there.
+    let _gone = daemon.send(message);
+}
+
+/// Sends what is told in order, until nobody listens.
+async fn speak(wire: Wire, mut messages: mpsc::UnboundedReceiver<FromFetcher>) {
+    while let Some(message) = messages.recv().await {
+        if wire.send(&message, &[]).await.is_err() {
+            return tracing::debug!("the daemon is gone");
+        }
     }
-    Ok(())
+}
+
+/// A session that can begin.
+struct Prepared {
+    bw: Bw,
+    terms: Terms,
+    keeper: Keeper,
+    confined: Vec<Confinement>,
 }
 
 /// Makes the cage, then gives up what is needed for that.
@@ -79,8 +99,8 @@ async fn prepare(
     vault: Vault,
     warden: Vec<OwnedFd>,
     dir: &Path,
-    states: mpsc::UnboundedSender<SessionState>,
-) -> Result<(Session, Keeper, Vec<Confinement>), Failure> {
+    idle: Duration,
+) -> Result<Prepared, Failure> {
     let server = Server::parse(vault.server.as_deref())?;
     let program = Program::find(&vault.bw)?;
     if let Some(file) = &vault.ca_file {
@@ -101,145 +121,175 @@ async fn prepare(
     };
     let confined = own.into_iter().chain(resolving).chain(cage.confinement().cloned()).collect();
     let told = vault.server.is_some().then_some(server);
-    Ok((Session::new(cage, told, vault, program.version, states), keeper, confined))
+    let terms = Terms { server: told.clone(), bounds: vault.bounds, idle };
+    Ok(Prepared { bw: Bw::new(cage, told, vault, program.version), terms, keeper, confined })
 }
 
-async fn serve(
-    wire: &Wire,
-    mut inbox: Inbox<ToFetcher>,
-    session: Prepared,
-    idle: Duration,
-) -> anyhow::Result<()> {
+/// A session that could not be prepared answers with why. The next may find it put right.
+async fn refuse(daemon: &Daemon, mut inbox: Inbox<ToFetcher>, failure: &Failure, idle: Duration) {
+    let mut patience = idle;
+    while let Ok(Some((ToFetcher::Fetch(fetch), _))) = timeout(patience, inbox.recv()).await {
+        patience = SOON;
+        answer(daemon, fetch.id, Err(failure.clone()), Vec::new(), Vec::new());
+    }
+}
+
+/// The I/O around the session's machine.
+struct Driver<'a> {
+    daemon: &'a Daemon,
+    machine: Session,
+    began: Instant,
+    works: mpsc::UnboundedSender<(Work, Duration)>,
+    /// The writers' sockets of the requests that are not answered.
+    pairs: HashMap<u64, OwnedFd>,
+    sending: JoinSet<()>,
+    over: bool,
+}
+
+async fn serve(daemon: &Daemon, mut inbox: Inbox<ToFetcher>, bw: Bw, machine: Session) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut requests = JoinSet::new();
-    // Each request holds one.
-    let queue = Arc::new(());
-    let (mut until, mut quiet, mut asked) = (None, None, false);
-    let mut last = false;
-    loop {
+    let (works, begun) = mpsc::unbounded_channel();
+    let (ended, mut outcomes) = mpsc::unbounded_channel();
+    let mut working = tokio::spawn(work(bw, begun, ended));
+    let (began, pairs, sending) = (Instant::now(), HashMap::new(), JoinSet::new());
+    let mut driver = Driver { daemon, machine, began, works, pairs, sending, over: false };
+    let mut closing = false;
+    driver.on(Event::Tick);
+    while !driver.over || !driver.sending.is_empty() {
+        let wake = driver.machine.wake().filter(|_| !driver.over).map(|at| began + at);
         tokio::select! {
-            word = inbox.recv(), if !last => match word {
-                Some((ToFetcher::Fetch(fetch), fds)) => {
-                    (until, quiet, asked) = (None, None, true);
-                    requests.spawn(answer(*fetch, fds, wire.clone(), session.clone(), queue.clone()));
+            message = inbox.recv(), if !closing => match message {
+                Some((ToFetcher::Fetch(fetch), fds)) => driver.ask(fetch, fds),
+                Some((ToFetcher::Close, _)) => {
+                    closing = true;
+                    driver.on(Event::Closing);
                 }
-                Some((ToFetcher::Close, _)) => last = true,
                 Some((ToFetcher::Open(_), _)) => anyhow::bail!("the daemon said twice how to reach the vault"),
                 None => break,
             },
-            Some(_) = requests.join_next() => {
-                // What is lost the next session may find mended.
-                last |= session.try_lock().is_ok_and(|it| it.as_ref().map_or(true, Session::is_lost));
-                if requests.is_empty() {
-                    if let Ok(session) = &mut *session.lock().await {
-                        session.rest();
-                    }
-                    until = Some(Instant::now() + idle);
-                    quiet = std::mem::take(&mut asked).then(|| Instant::now() + QUIET);
+            Some((outcome, lost)) = outcomes.recv() => {
+                // What is lost the next session may find put right.
+                if lost {
+                    closing = true;
+                    driver.on(Event::Closing);
                 }
+                driver.on(Event::Ended(outcome));
             }
-            () = sleep_until(quiet.unwrap_or_else(Instant::now)), if quiet.is_some() => {
-                quiet = None;
-                requests.spawn(renew(session.clone()));
-            }
-            () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => break,
+            Some(_) = driver.sending.join_next() => {}
+            () = sleep_until(wake.unwrap_or(began)), if wake.is_some() => driver.on(Event::Tick),
+            _ = &mut working => anyhow::bail!("the work of bw broke off"),
             _ = terminate.recv() => break,
         }
-        if last && requests.is_empty() {
-            break;
-        }
     }
-    requests.shutdown().await;
+    driver.sending.shutdown().await;
+    working.abort();
     Ok(())
 }
 
-async fn renew(session: Prepared) {
-    if let Ok(session) = &mut *session.lock().await {
-        session.renew().await;
+/// Does one piece of work after another.
+async fn work(
+    mut bw: Bw,
+    mut begun: mpsc::UnboundedReceiver<(Work, Duration)>,
+    ended: mpsc::UnboundedSender<(Outcome, bool)>,
+) {
+    while let Some((work, time)) = begun.recv().await {
+        let outcome = bw.perform(&work, time).await;
+        if ended.send((outcome, bw.is_lost())).is_err() {
+            return;
+        }
     }
 }
 
-/// Answers a request by its deadline. What it had begun by then goes on: the next
-/// finds it done, or further.
-async fn answer(fetch: Fetch, fds: Vec<OwnedFd>, wire: Wire, session: Prepared, queue: Arc<()>) {
-    let arrived = Instant::now();
-    let deadline = arrived + Duration::from_millis(fetch.deadline_ms);
-    let span = Span { arrived, deadline, waiting: 1 };
-    let steps = Steps::new("wait", arrived);
-    let answer = Answer { id: fetch.id, wire: &wire, steps: &steps };
-    let Ok([pair]) = <[OwnedFd; 1]>::try_from(fds) else {
-        let failure = Failure::new(ProtocolViolation, "a request came without its socket");
-        return answer.send(Err(failure), Vec::new()).await;
-    };
-    let fetching = async {
-        let mut turn = within(span.deadline, "other requests took all the time", session.lock()).await?;
-        let span = Span { waiting: Arc::strong_count(&queue).saturating_sub(1), ..span };
-        turn.as_mut().map_err(|failure| failure.clone())?.fetch(&fetch, span, &steps).await
-    };
-    let mut fetching = std::pin::pin!(fetching);
-    match timeout_at(span.deadline, &mut fetching).await {
-        Ok(Ok(fetched)) => answer.give(fetch.want, fetched, pair, span.deadline).await,
-        Ok(Err(mut failure)) => {
-            let warnings = std::mem::take(&mut failure.warnings);
-            answer.send(Err(failure), warnings).await;
+impl Driver<'_> {
+    fn ask(&mut self, fetch: Box<Fetch>, fds: Vec<OwnedFd>) {
+        let Ok([pair]) = <[OwnedFd; 1]>::try_from(fds) else {
+            let failure = Failure::new(ProtocolViolation, "a request came without its socket");
+            return answer(self.daemon, fetch.id, Err(failure), Vec::new(), Vec::new());
+        };
+        self.pairs.insert(fetch.id, pair);
+        self.on(Event::Asked(fetch));
+    }
+
+    /// Tells the machine, and does what it says.
+    fn on(&mut self, event: Event) {
+        for action in self.machine.on(event, self.began.elapsed()) {
+            match action {
+                Action::Begin(work, time) => {
+                    tracing::debug!(?work, "begins");
+                    let _ending = self.works.send((work, time));
+                }
+                Action::Answer(over) => self.answer(*over),
+                Action::Tell(state) => {
+                    tracing::debug!(?state, "session");
+                    tell(self.daemon, FromFetcher::State(state));
+                }
+                Action::Say(said) => tracing::info!("{said}"),
+                Action::End => self.over = true,
+            }
         }
-        Err(_) => {
-            drop(pair);
-            answer.send(Err(answer.late()), Vec::new()).await;
-            if let Err(failure) = fetching.await {
-                tracing::debug!(request = fetch.id, %failure, "after its time");
+    }
+
+    fn answer(&mut self, over: session::Answer) {
+        let session::Answer { id, want, outcome, steps, deadline } = over;
+        match (outcome, self.pairs.remove(&id)) {
+            (Ok(fetched), Some(pair)) => {
+                let (daemon, end) = (self.daemon.clone(), self.began + deadline);
+                self.sending.spawn(give(daemon, id, want, fetched, pair, steps, end));
+            }
+            (Ok(_), None) => tracing::error!(request = id, "two requests bear one number"),
+            (Err(mut failure), pair) => {
+                let warnings = std::mem::take(&mut failure.warnings);
+                answer(self.daemon, id, Err(failure), warnings, steps);
+                drop(pair);
             }
         }
     }
 }
 
-/// Where a request's answer goes, and what it says of its steps.
-struct Answer<'a> {
+/// Hands the pairs to the writer, unless only names were asked for.
+async fn give(
+    daemon: Daemon,
     id: u64,
-    wire: &'a Wire,
-    steps: &'a Steps,
+    want: Want,
+    fetched: session::Fetched,
+    pair: OwnedFd,
+    mut steps: Vec<(String, u64)>,
+    end: Instant,
+) {
+    let session::Fetched { collection_id, age, built, bw_version, names, seen } = fetched;
+    let keys = built.pairs.keys().map(EnvKey::to_string).collect();
+    let fetched = Fetched { collection_id, age, keys, bw_version, names, seen };
+    let begun = Instant::now();
+    let sent = async {
+        if want == Want::Names {
+            return Ok(());
+        }
+        tell(&daemon, FromFetcher::Ready { id });
+        let late = || Failure::new(DeadlineExceeded, "the writer did not take the pairs in time");
+        let sent = timeout_at(end, send(pair, built.pairs)).await.map_err(|_| late())?;
+        sent.map_err(|error| {
+            Failure::new(FetcherFailed, format!("the writer does not take the pairs: {error}"))
+        })
+    };
+    let outcome = sent.await.map(|()| fetched);
+    if want != Want::Names {
+        let took = begun.elapsed().as_millis();
+        steps.push(("send".into(), u64::try_from(took).unwrap_or(u64::MAX)));
+    }
+    answer(&daemon, id, outcome, built.warnings, steps);
 }
 
-impl Answer<'_> {
-    fn late(&self) -> Failure {
-        let message = match self.steps.current() {
-            "wait" => "other requests took all the time".into(),
-            step => format!("`{step}` did not end in time; it goes on, for the next try"),
-        };
-        Failure::new(VaultTimeout, message)
+fn answer(
+    daemon: &Daemon,
+    id: u64,
+    outcome: Result<Fetched, Failure>,
+    warnings: Vec<String>,
+    steps: Vec<(String, u64)>,
+) {
+    if let Err(failure) = &outcome {
+        tracing::warn!(request = id, name = %failure.name, %failure, "no pairs");
     }
-
-    /// Hands the pairs to the writer, unless only names were asked for.
-    async fn give(&self, want: Want, fetched: session::Fetched, pair: OwnedFd, deadline: Instant) {
-        let session::Fetched { collection_id, age, built, bw_version, names, seen } = fetched;
-        let keys = built.pairs.keys().map(EnvKey::to_string).collect();
-        let fetched = Fetched { collection_id, age, keys, bw_version, names, seen };
-        let sent = async {
-            if want == Want::Names {
-                return Ok(());
-            }
-            let ready = self.wire.send(&FromFetcher::Ready { id: self.id }, &[]).await;
-            ready.map_err(|error| Failure::new(FetcherFailed, format!("cannot tell the daemon: {error}")))?;
-            self.steps.begin("send");
-            let late = || Failure::new(DeadlineExceeded, "the writer did not take the pairs in time");
-            let sent = timeout_at(deadline, send(pair, built.pairs)).await.map_err(|_| late())?;
-            sent.map_err(|error| {
-                Failure::new(FetcherFailed, format!("the writer does not take the pairs: {error}"))
-            })
-        };
-        let outcome = sent.await.map(|()| fetched);
-        self.send(outcome, built.warnings).await;
-    }
-
-    async fn send(&self, outcome: Result<Fetched, Failure>, warnings: Vec<String>) {
-        if let Err(failure) = &outcome {
-            tracing::warn!(request = self.id, name = %failure.name, %failure, "no pairs");
-        }
-        let done = Done { id: self.id, outcome, warnings, steps: self.steps.list() };
-        if let Err(error) = self.wire.send(&FromFetcher::Done(Box::new(done)), &[]).await {
-            tracing::error!(%error, "cannot answer the daemon");
-        }
-    }
+    tell(daemon, FromFetcher::Done(Box::new(Done { id, outcome, warnings, steps })));
 }
 
 /// Sends all pairs, ascending, and the commit.
@@ -256,16 +306,4 @@ async fn send(pair: OwnedFd, pairs: BTreeMap<EnvKey, Secret>) -> std::io::Result
         socket.write_all(&body).await?;
     }
     socket.shutdown().await
-}
-
-fn forward_states(wire: Wire) -> mpsc::UnboundedSender<SessionState> {
-    let (states, mut changes) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Some(state) = changes.recv().await {
-            if wire.send(&FromFetcher::State(state), &[]).await.is_err() {
-                return;
-            }
-        }
-    });
-    states
 }

@@ -29,12 +29,9 @@ const AUTHORITY: &str = "localhost:8087";
 pub struct Serve {
     sender: SendRequest<Full<Bytes>>,
     output: Option<JoinHandle<String>>,
-    requests: u32,
     /// Longest answer that is read to its end.
     skipped: usize,
     spent: bool,
-    /// The memory of the cage when it was first looked at, in KiB.
-    pub first_memory: Option<u64>,
 }
 
 impl Serve {
@@ -54,17 +51,12 @@ impl Serve {
                 tracing::debug!(%error, "the connection to bw serve ended");
             }
         });
-        Ok(Self { sender, output: Some(output), requests: 0, skipped, spent: false, first_memory: None })
+        Ok(Self { sender, output: Some(output), skipped, spent: false })
     }
 
     /// Whether it cannot be asked again, though it runs.
     pub fn is_spent(&self) -> bool {
         self.spent
-    }
-
-    /// How many requests it was sent.
-    pub fn requests(&self) -> u32 {
-        self.requests
     }
 
     /// Asks and returns the answer as it came.
@@ -103,7 +95,6 @@ impl Serve {
         body: Zeroizing<Vec<u8>>,
         deadline: Instant,
     ) -> Result<(Zeroizing<Vec<u8>>, Kind), Failure> {
-        self.requests += 1;
         match timeout_at(deadline, self.exchange(method, path, body)).await {
             Ok(Err(Failure { name: BwCrashed, message, .. })) => Err(self.last_words(message).await),
             Ok(answer) => answer,

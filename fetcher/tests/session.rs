@@ -300,7 +300,7 @@ fn an_expired_token_and_a_crash_are_put_right_without_anybody() {
 fn a_bw_serve_that_is_worn_out_is_replaced_without_a_login() {
     let (requests, growth, whole_ms, again_ms) = (u32::MAX, u64::MAX, u64::MAX, u64::MAX);
     let never = Bounds { requests, growth, whole_ms, again_ms, ..Bounds::default() };
-    for bounds in [Bounds { requests: 10, ..never }, Bounds { growth: 0, ..never }] {
+    for bounds in [Bounds { requests: 6, ..never }, Bounds { growth: 0, ..never }] {
         let place = Place::new();
         let vault = fleet(&place);
         let settings = colibri_session::Vault { bounds, ..place.vault(&vault) };

@@ -7,8 +7,8 @@ use colibri_tenant::ErrorName::{
     TlsUntrusted, TlsWrongName, VaultError, VaultLocked, VaultTimeout, VaultUnreachable,
 };
 
-/// What we say of a vault that wants to be unlocked first.
-pub const LOCKED: &str = "the vault is locked";
+/// What `bw` says of a vault that has to be unlocked first.
+const LOCKED: &str = "vault is locked";
 
 /// A word of `bw`, its name, and what we say. The first that is found counts.
 const TABLE: &[(&str, ErrorName, &str)] = &[
@@ -24,7 +24,7 @@ const TABLE: &[(&str, ErrorName, &str)] = &[
     ("invalid master password", BadCredentials, "the password does not open the vault"),
     ("the decryption operation failed", BadCredentials, "the password does not open the vault"),
     ("cryptography error", BadCredentials, "the password does not open the vault"),
-    ("vault is locked", VaultLocked, LOCKED),
+    (LOCKED, VaultLocked, "the vault is locked"),
     ("you are not logged in", VaultLocked, "bw is not logged in any more"),
     ("invalid_grant", VaultLocked, "the vault does not accept the session any more"),
     ("session expired", VaultLocked, "the vault does not accept the session any more"),
@@ -65,6 +65,11 @@ pub fn failure(said: &str) -> Failure {
         Some((_, name, text)) => Failure::new(*name, *text),
         None => Failure::new(VaultError, unknown(&said)),
     }
+}
+
+/// Whether it means that the vault has to be unlocked first.
+pub fn is_locked(said: &str) -> bool {
+    said.to_lowercase().contains(LOCKED)
 }
 
 /// Of what nobody knows only the HTTP status is passed on.

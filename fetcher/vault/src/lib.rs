@@ -2,19 +2,22 @@
 //! without a clock, a file, a process or the network.
 
 pub mod answer;
+mod answer_check;
 mod bare;
 mod block;
+mod choice;
 pub mod classify;
 #[cfg(test)]
 mod corpus;
-pub mod everything;
-pub mod item;
+mod everything;
+mod item;
 mod naming;
 mod note;
 pub mod pairs;
+mod parts;
+pub mod session;
 #[cfg(all(test, target_os = "linux"))]
 mod shell;
-pub mod warnings;
+pub mod stored;
+mod warnings;
 mod word;
-
-pub use bare::is_invisible;

@@ -1,11 +1,10 @@
-//! What of `bw`'s answers is believed: which collection is meant, or may have been
-//! meant, and whether less than before is really all there is.
+//! Which of the vault's collections is meant, or may have been meant.
 
+use crate::answer::{Collection, Organization};
+use crate::bare::is_invisible;
+use crate::warnings::quoted;
 use colibri_session::{Failure, Fetch, Names};
-use colibri_tenant::ErrorName::{AnswerShrunken, CollectionAmbiguous, CollectionNotFound};
-use colibri_vault::answer::{Collection, Organization};
-use colibri_vault::is_invisible;
-use colibri_vault::warnings::quoted;
+use colibri_tenant::ErrorName::{CollectionAmbiguous, CollectionNotFound};
 
 /// Most bytes of names that one answer holds; an eighth of them in quotes and lengths.
 const MAX_NAMES: usize = 96 * 1024;
@@ -203,32 +202,6 @@ fn is_composed(char: char) -> bool {
         || greek.contains(char)
 }
 
-/// Less than half of what there was, or nothing, is not believed at once.
-///
-/// # Errors
-/// `AnswerShrunken`.
-pub fn shrunken(
-    known_keys: u32,
-    shrunken_to: Option<u32>,
-    now: usize,
-    warnings: &mut Vec<String>,
-) -> Result<(), Failure> {
-    let before = usize::try_from(known_keys).unwrap_or(usize::MAX);
-    if now == 0 && before == 0 {
-        warnings.push("the collection holds no secrets".into());
-    }
-    if now.saturating_mul(2) >= before {
-        return Ok(());
-    }
-    let message = format!("the vault has {now} keys where there were {before}");
-    if shrunken_to.is_some_and(|seen| now >= usize::try_from(seen).unwrap_or(usize::MAX)) {
-        warnings.push(format!("{message}, as before: believed"));
-        return Ok(());
-    }
-    let shrunken_to = u32::try_from(now).ok();
-    Err(Failure { shrunken_to, ..Failure::new(AnswerShrunken, message) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,26 +343,5 @@ mod tests {
         assert_eq!(bounded.shown.len() + bounded.more as usize, 2000);
         assert!(colibri_pair::encode(&bounded).unwrap().len() < colibri_session::MAX_WORD);
         assert_eq!(names(&[collection("1", &"a".repeat(1001))]).more, 1);
-    }
-
-    #[test]
-    fn much_less_than_before_needs_a_second_look() {
-        let look = |before, now, shrunken_to| {
-            let mut warnings = Vec::new();
-            (
-                shrunken(before, shrunken_to, now, &mut warnings).map_err(|failure| failure.name),
-                warnings.len(),
-            )
-        };
-        assert_eq!(look(0, 3, None), (Ok(()), 0));
-        assert_eq!(look(0, 0, None), (Ok(()), 1));
-        assert_eq!(look(4, 2, None), (Ok(()), 0));
-        assert_eq!(look(4, 1, None), (Err(AnswerShrunken), 0));
-        assert_eq!(look(1, 0, None), (Err(AnswerShrunken), 0));
-        assert_eq!(look(1, 0, Some(0)), (Ok(()), 1));
-        // Even less than what was seen has to be seen again.
-        assert_eq!(look(9, 2, Some(2)), (Ok(()), 1));
-        assert_eq!(look(9, 3, Some(2)), (Ok(()), 1));
-        assert_eq!(look(9, 1, Some(2)), (Err(AnswerShrunken), 0));
     }
 }

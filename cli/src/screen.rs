@@ -440,6 +440,9 @@ fn status_lines(status: &StatusView) -> String {
     if let Some(device) = &status.device {
         let _ = writeln!(text, "device        {} at the vault", plain(device));
     }
+    if let Some(logins) = status.logins_today {
+        let _ = writeln!(text, "logins        {logins} today");
+    }
     let _ = writeln!(
         text,
         "tenants       {} active, {} provisioned, {} stopped, {} destroyed; {} failing, {} under way",

@@ -9,6 +9,7 @@ mod action;
 pub mod agent;
 mod app_data;
 mod cage;
+mod changes;
 mod child;
 mod clock;
 mod confinement;
@@ -121,6 +122,7 @@ impl Daemon {
         tasks.spawn(service.agents.clone().follow(changes));
         tasks.spawn(service.agents.clone().sweep());
         tasks.spawn(service.clone().watch_files());
+        tasks.spawn(changes::follow(service.clone()));
         if let Some(file) = service.config.settings.metrics_file.clone() {
             tasks.spawn(metrics::keep(service.clone(), metrics, file));
         }

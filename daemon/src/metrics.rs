@@ -72,6 +72,7 @@ struct Now {
     agents: GaugeVec,
     session: GaugeVec,
     session_failing: Gauge,
+    logins: Gauge,
 }
 
 /// All that the figures of a moment are made of.
@@ -203,6 +204,7 @@ impl Now {
             agents: by("state", "colibri_agents", "The newest agent of each jail.")?,
             session: by("state", "colibri_session_state", "1 for the state of the vault session.")?,
             session_failing: one("colibri_session_failing", "1 if the vault session failed last.")?,
+            logins: one("colibri_logins_today", "Logins at the vault since midnight UTC.")?,
         })
     }
 
@@ -229,6 +231,7 @@ impl Now {
             self.session.with_label_values(&[state.as_str()]).set(flag(session.state == *state));
         }
         self.session_failing.set(flag(session.error.is_some()));
+        self.logins.set(session.logins_today().into());
         self.bw.reset();
         if let Some(version) = &session.bw_version {
             self.bw.with_label_values(&[version]).set(1.0);
@@ -289,6 +292,7 @@ mod tests {
         let session = SessionStatus {
             state: SessionView::Idle,
             bw_version: Some("2026.8.0\"\n".into()),
+            logins: (clock::today(), 4),
             ..SessionStatus::default()
         };
         let agents = vec![AgentState::Running, AgentState::Running, AgentState::Lost];
@@ -337,6 +341,7 @@ mod tests {
             "colibri_session_state{state=\"unlocked\"} 0",
             "colibri_agents{state=\"running\"} 2",
             "colibri_provisions_under_way 3",
+            "colibri_logins_today 4",
             "colibri_confinement_lacking{process=\"fetcher\"} 1",
             "colibri_bw_info{version=\"2026.8.0\\\"\\n\"} 1",
         ] {

@@ -139,6 +139,11 @@ impl Provisioner {
         ended.await.unwrap_or_else(|_| Err(ending()))
     }
 
+    /// Brings what has changed in the vault, after what is under way for that tenant.
+    pub fn refresh(&self, id: &TenantId) {
+        self.queue(id, Task::File(Work::Put(Reason::Refresh), Vec::new()));
+    }
+
     fn queue(&self, id: &TenantId, task: Task) {
         let _ending = self.jobs.send(Message::Job(id.clone(), Job::now(task)));
     }

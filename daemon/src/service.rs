@@ -499,6 +499,7 @@ impl Service {
             u32::try_from(tenants.iter().filter(|tenant| wanted(tenant)).count()).unwrap_or(u32::MAX)
         };
         let session = self.session.status();
+        let logins = session.logins_today();
         Ok(Answer::Status(Box::new(StatusView {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -509,6 +510,7 @@ impl Service {
             fetcher: session.fetcher,
             fetcher_user: self.config.fetcher_user_name(),
             bw_version: session.bw_version,
+            logins_today: Some(logins),
             device: Some(session.device),
             session_error: session.error,
             provisioned: count(&|tenant| tenant.status == Status::Provisioned),

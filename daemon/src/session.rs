@@ -15,8 +15,8 @@ use crate::{child, leftover};
 use colibri_control::{CollectionsView, Event, SessionView};
 use colibri_pair::Secret;
 use colibri_session::{
-    Age, Bounds, Confinement, Credentials, Done, Failure, Fetch, FromFetcher, Inbox, MAX_WORD, Names, Rules,
-    SessionState, Sync, ToFetcher, Vault, Want, Wire,
+    Age, Bounds, Confinement, Credentials, Done, Failure, Fetch, Fetched, FromFetcher, Inbox, MAX_WORD,
+    Names, Rules, SessionState, States, Sync, ToFetcher, Vault, Want, Wire,
 };
 use colibri_tenant::{ErrorName, Fault};
 use std::collections::HashMap;
@@ -75,9 +75,16 @@ pub struct SessionStatus {
     pub has_credentials: bool,
     /// Another number when the account sees other collections.
     pub seen: u64,
+    /// A day, and how many logins at the vault there were on it.
+    pub logins: (u64, u32),
 }
 
 impl SessionStatus {
+    /// How many logins at the vault there were today, as UTC has it.
+    pub fn logins_today(&self) -> u32 {
+        if self.logins.0 == crate::clock::today() { self.logins.1 } else { 0 }
+    }
+
     /// Whether a file that the operator has to see to is what it fails by.
     pub fn awaits_operator(&self) -> bool {
         self.error.as_ref().is_some_and(|fault| {
@@ -99,6 +106,7 @@ impl Default for SessionStatus {
             device: String::new(),
             has_credentials: false,
             seen: 0,
+            logins: (0, 0),
             state: SessionView::None,
             fetcher: None,
             confined: Vec::new(),
@@ -193,13 +201,26 @@ impl Session {
     /// # Errors
     /// The session's failure.
     pub async fn collections(&self, time: Duration) -> Result<CollectionsView, Failure> {
+        Ok(listed(self.ask(Want::Names, time).await?.names.as_ref()))
+    }
+
+    /// The states of all collections, after a sync; none where they are not known.
+    ///
+    /// # Errors
+    /// The session's failure.
+    pub async fn states(&self, time: Duration) -> Result<Option<States>, Failure> {
+        Ok(self.ask(Want::States, time).await?.states)
+    }
+
+    /// Asks for what is no tenant's.
+    async fn ask(&self, want: Want, time: Duration) -> Result<Fetched, Failure> {
         let mut asked = None;
         let ask = async {
             for _ in 0..MAX_CLOSED {
                 // Ours is held until the answer, so that the fetcher has a peer.
                 let (_ours, theirs) = std::os::unix::net::UnixStream::pair()
                     .map_err(|error| failed(format!("cannot make a socket pair: {error}")))?;
-                let done = match self.fetch(names(time), theirs.into()).await {
+                let done = match self.fetch(question(want, time), theirs.into()).await {
                     Ok(ticket) => {
                         asked = Some(ticket.id);
                         ticket.done.await.unwrap_or(Err(Unserved::Closed))
@@ -214,13 +235,10 @@ impl Session {
             }
             Err(failed("each session closed before it came to the question".into()))
         };
-        match timeout(time + PATIENCE, ask).await {
-            Ok(answer) => answer.map(|fetched| listed(fetched.names.as_ref())),
-            Err(_) => {
-                asked.into_iter().for_each(|id| self.overdue(id));
-                Err(Failure::new(ErrorName::VaultTimeout, "the vault did not answer in time"))
-            }
-        }
+        timeout(time + PATIENCE, ask).await.unwrap_or_else(|_| {
+            asked.into_iter().for_each(|id| self.overdue(id));
+            Err(Failure::new(ErrorName::VaultTimeout, "the vault did not answer in time"))
+        })
     }
 
     /// The request should be over: a fetcher that has not answered it soon
@@ -323,6 +341,8 @@ struct Keeper {
     barred: Option<(Instant, Failure)>,
     /// The one session that may have the directory of `bw`'s jail.
     turn: Arc<Mutex<()>>,
+    /// When it was asked for changes of all collections.
+    polled: Option<Instant>,
 }
 
 impl Keeper {
@@ -334,13 +354,14 @@ impl Keeper {
         shown: watch::Sender<SessionStatus>,
     ) -> Self {
         let heard = mpsc::channel(QUEUE);
-        let (fetcher, next_id, barred, turn) = (None, 0, None, Arc::default());
+        let (fetcher, next_id, barred, turn, polled) = (None, 0, None, Arc::default(), None);
         let ca = ca_of(&config);
-        Self { config, account, ca, store, events, shown, fetcher, next_id, heard, barred, turn }
+        Self { config, account, ca, store, events, shown, fetcher, next_id, heard, barred, turn, polled }
     }
 
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         self.recall_bar().await;
+        self.recall_logins().await;
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
@@ -363,6 +384,9 @@ impl Keeper {
     async fn fetch(&mut self, mut fetch: Fetch, pair: OwnedFd, ticket: oneshot::Sender<Ticket>) {
         self.next_id += 1;
         fetch.id = self.next_id;
+        if fetch.want == Want::States {
+            self.polled = Some(Instant::now());
+        }
         let (ready, is_ready) = oneshot::channel();
         let (done, is_done) = oneshot::channel();
         let _gone = ticket.send(Ticket { id: fetch.id, ready: is_ready, done: is_done });
@@ -475,7 +499,7 @@ impl Keeper {
             server: settings.server.clone(),
             ca_file: settings.ca_file.clone(),
             app_data_base: self.config.private_dir(),
-            idle_ms: crate::clock::millis(settings.session_idle),
+            idle_ms: crate::clock::millis(self.idle()),
             bwrap: Some(self.config.bwrap.clone()),
             insecure_no_sandbox: settings.insecure_no_sandbox,
             any_bw_version: settings.any_bw_version,
@@ -483,6 +507,13 @@ impl Keeper {
             device: self.shown.borrow().device.clone(),
             credentials: credentials.ok_or_else(missing)?,
         })
+    }
+
+    /// A session that is asked again and again stays open meanwhile: each is a login.
+    fn idle(&self) -> Duration {
+        let settings = &self.config.settings;
+        let polls = self.polled.is_some_and(|at| at.elapsed() < settings.poll * 3);
+        if polls { settings.session_idle.max(settings.poll * 2) } else { settings.session_idle }
     }
 
     fn spawn(&mut self, made: &Made) -> std::io::Result<Fetcher> {
@@ -530,6 +561,14 @@ impl Keeper {
                 self.show(view(state), pid);
                 if states > MAX_STATES {
                     self.fail("the fetcher says its state again and again");
+                }
+            }
+            Some(FromFetcher::Login) => {
+                // A state and no answer, as far as a hostile one is concerned.
+                fetcher.states += 1;
+                match fetcher.states > MAX_STATES {
+                    true => drop(self.fail("the fetcher logs in again and again")),
+                    false => self.count_login(),
                 }
             }
             Some(FromFetcher::Ready { id }) => {
@@ -583,6 +622,25 @@ impl Keeper {
             }
         }
         let _gone = request.done.send(Ok(done));
+    }
+
+    /// The one count of all that costs a login at the vault, over restarts.
+    fn count_login(&self) {
+        let (store, shown, day) = (self.store.clone(), self.shown.clone(), crate::clock::today());
+        tokio::spawn(async move {
+            match store.with(move |db| db.count_login(day)).await {
+                Ok(count) => shown.send_modify(|status| status.logins = (day, count)),
+                Err(error) => tracing::error!(%error, "cannot count a login"),
+            }
+        });
+    }
+
+    async fn recall_logins(&mut self) {
+        let day = crate::clock::today();
+        match self.store.with(move |db| db.logins(day)).await {
+            Ok(count) => self.shown.send_modify(|status| status.logins = (day, count)),
+            Err(error) => tracing::error!(%error, "cannot read how many logins there were"),
+        }
     }
 
     /// A vault that limited logins does so after a restart, too.
@@ -757,8 +815,8 @@ impl Made {
     }
 }
 
-/// A request for nothing but the names of collections.
-fn names(time: Duration) -> Fetch {
+/// A request for what is no tenant's.
+fn question(want: Want, time: Duration) -> Fetch {
     Fetch {
         id: 0,
         collection: String::new(),
@@ -771,7 +829,7 @@ fn names(time: Duration) -> Fetch {
         shrunken_to: None,
         rules: Rules::default(),
         deadline_ms: crate::clock::millis(time),
-        want: Want::Names,
+        want,
     }
 }
 

@@ -93,6 +93,10 @@ pub struct Settings {
     /// How long the vault session stays open without work.
     #[arg(long, env = "COLIBRI_SESSION_IDLE", default_value = "60s", value_parser = duration)]
     pub session_idle: Duration,
+    /// How often the vault is asked whose secrets have changed, one question for all
+    /// tenants with a longer --refresh. 0 for never: then each asks by itself.
+    #[arg(long, env = "COLIBRI_POLL", value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub poll: Duration,
     /// How long a provision may take, and an agent waits for it.
     #[arg(long, env = "COLIBRI_DEADLINE", default_value = "30s", value_parser = lasting)]
     pub deadline: Duration,

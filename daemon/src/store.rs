@@ -9,6 +9,7 @@ pub use rows::Agent;
 use crate::root::Identity;
 use crate::tenant::{Tenant, Turn, turn};
 use colibri_control::{Provision, Reason};
+use colibri_session::Fingerprint;
 use colibri_tenant::{ErrorName, Fault, JailName, Settings, Status, TenantId};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::path::Path;
@@ -20,6 +21,8 @@ const HISTORY: u32 = 100;
 /// Bytes of a history that one answer may hold: well within what a client takes,
 /// and little enough for many clients that ask for it and do not read.
 const ANSWER: usize = colibri_control::MAX_ANSWER / 16;
+/// How many days' logins are kept.
+const KEPT_DAYS: u64 = 30;
 /// Work that may wait for the thread.
 const QUEUE: usize = 256;
 
@@ -168,6 +171,8 @@ pub struct Held {
     pub keys: Option<Vec<String>>,
     /// The collection that they came from, if it is known.
     pub collection_id: Option<String>,
+    /// What tells its state then apart.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 impl Db {
@@ -277,6 +282,46 @@ impl Db {
         Ok(())
     }
 
+    /// Counts a login at the vault, and gives how many there were on that day.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn count_login(&mut self, day: u64) -> Result<u32> {
+        self.change(|db| {
+            // Nobody asks what was long ago.
+            db.execute("DELETE FROM logins WHERE day < ?1", [day.saturating_sub(KEPT_DAYS)])?;
+            let sql = "INSERT INTO logins (day, count) VALUES (?1, 1)
+                ON CONFLICT (day) DO UPDATE SET count = count + 1 RETURNING count";
+            Ok(db.query_row(sql, [day], |row| row.get(0))?)
+        })
+    }
+
+    /// How many logins at the vault there were on that day.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn logins(&self, day: u64) -> Result<u32> {
+        let mut query = self.0.prepare_cached("SELECT count FROM logins WHERE day = ?1")?;
+        Ok(query.query_row([day], |row| row.get(0)).optional()?.unwrap_or_default())
+    }
+
+    /// Those have what the vault has: they are looked after by themselves only then. Who
+    /// failed meanwhile, or is at work, keeps what was planned.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn postpone(&mut self, tenants: &[(TenantId, u64)]) -> Result<()> {
+        self.change(|db| {
+            let sql = "UPDATE tenants SET next_try = ?2
+                WHERE name = ?1 AND error IS NULL AND unsure = 0 AND next_try IS NOT NULL";
+            let mut query = db.prepare_cached(sql)?;
+            for (id, next_try) in tenants {
+                query.execute(params![id.as_str(), next_try])?;
+            }
+            Ok(())
+        })
+    }
+
     /// Adds a tenant.
     ///
     /// # Errors
@@ -306,6 +351,7 @@ impl Db {
             shrunken_to = CASE WHEN {choice} THEN NULL ELSE 1 END,
             identity = CASE WHEN root = ?2 THEN identity END,
             action_error = CASE WHEN settings = ?3 THEN action_error END,
+            fingerprint = CASE WHEN settings = ?3 AND root = ?2 THEN fingerprint END,
             collection_id = CASE WHEN {place} THEN collection_id END
             WHERE name = ?1"
         );
@@ -609,7 +655,7 @@ mod tests {
 
     fn end(error: Option<ErrorName>, warnings: Vec<String>) -> End {
         let outcome = if error.is_some() { Outcome::Failed } else { Outcome::Written };
-        let held = error.is_none().then(|| Held { keys: Some(vec!["A".into()]), collection_id: None });
+        let held = error.is_none().then(|| Held { keys: Some(vec!["A".into()]), ..Held::default() });
         let error = error.map(|name| Fault::new(name, "why"));
         let (tenant, reason) = (id("web"), Reason::Hook);
         let (number, at, ms, keys, steps) = (0, 5, 2, 1, Vec::new());
@@ -768,7 +814,7 @@ mod tests {
     fn another_collection_forgets_the_pinned_one_and_other_settings_do_not() {
         let (_dir, mut db) = db();
         let mut success = end(None, Vec::new());
-        success.held = Some(Held { keys: None, collection_id: Some("c".into()) });
+        success.held = Some(Held { collection_id: Some("c".into()), ..Held::default() });
         db.end(&success).unwrap();
         let pinned = |db: &Db| db.known(&id("web")).unwrap().collection_id;
         let mut settings = Settings { fields: true, ..Settings::default() };

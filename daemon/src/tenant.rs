@@ -61,6 +61,8 @@ pub struct Tenant {
     pub agent_uid: Option<u32>,
     /// The root that the secrets were brought to last.
     pub identity: Option<Identity>,
+    /// What tells the state of the collection apart that it got last.
+    pub fingerprint: Option<words::Fingerprint>,
 }
 
 /// What happens to a tenant.
@@ -307,6 +309,13 @@ impl Tenant {
     /// Whether it is to be kept up by itself, and has never been brought.
     pub const fn awaits_first(&self) -> bool {
         self.settings.refresh > 0 && self.error.is_none() && matches!(self.status, Status::Provisioned)
+    }
+
+    /// Whether it is kept up by itself and has what the vault had: only a change in the
+    /// vault makes another file of it.
+    pub const fn follows_changes(&self) -> bool {
+        let settled = self.error.is_none() && !self.unsure && !self.removal_due;
+        self.settings.refresh > 0 && settled && matches!(self.status, Status::Active)
     }
 
     /// Whether its file is as it was brought last.

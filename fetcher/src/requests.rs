@@ -223,6 +223,7 @@ impl Driver<'_> {
                     tracing::debug!(?state, "session");
                     tell(self.daemon, FromFetcher::State(state));
                 }
+                Action::Login => tell(self.daemon, FromFetcher::Login),
                 Action::Say(said) => tracing::info!("{said}"),
                 Action::End => self.over = true,
             }
@@ -246,7 +247,7 @@ impl Driver<'_> {
     }
 }
 
-/// Hands the pairs to the writer, unless only names were asked for.
+/// Hands the pairs to the writer, if that is what was asked for.
 async fn give(
     daemon: Daemon,
     id: u64,
@@ -256,12 +257,13 @@ async fn give(
     mut steps: Vec<(String, u64)>,
     end: Instant,
 ) {
-    let session::Fetched { collection_id, age, built, bw_version, names, seen } = fetched;
+    let session::Fetched { collection_id, age, built, bw_version, names, seen, fingerprint, states } =
+        fetched;
     let keys = built.pairs.keys().map(EnvKey::to_string).collect();
-    let fetched = Fetched { collection_id, age, keys, bw_version, names, seen };
+    let fetched = Fetched { collection_id, age, keys, bw_version, names, seen, fingerprint, states };
     let begun = Instant::now();
     let sent = async {
-        if want == Want::Names {
+        if want != Want::Pairs {
             return Ok(());
         }
         tell(&daemon, FromFetcher::Ready { id });
@@ -272,7 +274,7 @@ async fn give(
         })
     };
     let outcome = sent.await.map(|()| fetched);
-    if want != Want::Names {
+    if want == Want::Pairs {
         let took = begun.elapsed().as_millis();
         steps.push(("send".into(), u64::try_from(took).unwrap_or(u64::MAX)));
     }

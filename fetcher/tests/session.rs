@@ -427,6 +427,7 @@ fn what_bw_still_lists_of_before_a_change_is_not_believed() {
     let expected = ["KEY_0", "KEY_1"].map(|key| (key.to_owned(), "new".to_owned()));
     assert_eq!(pairs.as_deref(), Some(&expected[..]), "{done:?}");
     assert_eq!(vault.logins(), 2, "a change costs one, a new bw serve none");
+    assert_eq!(fetcher.logins, 2, "and the daemon is told");
     assert!(fetcher.close().success());
 }
 

@@ -176,7 +176,8 @@ pub struct Settings {
     pub attachments: bool,
     /// Refuse a target that is not on a memory file system.
     pub require_tmpfs: bool,
-    /// Seconds between refreshes; 0 for none.
+    /// How old the tenant's last look for changes in the vault may be, in seconds; 0 where
+    /// nobody looks.
     pub refresh: u32,
     /// Seconds that one provision may take, and that its agent waits at most;
     /// `null` for the daemon's own.

@@ -410,8 +410,8 @@ fn written((report, outcome): Heard) -> Result<(Written, Held), Fault> {
 /// its keys then stay as they were known.
 fn held(outcome: Option<Result<Fetched, Failure>>) -> Held {
     let Some(Ok(fetched)) = outcome else { return Held::default() };
-    let collection_id = Some(plain(&fetched.collection_id));
-    Held { keys: Some(keys(fetched)), collection_id }
+    let (collection_id, fingerprint) = (Some(plain(&fetched.collection_id)), fetched.fingerprint);
+    Held { keys: Some(keys(fetched)), collection_id, fingerprint }
 }
 
 fn keys(fetched: Fetched) -> Vec<String> {

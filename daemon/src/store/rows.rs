@@ -81,6 +81,7 @@ fn read_tenant(row: &Row) -> Result<Tenant> {
         unsure: row.get("unsure")?,
         agent_uid: row.get("agent_uid")?,
         identity: identity(row)?,
+        fingerprint: row.get::<_, Option<Vec<u8>>>("fingerprint")?.and_then(|bytes| bytes.try_into().ok()),
     })
 }
 
@@ -124,7 +125,7 @@ pub fn succeeded(db: &Connection, end: &End, held: &Held) -> Result<()> {
     let sql = "UPDATE tenants SET keys = coalesce(?2, keys), collection_id = coalesce(?3, collection_id), last_success = ?4,
         next_try = ?5, action_due = action_due + ?6, error = NULL, failures = 0, shrunken_since = NULL,
         shrunken_to = NULL, unsure = 0, identity = coalesce(?7, identity),
-        action_error = CASE WHEN ?8 THEN NULL ELSE action_error END WHERE name = ?1";
+        action_error = CASE WHEN ?8 THEN NULL ELSE action_error END, fingerprint = ?9 WHERE name = ?1";
     let provision = &end.provision;
     let at = provision.at.saturating_add(provision.ms);
     let id = provision.tenant.as_str();
@@ -138,7 +139,8 @@ pub fn succeeded(db: &Connection, end: &End, held: &Held) -> Result<()> {
         end.action_due,
         end.identity.as_ref().map(json),
         // A jail that starts reads what it has got.
-        provision.reason == Reason::Hook
+        provision.reason == Reason::Hook,
+        held.fingerprint,
     ])?;
     Ok(())
 }

@@ -94,6 +94,16 @@ pub const STEPS: &[&str] = &[
     -- How what was to follow a change failed, until it succeeds.
     ALTER TABLE tenants ADD COLUMN action_error TEXT CHECK (json_valid(action_error));
 ",
+    "
+    -- The state of the collection that the tenant got last: of ids, dates and encrypted
+    -- names, of no secret.
+    ALTER TABLE tenants ADD COLUMN fingerprint BLOB;
+    -- Logins at the vault by the day, in days since 1970.
+    CREATE TABLE logins (
+        day   INTEGER PRIMARY KEY,
+        count INTEGER NOT NULL
+    ) STRICT;
+",
 ];
 
 /// Brings the database to the newest schema, each step whole or not at all.
@@ -156,6 +166,12 @@ mod tests {
         provisions(number,tenant,reason,at,ms,outcome,error,keys,steps,warnings) \
         tenants(id,name,root,status,settings,collection_id,keys,registered,last_success,error,failures,\
         next_try,shrunken_since,action_due,removal_due,unsure,shrunken_to,identity,action_error)",
+        "agent_users(uid,jail) \
+        agents(jail,root,command,state,pid,identity,jail_ours,started,ended,exit_code,\
+        signal,log,mark) bar(one,until,error) logins(day,count) \
+        provisions(number,tenant,reason,at,ms,outcome,error,keys,steps,warnings) \
+        tenants(id,name,root,status,settings,collection_id,keys,registered,last_success,error,failures,\
+        next_try,shrunken_since,action_due,removal_due,unsure,shrunken_to,identity,action_error,fingerprint)",
     ];
 
     fn shape(db: &Connection) -> String {

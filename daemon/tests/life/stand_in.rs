@@ -131,7 +131,16 @@ fn answer(daemon: &mut UnixStream, fetch: Fetch, pair: OwnedFd, dir: &std::path:
 
 fn fetched(keys: Vec<String>, names: Option<Names>, seen: usize) -> Fetched {
     let (collection_id, bw_version, seen) = ("c-1".into(), "0.0.0".into(), seen as u64);
-    Fetched { collection_id, age: Age::Current, keys, bw_version, names, seen }
+    Fetched {
+        collection_id,
+        age: Age::Current,
+        keys,
+        bw_version,
+        names,
+        seen,
+        fingerprint: None,
+        states: None,
+    }
 }
 
 fn flow(pair: OwnedFd, secrets: &BTreeMap<String, String>) {

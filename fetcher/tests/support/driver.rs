@@ -112,6 +112,8 @@ pub struct Fetcher<'a> {
     pub socket: UnixStream,
     pub states: Vec<SessionState>,
     pub ready: Vec<u64>,
+    /// Logins at the vault, as it tells of them.
+    pub logins: usize,
     pub confined: Vec<Confinement>,
 }
 
@@ -142,8 +144,15 @@ impl<'a> Fetcher<'a> {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut fetcher =
-            Self { place, child, socket, states: Vec::new(), ready: Vec::new(), confined: Vec::new() };
+        let mut fetcher = Self {
+            place,
+            child,
+            socket,
+            states: Vec::new(),
+            ready: Vec::new(),
+            logins: 0,
+            confined: Vec::new(),
+        };
         fetcher.say(&ToFetcher::Open(Box::new(vault)), warden);
         fetcher
     }
@@ -189,6 +198,7 @@ impl<'a> Fetcher<'a> {
         loop {
             match self.hear().unwrap_or_else(|| panic!("closed\n{}", self.place.log())) {
                 FromFetcher::State(state) => self.states.push(state),
+                FromFetcher::Login => self.logins += 1,
                 FromFetcher::Confined(confined) => self.confined = confined,
                 FromFetcher::Ready { id } => self.ready.push(id),
                 FromFetcher::Done(done) => {

@@ -17,7 +17,7 @@ use crate::answer_check::Checks;
 use crate::everything::Everything;
 use crate::pairs::Built;
 use crate::stored::Stored;
-use colibri_session::{Age, Bounds, Failure, Fetch, Names, Server, SessionState, Want};
+use colibri_session::{Age, Bounds, Failure, Fetch, Fingerprint, Names, Server, SessionState, States, Want};
 use colibri_tenant::ErrorName::{
     BadCredentials, BwCrashed, ClientTooOld, RateLimited, VaultError, VaultLocked, VaultTimeout,
 };
@@ -58,6 +58,8 @@ pub enum Action {
     Answer(Box<Answer>),
     /// The state is another.
     Tell(SessionState),
+    /// A login at the vault: one that begins, or one that a sync has cost.
+    Login,
     /// For the log.
     Say(String),
     /// The session is over.
@@ -94,6 +96,10 @@ pub struct Fetched {
     pub names: Option<Names>,
     /// Another number where the account sees other collections.
     pub seen: u64,
+    /// What tells the state of the collection apart.
+    pub fingerprint: Option<Fingerprint>,
+    /// All collections' states, where those were asked for.
+    pub states: Option<States>,
 }
 
 /// A piece of work of `bw`, or about it.
@@ -490,9 +496,15 @@ impl Session {
         }
         match work {
             Work::Kill => self.kill_due = false,
-            Work::LogIn => (self.whole, self.current, self.synced) = (Some(now), None, None),
+            Work::LogIn => {
+                (self.whole, self.current, self.synced) = (Some(now), None, None);
+                self.actions.push(Action::Login);
+            }
             // Also if it fails: the next try is one that costs no login.
-            Work::Sync(Scope::Whole) => (self.forced, self.whole) = (Some(now), Some(now)),
+            Work::Sync(Scope::Whole) => {
+                (self.forced, self.whole) = (Some(now), Some(now));
+                self.actions.push(Action::Login);
+            }
             _ => {}
         }
         self.actions.push(Action::Begin(work.clone(), Duration::from_millis(bound)));
@@ -528,6 +540,11 @@ impl Session {
             (Work::Read, Outcome::Stored(reading)) => self.read(reading, now),
             (Work::Weigh, Outcome::Memory(memory)) => self.weighed(memory),
             (Work::Attachment { .. }, outcome) => self.attached(outcome, now),
+            (Work::Everything, Outcome::Failed(failure)) => {
+                // Whatever it fails by, the next is not to wait for the same.
+                self.in_parts = true;
+                self.failed(failure, now);
+            }
             (work, Outcome::TooLarge { spent }) => self.too_large(&work, spent, now),
             (_, Outcome::Failed(failure)) => self.failed(failure, now),
             (Work::Collections, Outcome::Collections(listed)) => self.listed(listed, now),
@@ -582,6 +599,10 @@ impl Session {
                     self.checks = Checks::default();
                     self.forget();
                     if self.stage > Stage::Synced {
+                        // Before it fetches changes bw renews its token.
+                        if self.forced.is_none() || self.forced != self.synced {
+                            self.actions.push(Action::Login);
+                        }
                         self.restart(Stage::LoggedIn);
                     }
                 }

@@ -3,7 +3,7 @@
 
 use crate::answer::{Anything, Item, nullable};
 use crate::parts::{self, FieldParts, LoginParts, Parts, SshKeyParts, there};
-use colibri_session::{Failure, Rules};
+use colibri_session::{Failure, Fingerprint, Rules, States};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::error::Category;
@@ -20,8 +20,10 @@ pub fn counts(kind: u32, gone: bool) -> bool {
     KINDS.contains(&kind) && !gone
 }
 
-/// Half of a SHA-256: who may write to the vault cannot find two contents of one.
-pub type Fingerprint = [u8; 16];
+/// Most bytes of states that one answer holds; an eighth of them in lengths.
+const MAX_STATES: usize = 96 * 1024;
+/// Longest id that is told, in bytes: a UUID has 36.
+const MAX_ID: usize = 64;
 
 /// One account's collections and items, without contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,9 +102,19 @@ impl Stored {
         self.collections.get(collection).map(|one| one.fingerprint)
     }
 
-    /// That of each collection.
-    pub fn fingerprints(&self) -> impl Iterator<Item = (&String, Fingerprint)> {
-        self.collections.iter().map(|(id, one)| (id, one.fingerprint))
+    /// That of each collection which the account sees, as many as an answer holds.
+    pub fn states(&self) -> States {
+        let mut room = MAX_STATES;
+        let shown = self.listed.iter().filter_map(|id| {
+            let fingerprint = self.fingerprint(id)?;
+            let needed = id.len() + fingerprint.len() + 1;
+            let fits = id.len() <= MAX_ID && needed <= room;
+            room -= if fits { needed } else { 0 };
+            fits.then(|| (id.clone(), fingerprint))
+        });
+        let shown: Vec<_> = shown.collect();
+        let more = u32::try_from(self.listed.len() - shown.len()).unwrap_or(u32::MAX);
+        States { shown, more }
     }
 }
 
@@ -289,6 +301,21 @@ mod tests {
         assert_eq!(stored.items("none"), [].into());
         assert_eq!(stored.collections(), ["db", "web"].into());
         assert_eq!(stored.fingerprint("none"), None);
+    }
+
+    #[test]
+    fn the_states_of_all_are_told_within_the_bound_of_a_frame() {
+        let states = stored(&sample()).states();
+        let ids: Vec<_> = states.shown.iter().map(|(id, _)| id.as_str()).collect();
+        assert_eq!((ids, states.more), (vec!["db", "web"], 0));
+        let mut many = sample();
+        many["user_7a_collection_collections"] = (0..5000)
+            .map(|at| (format!("{at:036}"), json!({"name": "2.x"})))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
+        let states = stored(&many).states();
+        assert!(states.shown.len() > 1000 && states.shown.len() + states.more as usize == 5000);
+        assert!(colibri_pair::encode(&states).unwrap().len() < colibri_session::MAX_WORD);
     }
 
     #[test]

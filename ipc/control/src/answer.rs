@@ -273,6 +273,10 @@ pub struct StatusView {
     /// The id by which the vault knows this host as one device.
     #[serde(default)]
     pub device: Option<String>,
+    /// Logins at the vault today, in UTC: a login, a fetch of all of the vault, or one of
+    /// changes, before which `bw` renews its token.
+    #[serde(default)]
+    pub logins_today: Option<u32>,
     /// The session's last failure, if nothing has succeeded since.
     pub session_error: Option<Fault>,
     /// Tenants by status.

@@ -106,7 +106,7 @@ impl Default for Bounds {
         Self {
             requests: 2000,
             growth: 256 * 1024,
-            whole_ms: 60 * 60 * 1000,
+            whole_ms: 12 * 60 * 60 * 1000,
             again_ms: 60 * 1000,
             forced_ms: 60 * 1000,
             step_ms: 60 * 1000,
@@ -168,6 +168,21 @@ pub enum Want {
     /// The names of all collections that the account sees; nothing else of the
     /// request counts, and its socket stays unused.
     Names,
+    /// Which states all collections are in; the same holds.
+    States,
+}
+
+/// Half of a SHA-256 of what `bw` has stored of a collection, without contents: who may
+/// write to the vault cannot find two states of one.
+pub type Fingerprint = [u8; 16];
+
+/// The states of collections, within the bound of a frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct States {
+    /// Collections' ids and what tells their states apart.
+    pub shown: Vec<(String, Fingerprint)>,
+    /// How many more there are.
+    pub more: u32,
 }
 
 /// What the vault is asked for before a request is answered.
@@ -242,6 +257,9 @@ pub enum FromFetcher {
     Confined(Vec<Confinement>),
     /// The session's state changed.
     State(SessionState),
+    /// Something costs a login at the vault, or did: a login, a sync of everything, or one
+    /// that brought changes, before which `bw` renews its token.
+    Login,
     /// The request's pairs are ready to flow: start its writer.
     Ready {
         /// The request.
@@ -298,6 +316,10 @@ pub struct Fetched {
     pub names: Option<Names>,
     /// Another number where the account sees other collections than before.
     pub seen: u64,
+    /// What tells the state apart that the pairs are from; `None` where that is not known.
+    pub fingerprint: Option<Fingerprint>,
+    /// What was asked for with [`Want::States`].
+    pub states: Option<States>,
 }
 
 /// Names of collections, sorted, within the bound of a frame.

@@ -34,6 +34,8 @@ struct World {
     begun: Vec<Work>,
     answers: Vec<Answer>,
     states: Vec<SessionState>,
+    /// What is counted as logins.
+    paid: usize,
     over: bool,
     next: u64,
 }
@@ -66,6 +68,7 @@ fn world(bounds: Bounds) -> World {
         begun: Vec::new(),
         answers: Vec::new(),
         states: Vec::new(),
+        paid: 0,
         over: false,
         next: 0,
     };
@@ -138,6 +141,7 @@ impl World {
                 }
                 Action::Answer(answer) => self.answers.push(*answer),
                 Action::Tell(state) => self.states.push(state),
+                Action::Login => self.paid += 1,
                 Action::Say(_) => {}
                 Action::End => self.over = true,
             }
@@ -567,6 +571,23 @@ fn a_list_of_everything_over_its_bound_is_asked_for_in_parts() {
 }
 
 #[test]
+fn a_list_of_everything_that_takes_too_long_is_not_asked_for_again() {
+    let mut world = world(bounds());
+    world.play =
+        Box::new(|work| (if *work == Work::Everything { 1000 * SECOND } else { SECOND / 100 }, None));
+    for _ in 0..2 {
+        world.answers.clear();
+        world.next = 0;
+        for at in 0..40 {
+            world.ask(fetch(if at % 2 == 0 { "web" } else { "db" }));
+        }
+        world.answered();
+    }
+    assert!(world.answers.iter().all(|answer| answer.outcome.is_ok()), "{world:?}");
+    assert_eq!((world.count(&Work::Everything), world.count(&Work::Serve), world.logins()), (1, 2, 1));
+}
+
+#[test]
 fn a_late_list_ends_its_request_and_nothing_else() {
     let mut world = world(bounds());
     assert!(world.get(fetch("db")).is_ok());
@@ -770,6 +791,53 @@ fn who_only_asks_for_names_needs_no_items() {
     assert!(world.get(Fetch { want: Want::Names, ..fetch("") }).is_ok());
     assert_eq!(world.last().outcome.as_ref().unwrap().names.as_ref().unwrap().shown, ["db", "web"]);
     assert_eq!(world.since(), START);
+}
+
+/// One look for all: nobody who has what the vault has asks for it again, and a change that
+/// is nobody's starts no `bw serve`.
+#[test]
+fn the_states_of_collections_tell_whose_changed() {
+    let mut world = world(bounds());
+    assert!(world.web().is_ok());
+    let had = world.last().outcome.as_ref().unwrap().fingerprint.unwrap();
+    let states = |world: &mut World| {
+        assert!(world.get(Fetch { want: Want::States, ..fetch("") }).is_ok());
+        let states = world.last().outcome.as_ref().unwrap().states.clone().unwrap();
+        states.shown.into_iter().collect::<BTreeMap<_, _>>()
+    };
+    let before = states(&mut world);
+    assert_eq!(before["web"], had);
+    world.since();
+    assert_eq!(states(&mut world), before);
+    assert_eq!(world.since(), [Work::Weigh, Work::Sync(Changes), Work::Read]);
+    world.change("db", "new");
+    let after = states(&mut world);
+    assert!(after["web"] == before["web"] && after["db"] != before["db"]);
+    assert_eq!(world.since(), [Work::Weigh, Work::Sync(Changes), Work::Read, Work::Kill]);
+    assert_eq!(world.get(fetch("db")), value("new"));
+    assert_eq!(world.last().outcome.as_ref().unwrap().fingerprint, Some(after["db"]));
+    // A look is a sync, and whoever comes cold has all of a start.
+    world.wait(SECOND);
+    let mut cold = self::world(bounds());
+    assert_eq!(states(&mut cold).len(), 2);
+    assert!(!cold.begun.contains(&Work::Collections));
+}
+
+/// A login, a sync of all of the vault, and each that brought changes.
+#[test]
+fn what_costs_a_login_at_the_vault_is_told_once() {
+    let mut world = world(bounds());
+    for (change, paid) in [(None, 1), (None, 1), (Some("new"), 2), (None, 2)] {
+        if let Some(change) = change {
+            world.change("web", change);
+        }
+        assert!(world.web().is_ok());
+        assert_eq!(world.paid, paid, "{world:?}");
+    }
+    world.wait(Duration::from_secs(61));
+    world.change("web", "newest");
+    assert!(world.get(Fetch { sync: Sync::Everything, ..fetch("web") }).is_ok());
+    assert_eq!(world.paid, 3);
 }
 
 #[test]

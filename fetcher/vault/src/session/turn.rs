@@ -12,7 +12,7 @@ use crate::pairs::{self, Built};
 use crate::stored::counts;
 use crate::warnings::quoted;
 use colibri_pair::{MAX_VALUE, Secret};
-use colibri_session::{Age, Failure, Fetch, Names, Rules, Sync, Want};
+use colibri_session::{Age, Failure, Fetch, Rules, States, Sync, Want};
 use colibri_tenant::ErrorName::{
     AttachmentUnreadable, CollectionAmbiguous, CollectionNotFound, CollectionReplaced, LimitExceeded,
     RateLimited, ValueNotCarried, VaultError, VaultTimeout,
@@ -72,18 +72,21 @@ impl Session {
     pub(super) fn turn(&mut self, head: &mut Request, now: Moment) -> Result<Fetched, Stop> {
         head.turn.of(self.epoch);
         self.admit(head, now)?;
+        if let Some(states) = self.states(head) {
+            return Ok(Fetched { states: Some(states), ..self.fetched(String::new(), Age::Current) });
+        }
         self.weigh(head)?;
         self.open(Some(head), now)?;
         let age = self.ask(head, now)?;
         if self.outdated {
             return Err(Stop::Do(Work::Read));
         }
-        if head.fetch.want == Want::Names {
+        if head.fetch.want != Want::Pairs {
             head.steps.begin("collections", now);
             let Collections { all, warning } =
                 self.collections.as_ref().ok_or(Stop::Do(Work::Collections))?;
             head.turn.warnings.extend(warning.clone());
-            return Ok(self.fetched(String::new(), age, Built::default(), Some(choice::names(all))));
+            return Ok(Fetched { names: Some(choice::names(all)), ..self.fetched(String::new(), age) });
         }
         self.find(head, now)?;
         self.list(head, now)?;
@@ -92,8 +95,19 @@ impl Session {
         self.build(head, age)
     }
 
-    fn fetched(&self, collection_id: String, age: Age, built: Built, names: Option<Names>) -> Fetched {
-        Fetched { collection_id, age, built, bw_version: self.version.clone(), names, seen: self.seen }
+    fn fetched(&self, collection_id: String, age: Age) -> Fetched {
+        let fingerprint = self.stored.as_ref().and_then(|stored| stored.fingerprint(&collection_id));
+        let (bw_version, built) = (self.version.clone(), Built::default());
+        let (names, states, seen) = (None, None, self.seen);
+        Fetched { collection_id, age, built, bw_version, names, seen, fingerprint, states }
+    }
+
+    /// The states of all collections, once the vault was asked for changes: whether a new
+    /// `bw serve` has to list what changed is for those to wait for who want it.
+    fn states(&self, head: &Request) -> Option<States> {
+        let current = self.synced.is_some_and(|synced| synced >= head.arrived) && !self.outdated;
+        let wanted = head.fetch.want == Want::States && current;
+        self.stored.as_ref().filter(|_| wanted).map(|stored| stored.states())
     }
 
     /// A vault that must be left alone is, and so is a list that was too large a moment ago:
@@ -460,7 +474,7 @@ impl Session {
             Failure { shrunken_to, ..failure }
         })?;
         let id = head.turn.collection.take().map(|collection| collection.id).unwrap_or_default();
-        Ok(self.fetched(id, age, built, None))
+        Ok(Fetched { built, ..self.fetched(id, age) })
     }
 }
 

@@ -722,6 +722,45 @@ mod tests {
         read(text, Dialect::Shell)
     }
 
+    /// Whoever edits an item holds up no other tenant by it.
+    #[test]
+    fn no_form_of_the_largest_note_takes_long() {
+        for piece in [
+            "''",
+            "\"\"",
+            "'\n'",
+            "\"x\"",
+            "$''",
+            "\\",
+            "`",
+            "``\n",
+            "$(",
+            "${",
+            "{",
+            "[",
+            "#",
+            " #",
+            "=",
+            "A=\n",
+            "A='\n",
+            "A=x\\\n",
+            "K=\"QUJDREVGR0hJSktM\nQ=\"\n",
+            "-----BEGIN X-----\n",
+            "\n\n",
+            "<<",
+            "\u{a0}#",
+            "a,",
+        ] {
+            for before in ["A=", "", "A='", "A=\""] {
+                let text = before.to_owned() + &piece.repeat(MAX_TOTAL / piece.len() - 1);
+                let began = std::time::Instant::now();
+                let entries = parse(&text, Dialect::Shell).len();
+                let took = began.elapsed();
+                assert!(took.as_secs() < 5 && entries <= MAX_ENTRIES + 2, "{before:?} {piece:?}: {took:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_value_of_one_line() {
         for (line, value) in [

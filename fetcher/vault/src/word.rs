@@ -164,16 +164,23 @@ impl Reader<'_> {
     /// A quoted part has ended: what ran over lines may be two values with the
     /// quotes of each other.
     fn quoted(&mut self, start: usize) -> Result<(), Why> {
-        let ends = self.rest().split('\n').next().unwrap_or_default().trim_matches(BLANK).is_empty();
         let part = &self.word.value[start..];
         let Some((_, more)) = part.split_once('\n') else { return Ok(()) };
         let last = more.rsplit('\n').next().unwrap_or_default();
-        if assigns(last) && last.trim_end_matches(BLANK).ends_with('=') && !(ends && is_wrapped(part)) {
+        let swallows = assigns(last) && last.trim_end_matches(BLANK).ends_with('=');
+        let wrapped = swallows && is_wrapped(part);
+        self.word.assigns |= more.split('\n').any(assigns);
+        if swallows && !(wrapped && self.ends_line()) {
             return Err(Why::Swallowed);
         }
-        self.word.assigns |= more.split('\n').any(assigns);
         self.spanned = true;
         Ok(())
+    }
+
+    /// Whether nothing follows on the line.
+    fn ends_line(&mut self) -> bool {
+        let rest = self.rest().trim_start_matches(BLANK);
+        rest.is_empty() || rest.starts_with('\n')
     }
 
     fn double(&mut self) -> Result<(), Why> {

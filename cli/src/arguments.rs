@@ -433,8 +433,7 @@ pub struct Options {
     /// Refuse a target that is not on a memory file system
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     require_tmpfs: Option<bool>,
-    /// Keep up with the vault: how old its last look for changes may be, 90s, 15m, 2h or
-    /// 1d, while the host looks for all of them each COLIBRI_POLL; 0 for never
+    /// Keep up: its last look is at most 90s, 15m, 2h or 1d old; 0 for never
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     refresh: Option<u32>,
     /// Longest time that an agent waits for its secrets

@@ -741,6 +741,44 @@ mod tests {
     }
 
     #[test]
+    fn logins_are_counted_by_the_day_and_forgotten_after_a_while() {
+        let (_dir, mut db) = db();
+        assert_eq!([7, 7, 8].map(|day| db.count_login(day).unwrap()), [1, 2, 1]);
+        assert_eq!([6, 7, 8].map(|day| db.logins(day).unwrap()), [0, 2, 1]);
+        db.count_login(8 + KEPT_DAYS).unwrap();
+        assert_eq!([7, 8].map(|day| db.logins(day).unwrap()), [0, 1]);
+    }
+
+    #[test]
+    fn what_a_tenant_got_last_is_known_until_other_settings_ask_for_more() {
+        let (_dir, mut db) = db();
+        let got = |db: &Db| db.known(&id("web")).unwrap().fingerprint;
+        let brought = |fingerprint| {
+            let mut success = end(None, Vec::new());
+            success.held = Some(Held { fingerprint, ..Held::default() });
+            success.next_try = Some(5);
+            success
+        };
+        db.end(&brought(Some([7; 16]))).unwrap();
+        assert_eq!(got(&db), Some([7; 16]));
+        // It is looked after later; who has failed meanwhile is not.
+        let planned = |db: &Db| db.known(&id("web")).unwrap().next_try;
+        db.postpone(&[(id("web"), 9), (id("nobody"), 9)]).unwrap();
+        assert_eq!(planned(&db), Some(9));
+        let failed = End { next_try: Some(6), ..end(Some(ErrorName::VaultTimeout), Vec::new()) };
+        db.end(&failed).unwrap();
+        db.postpone(&[(id("web"), 9)]).unwrap();
+        assert_eq!((planned(&db), got(&db)), (Some(6), Some([7; 16])));
+        let root = db.known(&id("web")).unwrap().root;
+        db.update(&id("web"), &root, &Settings { fields: true, ..Settings::default() }).unwrap();
+        assert_eq!(got(&db), None);
+        // What came without a word of what it was is not known either.
+        db.end(&brought(Some([8; 16]))).unwrap();
+        db.end(&brought(None)).unwrap();
+        assert_eq!(got(&db), None);
+    }
+
+    #[test]
     fn a_root_within_another_is_taken_unless_the_names_say_so() {
         let (_dir, mut db) = db();
         db.insert(&id("in.ner"), Path::new("/j/in%"), &Settings::default(), 1).unwrap();

@@ -228,6 +228,7 @@ pub fn parse(text: &str, dialect: Dialect) -> Vec<Entry> {
         line: 1,
         before: Before::Nothing,
         open: false,
+        empty: false,
         earlier: Variables::new(),
         entries: Vec::new(),
     };
@@ -275,6 +276,8 @@ struct Note {
     /// The last value is empty or a PEM block, and only blank lines and comments
     /// came since: a block without a name may be the rest of it.
     open: bool,
+    /// It is an empty one.
+    empty: bool,
     earlier: Variables,
     entries: Vec<Entry>,
 }
@@ -404,8 +407,8 @@ impl Note {
             !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" _.:-".contains(&byte))
         }) {
             self.follows()?;
-            // One word may be the value that an empty one above waits for.
-            if self.open && !line.contains(BLANK) {
+            // One word that is no heading may be the value that an empty one above waits for.
+            if self.open && self.empty && !line.contains(BLANK) && !line.ends_with(':') {
                 return Err(Why::Following);
             }
             self.stray("not of the form KEY=VALUE: skipped", line);
@@ -446,7 +449,8 @@ impl Note {
     fn pair(&mut self, head: &Head<'_>, value: String, mut doubts: Vec<Doubt>, before: Before) {
         doubts.extend(head.marred.then_some(Doubt::Name));
         self.before = before;
-        self.open = matches!(before, Before::Bare { empty: true, .. });
+        self.empty = matches!(before, Before::Bare { empty: true, .. });
+        self.open = self.empty;
         if self.dialect == Dialect::Dotenv {
             self.earlier.insert(head.name.to_owned(), Secret::new(value.clone()));
         }

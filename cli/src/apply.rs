@@ -2,6 +2,7 @@
 //! first, and nothing is changed without `--yes`, nor removed without `--prune`.
 
 mod file;
+mod hidden;
 
 use self::file::{File, FileError, Wanted};
 use crate::failure::{Failure, Work};

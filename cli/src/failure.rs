@@ -117,7 +117,7 @@ impl Failure {
                 eprint!("{}", by_advice(failed));
             }
             if let Some(advice) = advice {
-                eprintln!("  {advice}");
+                eprintln!("  {}", plain(&advice));
             }
         }
         ExitCode::from(self.status())

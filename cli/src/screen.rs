@@ -88,7 +88,7 @@ fn soft_failure(hook: &HookView) {
     let failed = hook.provision.as_ref().and_then(|provision| provision.error.as_ref());
     if let Some(fault) = hook.warning.as_ref().or(failed) {
         warn(&fault.to_string());
-        eprintln!("  {}", fault.advice);
+        eprintln!("  {}", plain(&fault.advice));
     }
 }
 
@@ -250,7 +250,13 @@ fn provision_table(provisions: &[Provision]) -> String {
 pub fn reasons(provisions: &[Provision]) -> String {
     newest(provisions).fold(String::new(), |mut text, attempt| {
         if let Some(fault) = &attempt.error {
-            let _ = writeln!(text, "{}: {}\n  {}", attempt.tenant, plain(&fault.to_string()), fault.advice);
+            let _ = writeln!(
+                text,
+                "{}: {}\n  {}",
+                attempt.tenant,
+                plain(&fault.to_string()),
+                plain(&fault.advice)
+            );
         }
         for warning in &attempt.warnings {
             let _ = writeln!(text, "{}: {}", attempt.tenant, plain(warning));
@@ -460,7 +466,8 @@ fn status_lines(status: &StatusView) -> String {
         let _ = writeln!(text, "              {}", plain(line));
     }
     if let Some(fault) = &status.session_error {
-        let _ = writeln!(text, "error         {fault}\n              {}", fault.advice);
+        let (said, advice) = (plain(&fault.to_string()), plain(&fault.advice));
+        let _ = writeln!(text, "error         {said}\n              {advice}");
     }
     text
 }

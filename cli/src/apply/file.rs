@@ -1,6 +1,7 @@
 //! The file of `apply` and `export`: tenants by name or by a pattern of names, each
 //! with the settings that register-tenant takes, spelled as its options are.
 
+use super::hidden;
 use crate::arguments::{action, renaming, seconds};
 use crate::screen::interval;
 use colibri_control::{Registration, Registrations, changes};
@@ -221,7 +222,8 @@ fn spelled(setting: &str, value: Value) -> Result<Value, String> {
 pub fn text(tenants: &Registrations) -> Result<String, toml::ser::Error> {
     let tables = tenants.iter().map(|(id, one)| (id.to_string(), table(one)));
     let tables: Map<_, _> = tables.collect();
-    toml::to_string(&json!({ "tenant": tables }))
+    let (value, strings) = hidden::taken(json!({ "tenant": tables }));
+    Ok(hidden::put(toml::to_string(&value)?, &strings))
 }
 
 fn table(one: &Registration) -> Value {

@@ -620,3 +620,82 @@ fn a_jail_does_not_wait_for_a_daemon_that_answers_nothing() {
     // Ten minutes, before it asked what it has to wait for.
     assert!(begun.elapsed() < std::time::Duration::from_secs(300), "{:?}", begun.elapsed());
 }
+
+/// A member of the socket's group says what it likes; root reads the log and the screens.
+#[test]
+fn nothing_that_a_client_says_forges_a_line_or_speaks_to_a_terminal() {
+    let host = Host::new();
+    let evil = "a\u{1b}]0;owned\u{7}\nforged 2026-01-01T00:00:00Z ERROR forged\r\u{202e}<script>";
+    let root = host.path("jails").join(evil).join("root");
+    fs::create_dir_all(root.join("dev")).unwrap();
+    // What no client of ours would send, too.
+    let say = |mut request: serde_json::Value| {
+        request["v"] = 1.into();
+        request["id"] = 1.into();
+        let mut socket = UnixStream::connect(host.socket()).unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        socket.write_all(format!("{request}\n").as_bytes()).unwrap();
+        BufReader::new(socket).read_line(&mut String::new()).unwrap();
+    };
+    let settings = serde_json::json!({
+        "collection": evil, "on-change": { "command": ["/bin/sh", evil] }, "prefix": evil, "rename": { evil: evil },
+        "dir": evil, "file": evil, "only": [evil], "owner": evil,
+    });
+    for tenant in ["web", "plain", evil] {
+        say(serde_json::json!({ "verb": "register-tenant", "tenant": tenant, "root": root }));
+        say(serde_json::json!({ "verb": "hook", "jail": tenant, "root": host.path("jails").join(evil) }));
+        say(
+            serde_json::json!({ "verb": "spawn-agent", "jail": tenant, "root": root, "command": [evil, evil] }),
+        );
+        say(serde_json::json!({ "verb": "provision", "tenant": tenant }));
+        say(serde_json::json!({ "verb": "rename-tenant", "tenant": "web", "to": tenant, "root": evil }));
+        for (name, value) in settings.as_object().unwrap() {
+            let changes = serde_json::json!({ name: value });
+            say(serde_json::json!({ "verb": "update-tenant", "tenant": "web", "changes": changes }));
+            let request = serde_json::json!({ "verb": "register-tenant", "tenant": "other", "root": host.root("other"), "settings": changes });
+            say(request);
+            say(serde_json::json!({ "verb": "provision", "tenant": "web" }));
+            say(serde_json::json!({ "verb": "provision", "tenant": "other" }));
+            say(serde_json::json!({ "verb": "destroy-tenant", "tenant": "other" }));
+            say(serde_json::json!({ "verb": "unregister-tenant", "tenant": "other" }));
+        }
+    }
+    for line in [format!("{{\"verb\":{evil:?}}}"), evil.to_owned()] {
+        UnixStream::connect(host.socket()).unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+    let forged = |text: &str| {
+        let bad = |line: &str| {
+            line.trim_start().starts_with("forged") || line.contains(['\u{1b}', '\u{7}', '\r', '\u{202e}'])
+        };
+        text.lines().find(|line| bad(line)).map(|line| format!("{line:?}"))
+    };
+    let program = colibri_test_host::program("colibri").unwrap();
+    let page = host.path("page.html");
+    let page = page.to_str().unwrap();
+    for words in [
+        &["list-tenants"][..],
+        &["show-tenant", "web"],
+        &["history"],
+        &["status"],
+        &["list-agents"],
+        &["export"],
+        &["collections"],
+        &["diff", "web"],
+        &["provision", "web"],
+        &["doctor"],
+        &["report"],
+        &["report", "--html", page],
+        &["accept-root", "web"],
+        &["destroy-tenant", "web"],
+        &["remove", "web", "--yes"],
+    ] {
+        let mut command = std::process::Command::new(&program);
+        let output = command.args(words).env("COLIBRI_SOCKET", host.socket()).output().unwrap();
+        for text in [output.stdout, output.stderr] {
+            assert_eq!(forged(&String::from_utf8_lossy(&text)), None, "{words:?}");
+        }
+    }
+    let html = fs::read_to_string(page).unwrap();
+    assert!(!html.contains("<script>/root") && !html.contains('\u{202e}'), "{html}");
+    assert_eq!(forged(&host.log()), None);
+}

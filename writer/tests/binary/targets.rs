@@ -197,6 +197,53 @@ fn an_immutable_file_is_an_error() {
     jail.holds("K=v\n");
 }
 
+/// Whoever set it: 65534 shall read and write all that is made in the directory.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_default_acl_for_somebody_gives_that_user_nothing() {
+    use std::os::unix::process::CommandExt;
+    if !root("a list of rights") {
+        return;
+    }
+    const SOMEBODY: u32 = 65534;
+    let can_read = |path: &Path| {
+        let mut cat = std::process::Command::new("/bin/cat");
+        cat.arg(path).uid(SOMEBODY).gid(SOMEBODY).output().unwrap().status.success()
+    };
+    // Owner, that user, group, mask, others.
+    let entries =
+        [(1_u16, 7_u16, u32::MAX), (2, 7, SOMEBODY), (4, 0, u32::MAX), (16, 7, u32::MAX), (32, 0, u32::MAX)];
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, rights, id) in entries {
+        list.extend([&tag.to_le_bytes()[..], &rights.to_le_bytes(), &id.to_le_bytes()].concat());
+    }
+    for format in [Format::Env, Format::Dir] {
+        let mut jail = Jail::new();
+        jail.order.format = format;
+        let name = "system.posix_acl_default";
+        if rustix::fs::setxattr(jail.dir(), name, &list, rustix::fs::XattrFlags::empty()).is_err() {
+            colibri_test_host::skip("this file system has no lists of rights");
+            return;
+        }
+        assert_eq!(*jail.put(&one("v")).last(), Report::Written { keys: 1 });
+        assert_eq!(*jail.put(&one("v")).last(), Report::Unchanged { keys: 1 });
+        for dir in jail.dir().ancestors().take_while(|dir| dir.starts_with(&jail.order.base)) {
+            mode(dir, 0o755);
+        }
+        mode(jail.order.base.parent().unwrap(), 0o755);
+        let file = if format == Format::Dir { jail.file().join("K") } else { jail.file() };
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        assert!(!can_read(&file), "{format:?}");
+        // The control: what is made with 0660 there is that user's, too.
+        let other = jail.dir().join("other");
+        fs::write(&other, "").unwrap();
+        assert!(can_read(&other));
+        // Rights on the file itself are seen as a group's in its mode.
+        mode(&file, 0o640);
+        assert_eq!(*jail.put(&one("v")).last(), Report::Written { keys: 1 });
+    }
+}
+
 #[test]
 fn a_name_of_255_bytes_is_a_name() {
     let mut jail = Jail::new();

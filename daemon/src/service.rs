@@ -329,8 +329,17 @@ impl Service {
         }
         let root = self.provisioner.roots().check(&id, &tenant.root).await?;
         root.filled()?;
-        let (name, identity) = (id.clone(), root.identity().clone());
-        self.store.with(move |db| db.accept(&name, &identity)).await?;
+        let (name, identity, path) = (id.clone(), root.identity().clone(), root.path());
+        let accepted = self.store.with(move |db| match db.known_as(&identity, &name)? {
+            Some(other) => {
+                let message =
+                    format!("{} is the directory that {other}'s secrets were brought to", path.display());
+                Ok(Err(Fault::new(ErrorName::TenantConflict, message)))
+            }
+            None => db.accept(&name, &identity).map(Ok),
+        });
+        accepted.await??;
+        tracing::info!(tenant = %id, directory = root.inode(), "its root was accepted");
         if tenant.removal_due {
             self.clear(&id, Secrets::There).await?;
         } else if tenant.keeps_up() {

@@ -227,6 +227,16 @@ impl Db {
         self.tenant(id)?.ok_or_else(|| StoreError::NoTenant(id.clone()))
     }
 
+    /// Another tenant whose root that directory was when its secrets were brought.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn known_as(&self, identity: &Identity, but: &TenantId) -> Result<Option<TenantId>> {
+        let is = |tenant: &Tenant| tenant.identity.as_ref().is_some_and(|known| known.is(identity));
+        let others = self.tenants()?.into_iter().filter(|tenant| tenant.status != Status::Destroyed);
+        Ok(others.filter(|tenant| tenant.id != *but).find(is).map(|tenant| tenant.id))
+    }
+
     /// All tenants, by name.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 
 use crate::agents::{agent, jail, output, prints, spawn};
 use crate::host::{Host, SOON, wait};
+use crate::stand_in::Collection;
 use crate::system;
 use colibri_control::AgentState;
 use colibri_tenant::ErrorName;
@@ -173,6 +174,39 @@ fn a_root_that_an_outer_jail_made_a_link_gets_no_restarted_agent() {
     prints(&nested.host, "inner", "up");
     nested.owe_an_action();
     assert_eq!(agent(&nested.host, "inner").state, AgentState::Stopped);
+}
+
+/// Root in an outer jail puts one inner jail in another's place, and an operator who is
+/// told that the root is another accepts it.
+#[test]
+fn no_word_of_an_operator_s_brings_a_tenant_s_secrets_into_another_s_jail() {
+    let host = Host::new();
+    let names = ["one", "two"];
+    let secrets = |name: &str| Collection::Secrets([("A".to_owned(), format!("of-{name}"))].into());
+    host.vault(names.map(|name| (name.to_owned(), secrets(name))).into());
+    let root = |name: &str| host.path("jails/outer/root").join(name).join("root");
+    for name in names {
+        marked(&host, &format!("outer/root/{name}"));
+        let request = serde_json::json!({ "verb": "register-tenant", "tenant": name, "root": root(name) });
+        host.say(&request.to_string()).unwrap();
+        assert_eq!(host.provision(name).error, None);
+    }
+    let content =
+        |name: &str| fs::read_to_string(root(name).join("usr/local/etc/colibri/env")).unwrap_or_default();
+    fs::rename(root("two"), host.path("jails/outer/root/aside")).unwrap();
+    fs::rename(root("one"), root("two")).unwrap();
+    assert_eq!(host.provision("two").error.unwrap().name, ErrorName::RootNotMounted);
+    let accept = r#"{"verb":"accept-root","tenant":"two"}"#;
+    let refused = host.say(accept).unwrap_err();
+    assert_eq!(refused.name, ErrorName::TenantConflict);
+    assert!(refused.message.contains("one's secrets"), "{refused}");
+    assert!(content("two").ends_with("A=of-one\n"));
+    // The control: one that is nobody's is the operator's to accept.
+    fs::rename(root("two"), root("one")).unwrap();
+    fs::create_dir_all(root("two").join("etc")).unwrap();
+    host.say(accept).unwrap();
+    wait(SOON, || content("two").ends_with("A=of-two\n"), || host.log());
+    assert!(host.log().contains("its root was accepted"), "{}", host.log());
 }
 
 /// The control: where the root's path is bound, and nobody walks there, the same agent

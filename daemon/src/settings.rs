@@ -90,7 +90,8 @@ pub struct Settings {
     /// A PEM file with the CA of the vault's certificate.
     #[arg(long, env = "NODE_EXTRA_CA_CERTS")]
     pub ca_file: Option<PathBuf>,
-    /// How long the vault session stays open without work.
+    /// How long the vault session stays open without work; twice COLIBRI_POLL at least
+    /// while changes are looked for.
     #[arg(long, env = "COLIBRI_SESSION_IDLE", default_value = "60s", value_parser = duration)]
     pub session_idle: Duration,
     /// How often the vault is asked whose secrets have changed, one question for all

@@ -226,7 +226,7 @@ impl Trial {
 #[test]
 fn whatever_is_in_the_file_s_place_becomes_the_file_or_an_error_by_name() {
     if !geteuid().is_root() {
-        return skip("whom an agent is not: an ordinary user's is that user");
+        return skip("only root gives an agent a user of its own");
     }
     let mut trial = Trial::new();
     for act in ["fifo", "socket", "link", "link out", "file", "hard link", "nothing"] {
@@ -257,7 +257,7 @@ fn whatever_is_in_the_file_s_place_becomes_the_file_or_an_error_by_name() {
 #[test]
 fn whatever_is_in_the_directory_s_place_gets_no_secret() {
     if !geteuid().is_root() {
-        return skip("whom an agent is not: an ordinary user's is that user");
+        return skip("only root gives an agent a user of its own");
     }
     let mut trial = Trial::new();
     for act in ["dir fifo", "dir socket", "dir file", "dir link out"] {
@@ -288,7 +288,7 @@ fn whatever_is_in_the_directory_s_place_gets_no_secret() {
 #[test]
 fn a_default_acl_opens_the_file_to_nobody() {
     if !geteuid().is_root() {
-        return skip("whom an agent is not: an ordinary user's is that user");
+        return skip("only root gives an agent a user of its own");
     }
     let mut trial = Trial::new();
     let acted = trial.act("default acl");
@@ -313,7 +313,7 @@ fn a_default_acl_opens_the_file_to_nobody() {
 #[test]
 fn who_looks_while_the_directory_is_swapped_sees_nothing_outside() {
     if !geteuid().is_root() {
-        return skip("whom an agent is not: an ordinary user's is that user");
+        return skip("only root gives an agent a user of its own");
     }
     let mut trial = Trial::new();
     trial.arrived("before");

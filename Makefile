@@ -5,7 +5,7 @@
 CARGO = PATH="$$PATH:$$HOME/.cargo/bin" cargo
 BW = 2026.8.0
 PREFIX = /usr/local
-PRODUCT = -p colibri-writer -p colibri-fetcher -p colibri-shim -p colibri-daemon -p colibri-cli
+PRODUCT = -p colibri-writer -p colibri-fetcher -p colibri-bell -p colibri-shim -p colibri-daemon -p colibri-cli
 
 all: build
 

@@ -449,6 +449,8 @@ fn status_lines(status: &StatusView) -> String {
     if let Some(logins) = status.logins_today {
         let _ = writeln!(text, "logins        {logins} today");
     }
+    let rang = status.bell.last_ring.map(|at| format!(", rang last at {}", moment(at))).unwrap_or_default();
+    let _ = writeln!(text, "bell          {}{rang}", status.bell.state);
     let _ = writeln!(
         text,
         "tenants       {} active, {} provisioned, {} stopped, {} destroyed; {} failing, {} under way",

@@ -18,6 +18,13 @@ const LONGEST: Duration = Duration::from_secs(600);
 const WHATEVER_MS: u64 = 24 * 60 * 60 * 1000;
 /// Until tenants are looked at again where none follows changes.
 const NOBODY: Duration = Duration::from_secs(5);
+/// How often the vault is asked at least while the bell listens: it does not tell of what
+/// is taken away.
+const SILENT: Duration = Duration::from_secs(15 * 60);
+/// Least time between two looks that the bell asks for, and at most after some that
+/// showed nothing: a hostile hub costs no more.
+const QUIET: Duration = Duration::from_millis(250);
+const NOISE: Duration = Duration::from_secs(10);
 
 /// What a look says of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +43,14 @@ pub async fn follow(service: Service) {
     if poll.is_zero() {
         return;
     }
-    let mut failures = 0;
+    let (mut failures, mut idle_rings) = (0, 0);
     loop {
+        let listens = service.bell.listens();
         let pause = match followers(&service).await {
-            Ok(tenants) => pause(tenants.len(), poll, failures),
+            Ok(tenants) => {
+                service.bell.want(!tenants.is_empty());
+                pause(tenants.len(), if listens { poll.max(SILENT) } else { poll }, failures)
+            }
             Err(error) => {
                 tracing::error!(%error, "cannot read whose changes are followed");
                 Some(LONGEST)
@@ -50,14 +61,23 @@ pub async fn follow(service: Service) {
             continue;
         };
         // Hosts that were started together do not ask together.
-        sleep(rand::random_range(pause * 9 / 10..=pause)).await;
-        failures = match look(&service).await {
-            Ok(()) => 0,
+        let due = sleep(rand::random_range(pause * 9 / 10..=pause));
+        let rung = tokio::select! {
+            () = due => false,
+            () = service.bell.rung() => true,
+        };
+        let looked = look(&service).await;
+        failures = match &looked {
+            Ok(_) => 0,
             Err(failure) => {
                 tracing::warn!(name = %failure.name, "cannot look for changes: {failure}");
                 failures + 1
             }
         };
+        if rung {
+            idle_rings = if matches!(looked, Ok(true)) { 0 } else { idle_rings + 1 };
+            sleep(rest(idle_rings)).await;
+        }
     }
 }
 
@@ -80,9 +100,16 @@ fn pause(followers: usize, poll: Duration, failures: u32) -> Option<Duration> {
     (followers > 0).then_some(pause)
 }
 
-async fn look(service: &Service) -> Result<(), Failure> {
+/// After a ring, by how many rings in a row were for nothing: the account sees more than
+/// this host's tenants, so that the first few cost no time.
+fn rest(idle_rings: u32) -> Duration {
+    QUIET.saturating_mul(1 << idle_rings.saturating_sub(1).min(16)).min(NOISE)
+}
+
+/// Whether something has changed.
+async fn look(service: &Service) -> Result<bool, Failure> {
     let Some(states) = service.session.states(service.config.settings.deadline).await? else {
-        return Ok(());
+        return Ok(false);
     };
     let now = clock::now();
     // As they are now, not as they were before the vault was asked.
@@ -90,23 +117,24 @@ async fn look(service: &Service) -> Result<(), Failure> {
         Ok(tenants) => tenants,
         Err(error) => {
             tracing::error!(%error, "cannot compare what has changed");
-            return Ok(());
+            return Ok(false);
         }
     };
     let known = known(&states);
-    let mut later = Vec::new();
+    let (mut later, mut changed) = (Vec::new(), false);
     for tenant in tenants {
         match verdict(&tenant, &known, states.more) {
             Verdict::Changed => {
                 tracing::info!(tenant = %tenant.id, "its collection has changed");
                 service.provisioner.refresh(&tenant.id);
+                changed = true;
             }
             Verdict::Same => later.extend(postponed(&tenant, now)),
             Verdict::Unknown => {}
         }
     }
     postpone(service, later).await;
-    Ok(())
+    Ok(changed)
 }
 
 fn known(states: &States) -> HashMap<&str, Fingerprint> {
@@ -194,6 +222,12 @@ mod tests {
         assert_eq!(pause(1, poll, 2), Some(poll * 4));
         assert_eq!(pause(1, poll, u32::MAX), Some(LONGEST));
         assert_eq!(pause(1, poll * 60, 9), Some(poll * 60), "not more often than is set");
+    }
+
+    #[test]
+    fn rings_for_nothing_are_answered_less_and_less_often() {
+        assert_eq!((rest(0), rest(1), rest(2)), (QUIET, QUIET, QUIET * 2));
+        assert_eq!((rest(20), rest(u32::MAX)), (NOISE, NOISE));
     }
 
     #[test]

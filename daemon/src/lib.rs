@@ -8,6 +8,7 @@
 mod action;
 pub mod agent;
 mod app_data;
+mod bell;
 mod cage;
 mod changes;
 mod child;
@@ -43,6 +44,7 @@ pub use leaving::Leaving;
 pub use root::{Content, Identity, JailRoot, Place, Roots, Starting};
 
 use crate::agent::Agents;
+use crate::bell::Bell;
 use crate::credentials::Account;
 use crate::events::Events;
 use crate::jail::Works;
@@ -103,6 +105,7 @@ impl Daemon {
         let events = Events::default();
         let device = device::load(&config.settings.state_dir)?;
         let session = Session::start(config.clone(), device, account, store.clone(), events.clone());
+        let bell = Bell::start(config.clone(), session.clone());
         let (changed, changes) = mpsc::unbounded_channel();
         let metrics = Metrics::new()?;
         let provisioner = Provisioner::start(
@@ -117,7 +120,7 @@ impl Daemon {
         let agents =
             Agents::start(config.clone(), store.clone(), events.clone(), provisioner.clone()).await?;
         let started = clock::now();
-        let service = Service { config, store, session, provisioner, agents, events, started };
+        let service = Service { config, store, session, bell, provisioner, agents, events, started };
         let mut tasks = JoinSet::new();
         tasks.spawn(service.agents.clone().follow(changes));
         tasks.spawn(service.agents.clone().sweep());

@@ -2,6 +2,7 @@
 
 use crate::action;
 use crate::agent::Agents;
+use crate::bell::Bell;
 use crate::clock;
 use crate::confinement;
 use crate::events::Events;
@@ -28,6 +29,8 @@ pub struct Service {
     pub store: Store,
     /// The vault session.
     pub session: Session,
+    /// What tells of changes at the vault.
+    pub bell: Bell,
     /// The provisioner.
     pub provisioner: Provisioner,
     /// The agents.
@@ -521,6 +524,7 @@ impl Service {
             bw_version: session.bw_version,
             logins_today: Some(logins),
             device: Some(session.device),
+            bell: self.bell.view(),
             session_error: session.error,
             provisioned: count(&|tenant| tenant.status == Status::Provisioned),
             active: count(&|tenant| tenant.status == Status::Active),

@@ -140,6 +140,7 @@ pub enum Unserved {
 enum Command {
     Fetch { fetch: Box<Fetch>, pair: OwnedFd, ticket: oneshot::Sender<Ticket> },
     Overdue(u64),
+    Equip(OwnedFd),
     Reload(Reload, oneshot::Sender<Result<bool, Fault>>),
     Close(oneshot::Sender<()>),
 }
@@ -263,6 +264,23 @@ impl Session {
         reloaded.await.map_err(|_| ending(()))?
     }
 
+    /// Returns when a session is open.
+    pub async fn opened(&self) {
+        let open = |status: &SessionStatus| {
+            matches!(status.state, SessionView::Unlocked | SessionView::Idle | SessionView::Resting)
+        };
+        // Without its task nothing is ever open again.
+        if self.status.clone().wait_for(open).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Hands the bell's socket to the fetcher, which gives the bell what it needs. The
+    /// socket is closed where no session is open.
+    pub async fn equip(&self, bell: OwnedFd) {
+        let _ending = self.commands.send(Command::Equip(bell)).await;
+    }
+
     /// Ends the fetcher and the task.
     pub async fn close(&self) {
         let (closed, done) = oneshot::channel();
@@ -367,6 +385,7 @@ impl Keeper {
                 command = commands.recv() => match command {
                     Some(Command::Fetch { fetch, pair, ticket }) => self.fetch(*fetch, pair, ticket).await,
                     Some(Command::Overdue(id)) => self.overdue(id),
+                    Some(Command::Equip(bell)) => self.equip(&bell).await,
                     Some(Command::Reload(why, answer)) => drop(answer.send(self.take_up(why))),
                     Some(Command::Close(closed)) => {
                         self.close().await;
@@ -400,6 +419,13 @@ impl Keeper {
         let Some(fetcher) = &mut self.fetcher else { return };
         fetcher.requests.insert(id, request);
         if send(&fetcher.socket, &ToFetcher::Fetch(Box::new(fetch)), Some(&pair)).await.is_err() {
+            self.fail("the fetcher does not read its requests");
+        }
+    }
+
+    async fn equip(&mut self, bell: &OwnedFd) {
+        let Some(fetcher) = &self.fetcher else { return };
+        if send(&fetcher.socket, &ToFetcher::Bell, Some(bell)).await.is_err() {
             self.fail("the fetcher does not read its requests");
         }
     }
@@ -500,6 +526,7 @@ impl Keeper {
             ca_file: settings.ca_file.clone(),
             app_data_base: self.config.private_dir(),
             idle_ms: crate::clock::millis(self.idle()),
+            resident: settings.bw_resident,
             bwrap: Some(self.config.bwrap.clone()),
             insecure_no_sandbox: settings.insecure_no_sandbox,
             any_bw_version: settings.any_bw_version,
@@ -853,6 +880,7 @@ const fn view(state: SessionState) -> SessionView {
         SessionState::Serving => SessionView::Serving,
         SessionState::Unlocked => SessionView::Unlocked,
         SessionState::Idle => SessionView::Idle,
+        SessionState::Resting => SessionView::Resting,
         SessionState::Closed => SessionView::Closed,
     }
 }

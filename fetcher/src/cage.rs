@@ -1,6 +1,7 @@
 //! Where `bw` runs: a process container with the warden in it, made once for
 //! a session, with one way out, the relay.
 
+use crate::bell::Hub;
 use crate::confine::Confinement;
 use crate::memory::{self, Gauge};
 use crate::program::Program;
@@ -193,6 +194,14 @@ impl Cage {
     /// `bw`'s private directory, as `bw` sees it.
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.inside.as_fd()
+    }
+
+    /// What the bell needs of the cage's session.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn hub(&self, server: Server) -> std::io::Result<Hub> {
+        Ok(Hub { dir: self.inside.try_clone()?, server, resolver: self.resolver.clone() })
     }
 
     /// Empties it, but for the id of the device that the next login is for.

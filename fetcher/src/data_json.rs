@@ -1,5 +1,6 @@
 //! The file in which `bw` stores the vault, read as what a hostile program left there.
 
+use colibri_vault::access::Access;
 use colibri_vault::session::Reading;
 use colibri_vault::stored::Stored;
 use rustix::fs::{Mode, OFlags, openat};
@@ -30,14 +31,26 @@ pub fn read(dir: impl AsFd) -> Reading {
     }
 }
 
+/// What the bell needs of it.
+///
+/// # Errors
+/// As [`Access::read`].
+pub fn access(dir: impl AsFd) -> Result<Access> {
+    Access::read(open(dir)?)
+}
+
 fn stored(dir: impl AsFd) -> Result<Stored> {
+    Stored::read(open(dir)?)
+}
+
+fn open(dir: impl AsFd) -> Result<Pieces> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = File::from(openat(dir, FILE, flags, Mode::empty())?);
     let found = file.metadata()?;
     if !found.is_file() || found.len() > MAX_FILE {
         return Err(Error::other(format!("{FILE} is not a file of at most {MAX_FILE} bytes")));
     }
-    Stored::read(Pieces::of(file))
+    Ok(Pieces::of(file))
 }
 
 /// Reads piece by piece: the file holds the client secret in clear, and what

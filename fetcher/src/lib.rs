@@ -2,6 +2,7 @@
 //! for collections.
 
 mod attempts;
+mod bell;
 mod bw;
 mod cage;
 mod check;

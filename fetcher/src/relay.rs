@@ -124,7 +124,10 @@ async fn pass(bw: &mut TcpStream, vault: &mut TcpStream) -> Result<()> {
 
 /// As Node does by itself: of a name's addresses of two kinds, those that do not
 /// answer soon are not waited for.
-async fn dial(host: &str, port: u16, resolver: Resolver) -> Result<TcpStream> {
+///
+/// # Errors
+/// The system's word.
+pub async fn dial(host: &str, port: u16, resolver: Resolver) -> Result<TcpStream> {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let vault = format!("http://{host}:{port}").parse::<Uri>().map_err(Error::other)?;
     let mut connector = HttpConnector::new_with_resolver(resolver);

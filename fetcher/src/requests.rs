@@ -1,6 +1,7 @@
 //! The daemon's requests: answered in the order in which they came, each within
 //! its own deadline; then the end of the session.
 
+use crate::bell::Hub;
 use crate::bw::Bw;
 use crate::cage::{Cage, Keeper};
 use crate::confine::{self, Confinement};
@@ -52,9 +53,9 @@ pub async fn run() -> anyhow::Result<()> {
     let (daemon, messages) = mpsc::unbounded_channel();
     let told = tokio::spawn(speak(wire, messages));
     match prepare(*vault, warden, dir.path(), idle).await {
-        Ok(Prepared { bw, terms, keeper, confined }) => {
+        Ok(Prepared { bw, hub, terms, keeper, confined }) => {
             tell(&daemon, FromFetcher::Confined(confined));
-            let served = serve(&daemon, inbox, bw, Session::new(terms)).await;
+            let served = serve(&daemon, inbox, bw, &hub, Session::new(terms)).await;
             keeper.close().await;
             served?;
         }
@@ -89,6 +90,7 @@ async fn speak(wire: Wire, mut messages: mpsc::UnboundedReceiver<FromFetcher>) {
 /// A session that can begin.
 struct Prepared {
     bw: Bw,
+    hub: Hub,
     terms: Terms,
     keeper: Keeper,
     confined: Vec<Confinement>,
@@ -120,9 +122,11 @@ async fn prepare(
         Err(error) => return Err(Failure::new(SandboxUnavailable, error.to_string())),
     };
     let confined = own.into_iter().chain(resolving).chain(cage.confinement().cloned()).collect();
+    let hub = cage.hub(server.clone()).map_err(|error| Failure::new(FetcherFailed, error.to_string()))?;
     let told = vault.server.is_some().then_some(server);
-    let terms = Terms { server: told.clone(), bounds: vault.bounds, idle };
-    Ok(Prepared { bw: Bw::new(cage, told, vault, program.version), terms, keeper, confined })
+    let terms = Terms { server: told.clone(), bounds: vault.bounds, idle, resident: vault.resident };
+    let bw = Bw::new(cage, told, vault, program.version);
+    Ok(Prepared { bw, hub, terms, keeper, confined })
 }
 
 /// A session that could not be prepared answers with why. The next may find it put right.
@@ -146,20 +150,28 @@ struct Driver<'a> {
     over: bool,
 }
 
-async fn serve(daemon: &Daemon, mut inbox: Inbox<ToFetcher>, bw: Bw, machine: Session) -> anyhow::Result<()> {
+async fn serve(
+    daemon: &Daemon,
+    mut inbox: Inbox<ToFetcher>,
+    bw: Bw,
+    hub: &Hub,
+    machine: Session,
+) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let (works, begun) = mpsc::unbounded_channel();
     let (ended, mut outcomes) = mpsc::unbounded_channel();
     let mut working = tokio::spawn(work(bw, begun, ended));
     let (began, pairs, sending) = (Instant::now(), HashMap::new(), JoinSet::new());
     let mut driver = Driver { daemon, machine, began, works, pairs, sending, over: false };
-    let mut closing = false;
+    let (mut closing, mut bells) = (false, JoinSet::new());
+    let (listens, mut listening) = mpsc::unbounded_channel();
     driver.on(Event::Tick);
     while !driver.over || !driver.sending.is_empty() {
         let wake = driver.machine.wake().filter(|_| !driver.over).map(|at| began + at);
         tokio::select! {
             message = inbox.recv(), if !closing => match message {
                 Some((ToFetcher::Fetch(fetch), fds)) => driver.ask(fetch, fds),
+                Some((ToFetcher::Bell, fds)) => ring(&mut bells, hub, &listens, fds),
                 Some((ToFetcher::Close, _)) => {
                     closing = true;
                     driver.on(Event::Closing);
@@ -176,6 +188,8 @@ async fn serve(daemon: &Daemon, mut inbox: Inbox<ToFetcher>, bw: Bw, machine: Se
                 driver.on(Event::Ended(outcome));
             }
             Some(_) = driver.sending.join_next() => {}
+            Some(_) = bells.join_next() => {}
+            Some(listens) = listening.recv() => driver.on(Event::Bell(listens)),
             () = sleep_until(wake.unwrap_or(began)), if wake.is_some() => driver.on(Event::Tick),
             _ = &mut working => anyhow::bail!("the work of bw broke off"),
             _ = terminate.recv() => break,
@@ -184,6 +198,16 @@ async fn serve(daemon: &Daemon, mut inbox: Inbox<ToFetcher>, bw: Bw, machine: Se
     driver.sending.shutdown().await;
     working.abort();
     Ok(())
+}
+
+/// One bell at a time: another one takes its place.
+fn ring(bells: &mut JoinSet<()>, hub: &Hub, listens: &mpsc::UnboundedSender<bool>, fds: Vec<OwnedFd>) {
+    bells.abort_all();
+    match (fds.into_iter().next(), hub.again()) {
+        (Some(bell), Ok(hub)) => drop(bells.spawn(hub.equip(bell, listens.clone()))),
+        (None, _) => tracing::error!("a bell came without its socket"),
+        (_, Err(error)) => tracing::warn!(%error, "the bell cannot listen"),
+    }
 }
 
 /// Does one piece of work after another.

@@ -63,7 +63,7 @@ impl Host {
     fn install(&self) {
         let me = std::env::current_exe().unwrap();
         let libexec = self.path("libexec");
-        for name in ["colibri-writer", "colibri-shim"] {
+        for name in ["colibri-writer", "colibri-bell", "colibri-shim"] {
             fs::copy(colibri_test_host::program(name).unwrap(), libexec.join(name)).unwrap();
         }
         fs::copy(me, libexec.join("stand-in")).unwrap();
@@ -96,7 +96,7 @@ impl Host {
         ] {
             command.env(name, self.path(dir));
         }
-        command.env("COLIBRI_STAGGER", "0");
+        command.env("COLIBRI_STAGGER", "0").env("COLIBRI_NO_BELL", "true");
         command.env("COLIBRI_FETCHER_USER", "nobody").env("COLIBRI_BW", "/bin/echo");
         for name in ["BW_CLIENTID", "BW_CLIENTSECRET", "BW_PASSWORD"] {
             command.env(name, format!("canary-{name}"));

@@ -64,6 +64,7 @@ fn serve(mut daemon: UnixStream, dir: &std::path::Path) {
                 tell(&mut daemon, &FromFetcher::State(SessionState::Unlocked));
             }
             ToFetcher::Fetch(fetch) => answer(&mut daemon, *fetch, pair.unwrap(), dir),
+            ToFetcher::Bell => {}
             ToFetcher::Close => return,
         }
     }

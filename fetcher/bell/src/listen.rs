@@ -118,7 +118,7 @@ fn uri(order: &Listen) -> Result<Uri> {
         bail!("the access token is none");
     }
     let host = if order.host.contains(':') { format!("[{}]", order.host) } else { order.host.clone() };
-    let text = format!("wss://{host}:{}{}/notifications/hub?access_token={token}", order.port, order.path);
+    let text = format!("wss://{host}:{}{}/hub?access_token={token}", order.port, order.path);
     // The error holds nothing of the address.
     text.parse().ok().context("the vault's address is none")
 }

@@ -72,6 +72,7 @@ impl Place {
             ca_file: Some(vault.ca_file().to_owned()),
             app_data_base: self.base(),
             idle_ms: 60_000,
+            resident: false,
             bwrap: None,
             insecure_no_sandbox: false,
             any_bw_version: false,

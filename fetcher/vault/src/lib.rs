@@ -1,6 +1,7 @@
 //! What a vault's items mean, and what is done next to get them: decisions alone,
 //! without a clock, a file, a process or the network.
 
+pub mod access;
 pub mod answer;
 mod answer_check;
 mod bare;

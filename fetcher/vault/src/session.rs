@@ -45,6 +45,9 @@ pub enum Event {
     Ended(Outcome),
     /// The time of [`Session::wake`] has come.
     Tick,
+    /// The bell listens, or does not any more. While it does, an idle session does not
+    /// end: `bw` rests.
+    Bell(bool),
     /// No more requests come, and what is waiting is the last.
     Closing,
 }
@@ -214,6 +217,8 @@ pub struct Terms {
     pub bounds: Bounds,
     /// How long it stays open after the last request.
     pub idle: Duration,
+    /// `bw serve` stays while the bell listens.
+    pub resident: bool,
 }
 
 /// The session.
@@ -228,6 +233,7 @@ pub struct Session {
     /// Nothing is begun before then.
     paused: Option<Moment>,
     closing: bool,
+    bell: bool,
     ended: bool,
     /// Since when nobody asks, and whether somebody did since `bw serve` was looked after.
     quiet: Option<Moment>,
@@ -341,6 +347,7 @@ impl Session {
             under_way: None,
             paused: None,
             closing: false,
+            bell: false,
             ended: false,
             quiet: None,
             asked: false,
@@ -388,6 +395,7 @@ impl Session {
             }
             Event::Ended(outcome) => self.ended(outcome, now),
             Event::Tick => {}
+            Event::Bell(listens) => self.bell = listens,
             Event::Closing => self.closing = true,
         }
         self.expire(now);
@@ -399,7 +407,8 @@ impl Session {
     pub fn wake(&self) -> Option<Moment> {
         let deadlines = self.head.iter().chain(&self.queue).map(|request| request.deadline);
         let renewal = self.quiet.filter(|_| self.asked).map(|since| since + QUIET);
-        let end = self.quiet.map(|since| since.saturating_add(self.terms.idle));
+        let ends = !self.bell || (self.stage.runs() && !self.terms.resident);
+        let end = self.quiet.filter(|_| ends).map(|since| since.saturating_add(self.terms.idle));
         let idle = [self.paused, renewal, end].into_iter().flatten().filter(|_| self.under_way.is_none());
         deadlines.chain(idle).min()
     }
@@ -472,9 +481,14 @@ impl Session {
             return Ok(());
         }
         let since = *self.quiet.get_or_insert(now);
-        if now >= since.saturating_add(self.terms.idle) {
+        let idle = now >= since.saturating_add(self.terms.idle);
+        if idle && !self.bell {
             self.ended = true;
             self.actions.push(Action::End);
+        } else if idle && self.stage.runs() && !self.terms.resident {
+            self.restart(Stage::LoggedIn);
+            self.tell(SessionState::Resting);
+            return Err(Stop::Do(Work::Kill));
         } else if self.asked && now >= since + QUIET {
             self.asked = false;
             if self.stage == Stage::Open {

@@ -173,7 +173,7 @@ struct StoredName {
 }
 
 /// The parser's own words hold what was read.
-fn unknown(error: &serde_json::Error) -> Error {
+pub(crate) fn unknown(error: &serde_json::Error) -> Error {
     let kind = error.io_error_kind().unwrap_or(match error.classify() {
         Category::Eof => ErrorKind::UnexpectedEof,
         _ => ErrorKind::InvalidData,

@@ -243,8 +243,41 @@ words! {
         Unlocked = "unlocked",
         /// Open, without work.
         Idle = "idle",
+        /// Logged in, without a `bw serve`, while the bell listens.
+        Resting = "resting",
         /// Ending.
         Closed = "closed",
+    }
+}
+
+words! {
+    /// What tells the daemon of changes at the vault.
+    BellState {
+        /// No session is open.
+        Off = "off",
+        /// It tells of changes.
+        Listening = "listening",
+        /// The vault has none, or it cannot be reached.
+        Unreachable = "unreachable",
+        /// The vault does not take the session's token: it is renewed with the next login.
+        TokenRefused = "token-refused",
+    }
+}
+
+/// The bell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BellView {
+    /// Its state.
+    pub state: BellState,
+    /// When it rang last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_ring: Option<u64>,
+}
+
+impl Default for BellView {
+    fn default() -> Self {
+        Self { state: BellState::Off, last_ring: None }
     }
 }
 
@@ -277,6 +310,9 @@ pub struct StatusView {
     /// changes, before which `bw` renews its token.
     #[serde(default)]
     pub logins_today: Option<u32>,
+    /// What tells of changes at the vault.
+    #[serde(default)]
+    pub bell: BellView,
     /// The session's last failure, if nothing has succeeded since.
     pub session_error: Option<Fault>,
     /// Tenants by status.

@@ -13,8 +13,9 @@ mod request;
 mod view;
 
 pub use answer::{
-    AgentState, AgentView, Answer, CollectionsView, ConfinementView, Diff, Event, HookResult, HookView,
-    LackView, Outcome, ProcessKind, Provision, Reason, SessionView, SetupView, SpawnView, StatusView, Step,
+    AgentState, AgentView, Answer, BellState, BellView, CollectionsView, ConfinementView, Diff, Event,
+    HookResult, HookView, LackView, Outcome, ProcessKind, Provision, Reason, SessionView, SetupView,
+    SpawnView, StatusView, Step,
 };
 pub use client::{Client, ClientError};
 pub use line::{Call, Content, MAX_ANSWER, MAX_REQUEST, Malformed, Reply, VERSION};

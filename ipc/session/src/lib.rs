@@ -9,6 +9,6 @@ mod wire;
 
 pub use bell::{FromBell, Listen, MAX_TO_BELL, ToBell};
 pub use messages::*;
-pub use server::Server;
+pub use server::{Hub, Server};
 #[cfg(feature = "wire")]
 pub use wire::{Inbox, Wire, recv_from};

@@ -24,6 +24,9 @@ pub enum ToFetcher {
     Open(Box<Vault>),
     /// Fetch a collection; a descriptor comes with this frame.
     Fetch(Box<Fetch>),
+    /// Give the bell, whose socket comes with this frame, what it needs; where there
+    /// is no login yet, or no more, the socket is closed.
+    Bell,
     /// End after what is under way.
     Close,
 }
@@ -52,6 +55,8 @@ pub struct Vault {
     /// How long the session stays open after the last request; 0 ends it
     /// with the first.
     pub idle_ms: u64,
+    /// Whether `bw serve` stays while the bell listens; else it rests after that time.
+    pub resident: bool,
     /// The bubblewrap program that cages `bw` (Linux only); `None` looks for
     /// `bwrap` in `PATH`.
     pub bwrap: Option<PathBuf>,
@@ -283,6 +288,8 @@ pub enum SessionState {
     Unlocked,
     /// No request under way.
     Idle,
+    /// Logged in, without a `bw serve`, while the bell listens.
+    Resting,
     /// Over.
     Closed,
 }

@@ -17,6 +17,17 @@ pub struct Server {
     port: u16,
 }
 
+/// Where a vault tells of changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hub {
+    /// The name, for its certificate too.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The path, without `/hub` at its end.
+    pub path: String,
+}
+
 impl Server {
     /// Reads `https://HOST[:PORT][/PATH]`; `None` is Bitwarden's cloud.
     ///
@@ -55,6 +66,23 @@ impl Server {
         let also = CLOUDS.iter().flat_map(|cloud| CLOUD_HOSTS.map(|name| format!("{name}.{cloud}")));
         let also = also.filter(|name| *name != self.host && self.allows(name, self.port));
         std::iter::once(self.host.clone()).chain(also).collect()
+    }
+
+    /// Where it tells of changes: where `notifications`, the vault's own word, says, if
+    /// that is one of its hosts; else where Vaultwarden does.
+    pub fn hub(&self, notifications: Option<&str>) -> Hub {
+        let of = |url: &str| {
+            let rest = url.strip_prefix("https://")?.trim_end_matches('/');
+            let (first, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+            let (host, port) = authority(first)?;
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte);
+            let path = path.bytes().all(plain).then(|| path.to_owned())?;
+            Some(Hub { host: host.to_ascii_lowercase(), port, path })
+        };
+        let said = notifications.and_then(of).filter(|hub| self.allows(&hub.host, hub.port));
+        let own = || of(&format!("{}/notifications", self.url));
+        let none = || Hub { host: self.host.clone(), port: self.port, path: "/notifications".into() };
+        said.or_else(own).unwrap_or_else(none)
     }
 
     /// Whether `bw` may talk to this host and port.
@@ -113,5 +141,26 @@ mod tests {
         {
             assert_eq!(Server::parse(Some(url)).unwrap_err().name, ErrorName::BadRequest, "{url}");
         }
+    }
+
+    #[test]
+    fn the_hub_is_one_of_the_vaults_own_hosts() {
+        let hub = |url: &str, said: Option<&str>| {
+            let hub = Server::parse(Some(url)).unwrap().hub(said);
+            format!("{}:{}{}", hub.host, hub.port, hub.path)
+        };
+        let own = "https://vault.example.com/vw";
+        assert_eq!(hub(own, None), "vault.example.com:443/vw/notifications");
+        for other in
+            ["https://evil.example.com/n", "http://vault.example.com/n", "https://vault.example.com/a b", ""]
+        {
+            assert_eq!(hub(own, Some(other)), "vault.example.com:443/vw/notifications", "{other}");
+        }
+        assert_eq!(hub(own, Some("https://VAULT.example.com/n/")), "vault.example.com:443/n");
+        let cloud = "https://vault.bitwarden.com";
+        assert_eq!(
+            hub(cloud, Some("https://notifications.bitwarden.com")),
+            "notifications.bitwarden.com:443"
+        );
     }
 }

@@ -56,7 +56,7 @@ fn bounds() -> Bounds {
 
 fn world(bounds: Bounds) -> World {
     let server = Some(Server::parse(Some(SERVER)).unwrap());
-    let terms = Terms { server, bounds, idle: Duration::from_secs(300) };
+    let terms = Terms { server, bounds, idle: Duration::from_secs(300), resident: false };
     let mut world = World {
         machine: Session::new(terms),
         now: Moment::ZERO,
@@ -335,6 +335,39 @@ fn a_start_goes_from_stage_to_stage_and_ends_when_idle() {
     assert!(!world.over);
     world.wait(2 * SECOND);
     assert!(world.over);
+}
+
+#[test]
+fn while_the_bell_listens_bw_rests_and_wakes_without_a_login() {
+    let mut world = world(bounds());
+    assert_eq!(world.web(), value("value"));
+    world.tell(Event::Bell(true));
+    world.wait(SECOND);
+    world.since();
+    world.wait(Duration::from_secs(300));
+    assert_eq!(world.since(), [Work::Weigh, Work::Kill]);
+    assert_eq!(world.states.last(), Some(&SessionState::Resting));
+    // For ever, and without a look at the clock.
+    assert_eq!(world.machine.wake(), None);
+    world.wait(Duration::from_secs(100_000));
+    assert!(!world.over && world.since().is_empty());
+    world.change("web", "newer");
+    assert_eq!(world.web(), value("newer"));
+    assert_eq!((world.logins(), world.count(&Work::Clear)), (0, 0), "no login since it rests");
+    // Without it a session ends as before.
+    world.tell(Event::Bell(false));
+    world.wait(Duration::from_secs(301));
+    assert!(world.over);
+}
+
+#[test]
+fn a_bw_serve_that_is_to_stay_does() {
+    let mut world = world(bounds());
+    world.machine.terms.resident = true;
+    assert_eq!(world.web(), value("value"));
+    world.tell(Event::Bell(true));
+    world.wait(Duration::from_secs(100_000));
+    assert!(!world.over && !world.since().contains(&Work::Kill));
 }
 
 #[test]

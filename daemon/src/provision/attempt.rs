@@ -291,9 +291,9 @@ async fn fetch_and_write(
             Err(_) => return Err(late("the daemon is ending")),
         };
         match serve(tools, &tenant.id, ticket, (&order, ours.into()), deadline, record).await {
-            Err(Some(fault)) => return Err(fault),
-            Err(None) => sleep(PAUSE).await,
             Ok(served) => return Ok(served),
+            Err(NotServed::Failed(fault)) => return Err(fault),
+            Err(NotServed::Closed) => sleep(PAUSE).await,
         }
     }
     Err(late("each session closed before it came to the request"))
@@ -321,7 +321,21 @@ fn fetch(tenant: &Tenant, reason: Reason) -> Fetch {
     }
 }
 
-/// Serves one ticket; `Err(None)` means that its session closed before.
+/// Why a ticket came to nothing.
+enum NotServed {
+    /// Its session closed before: another may serve it.
+    Closed,
+    /// It failed.
+    Failed(Fault),
+}
+
+impl From<Fault> for NotServed {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(fault)
+    }
+}
+
+/// Serves one ticket.
 async fn serve(
     tools: &Tools,
     tenant: &TenantId,
@@ -329,23 +343,23 @@ async fn serve(
     (order, pair): (&Order, OwnedFd),
     deadline: Instant,
     record: &mut Record,
-) -> Result<Heard, Option<Fault>> {
+) -> Result<Heard, NotServed> {
     let Ticket { id, ready, mut done } = ticket;
     let is_ready = match timeout_at(deadline, ready).await {
         Ok(is_ready) => is_ready.is_ok(),
         Err(_) => {
             tools.session.overdue(id);
-            return Err(Some(late("the vault's answer did not come before the deadline")));
+            return Err(late("the vault's answer did not come before the deadline").into());
         }
     };
     record.step(FETCH);
     if !is_ready {
-        return Err(Some(unready(done, deadline, record).await?));
+        return Err(unready(done, deadline, record).await);
     }
     // A writer that finds no directory to compare with reads nothing: the
     // fetcher's words go into the socket all the same, so that it can be done.
     let held_open = (order.verb == Verb::Compare).then(|| pair.try_clone()).transpose();
-    let held_open = held_open.map_err(|error| Some(unwritten(&error)))?;
+    let held_open = held_open.map_err(|error| unwritten(&error))?;
     let written = writer(tools, tenant).run(order, Some(pair), deadline + MARGIN).await;
     record.step("write");
     let fetched = timeout_at(Instant::now() + TAIL, &mut done).await.ok().and_then(Result::ok);
@@ -354,26 +368,26 @@ async fn serve(
         tools.session.overdue(id);
     }
     record.reached = written.as_ref().map_or_else(|failed| failed.reached, |_| Reached::Unknown);
-    judge(written.map_err(Failed::into), fetched, record).map_err(Some)
+    Ok(judge(written.map_err(Failed::into), fetched, record)?)
 }
 
-/// Why a request never became ready; `Err(None)` if its session closed.
+/// Why a request never became ready.
 async fn unready(
     done: tokio::sync::oneshot::Receiver<Result<Done, Unserved>>,
     deadline: Instant,
     record: &mut Record,
-) -> Result<Fault, Option<Fault>> {
+) -> NotServed {
     match timeout_at(deadline, done).await {
         Ok(Ok(Ok(done))) => {
             record.heard(&done);
-            Ok(match done.outcome {
+            NotServed::Failed(match done.outcome {
                 Err(failure) => Fault::new(failure.name, plain(&failure.message)),
                 Ok(_) => Fault::new(ErrorName::ProtocolViolation, "the fetcher was done before it was ready"),
             })
         }
-        Ok(Ok(Err(Unserved::Failed(failure)))) => Ok(Fault::new(failure.name, plain(&failure.message))),
-        Ok(Ok(Err(Unserved::Closed)) | Err(_)) => Err(None),
-        Err(_) => Ok(late("the fetcher did not say why it has nothing")),
+        Ok(Ok(Err(Unserved::Failed(failure)))) => Fault::new(failure.name, plain(&failure.message)).into(),
+        Ok(Ok(Err(Unserved::Closed)) | Err(_)) => NotServed::Closed,
+        Err(_) => late("the fetcher did not say why it has nothing").into(),
     }
 }
 

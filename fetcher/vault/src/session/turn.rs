@@ -57,6 +57,14 @@ pub struct Turn {
     items: Option<Vec<Item>>,
 }
 
+/// Where a request's collection is.
+enum Found {
+    Here(Collection),
+    /// Perhaps in what only a sync of everything brings.
+    Unseen,
+    Nowhere(Failure),
+}
+
 impl Turn {
     /// What another `bw serve` found does not count.
     fn of(&mut self, epoch: u64) {
@@ -245,13 +253,13 @@ impl Session {
         }
         let forced = head.turn.forced;
         let found = match chosen {
-            Ok(Chosen::Known(collection)) => Ok(collection),
+            Ok(Chosen::Known(collection)) => Found::Here(collection),
             Ok(Chosen::Other(collection)) if forced || self.is_confirmed(&collection, &head.fetch, now) => {
                 head.turn.warnings.push(choice::other(&collection));
-                Ok(collection)
+                Found::Here(collection)
             }
-            Ok(Chosen::Other(_)) if self.may_force(now) => Err(None),
-            Ok(Chosen::Other(collection)) => Err(Some(Failure::new(
+            Ok(Chosen::Other(_)) if self.may_force(now) => Found::Unseen,
+            Ok(Chosen::Other(collection)) => Found::Nowhere(Failure::new(
                 CollectionReplaced,
                 format!(
                     "{}: it is followed by itself, in {} s at the earliest, when all of the vault may be \
@@ -259,17 +267,22 @@ impl Session {
                     choice::other(&collection),
                     self.until_forced(now)
                 ),
-            ))),
-            Err(failure) => {
-                let look = failure.name == CollectionNotFound && !forced;
-                Err(Some(failure).filter(|_| !(look && self.may_force(now) && !self.has_looked(now))))
+            )),
+            Err(failure)
+                if failure.name == CollectionNotFound
+                    && !forced
+                    && self.may_force(now)
+                    && !self.has_looked(now) =>
+            {
+                Found::Unseen
             }
+            Err(failure) => Found::Nowhere(failure),
         };
         head.turn.warnings.extend(warning.clone());
         match found {
-            Ok(collection) => head.turn.collection = Some(collection),
-            Err(Some(failure)) => return Err(failure.into()),
-            Err(None) => {
+            Found::Here(collection) => head.turn.collection = Some(collection),
+            Found::Nowhere(failure) => return Err(failure.into()),
+            Found::Unseen => {
                 head.turn.warnings.clear();
                 head.turn.forced = true;
                 return Err(Stop::Do(Work::Sync(Scope::Whole)));

@@ -17,7 +17,7 @@ use crate::settings::Config;
 use crate::tenant::Tenant;
 use crate::turns::Turns;
 use crate::writer;
-use colibri_pair::{ANY, FileName, Format, Medium, Order, RelPath, Report, Verb};
+use colibri_pair::{ANY, FileMode, FileName, Format, Medium, Order, RelPath, Report, Verb};
 use colibri_tenant::{ErrorName, Fault, JailName};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use std::ffi::OsStr;
@@ -261,6 +261,8 @@ impl Roots {
             seconds: u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1),
             medium: Medium::default(),
             tenant: String::new(),
+            mode: FileMode::default(),
+            id: 0,
             allow: Vec::new(),
         })
     }

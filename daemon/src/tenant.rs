@@ -4,7 +4,7 @@
 use crate::root::{Identity, JailRoot};
 use colibri_control::TenantView;
 use colibri_envfile::is_barred;
-use colibri_pair::{EnvKey, FileName, Format, Medium, Order, Owner, RelPath, Verb};
+use colibri_pair::{EnvKey, FileMode, FileName, Format, Medium, Order, Owner, RelPath, Verb};
 use colibri_session as words;
 use colibri_tenant::{CollectionName, ErrorName, Fault, KeyCase, OnChange, Settings, Status, TenantId};
 use nix::sys::signal::Signal;
@@ -140,6 +140,8 @@ impl Target {
             seconds: u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1),
             medium: self.medium,
             tenant: tenant.to_string(),
+            mode: FileMode::default(),
+            id: 0,
             allow: self.allow.clone(),
         }
     }

@@ -30,7 +30,7 @@ fn run() -> Result<Report, Error> {
         return show(root, &order);
     }
     let Some(target) = open_target(root, &order)? else { return Ok(Report::Absent) };
-    let leftovers = Leftovers::list(&target.dir, order.file.as_os_str())?;
+    let leftovers = Leftovers::list(&target.dir, &order)?;
     let confined = confine(target.dir, target.owner, &order, leftovers.directories())?;
     let store = Store::open(&confined, &order, leftovers);
     match order.verb {

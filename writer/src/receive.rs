@@ -20,6 +20,9 @@ pub fn receive(from: &mut impl Read, format: Format, allow: &[EnvKey]) -> Result
     loop {
         let (key, value) = match next(from, &mut frame)? {
             FromFetcher::Pair(pair) => (pair.key, pair.value.expose()),
+            FromFetcher::Commit(_) if format == Format::Raw && document.keys() != 1 => {
+                return Err(violation("a raw file has one value"));
+            }
             FromFetcher::Commit(count) if usize::try_from(count) == Ok(document.keys()) => {
                 return Ok(document);
             }

@@ -6,7 +6,7 @@ use colibri_pair::{EnvKey, Failure::LimitExceeded, Format, MAX_PAIRS, MAX_VALUE,
 use colibri_sandbox::{Confined, DIRECTORY, Error, Leftovers, own};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mkdirat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, read, symlinkat, unlinkat, write};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -60,7 +60,7 @@ impl<'a> Store<'a> {
         Ok(())
     }
 
-    /// Makes the file just this content and 0600, durable, in one step for
+    /// Makes the file just this content and of the order's mode, durable, in one step for
     /// whoever reads it. A directory of files is built aside, and a link to it
     /// is what changes in that step.
     ///
@@ -76,8 +76,10 @@ impl<'a> Store<'a> {
             Format::Dir => self.build(document).and_then(|()| {
                 symlinkat(tree, self.dir, temporary).map_err(Error::write("cannot link the new directory"))
             }),
-            _ => self
-                .create(self.dir, temporary, |file| document.render(&self.note(), |piece| fill(file, piece))),
+            _ => self.create(self.dir, temporary, |file| {
+                document.render(&self.note(), |piece| fill(file, piece))?;
+                self.widen(file)
+            }),
         };
         made.and_then(|()| self.replace()).inspect_err(|_| {
             // The first failure is the one to tell; the next run removes what stays.
@@ -149,13 +151,18 @@ impl<'a> Store<'a> {
     /// Says whose file it is, should it be found in another jail.
     fn note(&self) -> String {
         let tenant = &self.order.tenant;
-        if tenant.is_empty() { String::new() } else { format!("{TENANT}{tenant}\n") }
+        if tenant.is_empty() || self.order.format == Format::Raw {
+            String::new()
+        } else {
+            format!("{TENANT}{tenant}\n")
+        }
     }
 
     /// Whether `name` is just the file that would be made.
     fn is(&self, dir: &OwnedFd, name: &OsStr, same: impl FnOnce(&OwnedFd) -> nix::Result<()>) -> bool {
+        let mode = self.mode();
         let all = |file: OwnedFd| {
-            self.is_ours(&file, SFlag::S_IFREG, MODE) && same(&file).is_ok() && read(&file, &mut [0]) == Ok(0)
+            self.is_ours(&file, SFlag::S_IFREG, mode) && same(&file).is_ok() && read(&file, &mut [0]) == Ok(0)
         };
         regular(dir, name) && openat(dir, name, READ, Mode::empty()).is_ok_and(all)
     }
@@ -179,6 +186,22 @@ impl<'a> Store<'a> {
         own(&file, self.order.owner, "cannot give the temporary file its owner")?;
         fill(&file)?;
         fsync(&file).map_err(Error::write("cannot sync the temporary file"))
+    }
+
+    /// Gives a file that is whole, and has no name yet that is looked for, its mode.
+    fn widen(&self, file: &OwnedFd) -> Result<(), Error> {
+        if self.mode() == MODE {
+            return Ok(());
+        }
+        fchmod(file, self.mode()).map_err(Error::write("cannot give the temporary file its mode"))
+    }
+
+    /// A file in a directory of files is 0600, as the directory is 0700.
+    fn mode(&self) -> Mode {
+        match self.order.format {
+            Format::Dir => MODE,
+            _ => Mode::from_bits_truncate(self.order.mode.bits().into()),
+        }
     }
 
     /// Makes the directory of files, durable before anything leads to it.

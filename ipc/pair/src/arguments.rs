@@ -1,6 +1,6 @@
 //! The daemon's order to one writer, as the arguments that an operator sees
 //! in ps(1): verb, base, root, inode, dir, file, owner, format, seconds, medium, tenant,
-//! allowed keys. Everything in it is fixed before the fetcher can say a byte.
+//! mode, id, allowed keys. Everything in it is fixed before the fetcher can say a byte.
 
 use crate::EnvKey;
 use std::ffi::{OsStr, OsString};
@@ -59,7 +59,9 @@ words! {
         /// One JSON object.
         Json = "json",
         /// A directory with a file per key.
-        Dir = "dir"
+        Dir = "dir",
+        /// One value and nothing else.
+        Raw = "raw"
     }
 }
 
@@ -72,6 +74,34 @@ words! {
         Any = "any",
         /// On a memory file system only.
         Memory = "tmpfs"
+    }
+}
+
+words! {
+    /// Who may read the file, beside root. There is no wider mode.
+    #[derive(Default)]
+    FileMode {
+        /// Its owner, who may write it, too.
+        #[default]
+        Owner = "0600",
+        /// Its owner.
+        OwnerRead = "0400",
+        /// Its owner, who may write it, and its group.
+        Group = "0640",
+        /// Its owner and its group.
+        GroupRead = "0440"
+    }
+}
+
+impl FileMode {
+    /// Its bits.
+    pub const fn bits(self) -> u16 {
+        match self {
+            Self::Owner => 0o600,
+            Self::OwnerRead => 0o400,
+            Self::Group => 0o640,
+            Self::GroupRead => 0o440,
+        }
     }
 }
 
@@ -119,6 +149,10 @@ pub struct Order {
     /// The tenant's name, for a comment in the file; empty for none. It has nothing
     /// that could end the comment.
     pub tenant: String,
+    /// What the file's mode is, once it is whole.
+    pub mode: FileMode,
+    /// Which of the tenant's files it is; 0 for the first, whose directory is its own.
+    pub id: u32,
     /// Reserved keys that this tenant allows by name.
     pub allow: Vec<EnvKey>,
 }
@@ -143,9 +177,19 @@ impl Order {
             self.seconds.to_string().into(),
             self.medium.as_str().into(),
             self.tenant.clone().into(),
+            self.mode.as_str().into(),
+            self.id.to_string().into(),
         ];
         args.extend(self.allow.iter().map(|key| key.as_str().into()));
         args
+    }
+
+    /// How the names of this file's temporaries begin: each writer removes only its own.
+    pub fn temporary(&self) -> String {
+        match self.id {
+            0 => format!("{}-", TEMPORARY.0),
+            id => format!("{}.{id}-", TEMPORARY.0),
+        }
     }
 
     /// Reads the arguments that `to_args` wrote.
@@ -166,6 +210,8 @@ impl Order {
             seconds: text(next, "seconds", |text| text.parse().ok().filter(|seconds| *seconds > 0))?,
             medium: text(next, "medium", Medium::parse)?,
             tenant: text(next, "tenant", |name| name.bytes().all(is_plain).then(|| name.into()))?,
+            mode: text(next, "mode", FileMode::parse)?,
+            id: text(next, "id", |text| text.parse().ok())?,
             allow: args.map(key).collect::<Option<_>>().ok_or(OrderError("allow"))?,
         })
     }
@@ -196,7 +242,7 @@ pub const ANY: &str = "any";
 pub const TENANT: &str = "# Tenant: ";
 
 /// How names of temporaries begin and end, which no file may have.
-pub const TEMPORARY: (&str, &str) = (".colibri-", ".tmp");
+pub const TEMPORARY: (&str, &str) = (".colibri", ".tmp");
 
 impl Owner {
     /// Reads `UID:GID`.
@@ -270,6 +316,8 @@ mod tests {
             seconds: 30,
             medium: Medium::Memory,
             tenant: "web-01.a".into(),
+            mode: FileMode::GroupRead,
+            id: 7,
             allow: vec![EnvKey::try_from("PATH".to_owned()).unwrap()],
         }
     }
@@ -284,7 +332,7 @@ mod tests {
         for path in ["", "/", "/a", "..", "a/../b", "../a", "."] {
             assert!(RelPath::try_from(Path::new(path)).is_err(), "{path}");
         }
-        for name in ["", ".", "..", "a/b", "a\0b", ".colibri-1.tmp", &"x".repeat(256)] {
+        for name in ["", ".", "..", "a/b", "a\0b", ".colibri-1.tmp", ".colibri.7-1.tmp", &"x".repeat(256)] {
             assert!(FileName::try_from(OsStr::new(name)).is_err(), "{name}");
         }
     }
@@ -293,6 +341,7 @@ mod tests {
     fn an_order_with_an_argument_missing_or_malformed_is_refused() {
         let names = [
             "verb", "base", "root", "inode", "dir", "file", "owner", "format", "seconds", "medium", "tenant",
+            "mode", "id",
         ];
         for (place, name) in names.iter().enumerate() {
             let args = order().to_args().into_iter().take(place);
@@ -311,7 +360,10 @@ mod tests {
             (9, "maybe"),
             (10, "a b"),
             (10, "a\nPATH=x"),
-            (11, "a-b"),
+            (11, "0644"),
+            (11, "600"),
+            (12, "-1"),
+            (13, "a-b"),
         ] {
             let mut args = order().to_args();
             args[place] = bad.into();

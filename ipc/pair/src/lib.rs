@@ -11,11 +11,11 @@ mod report;
 mod secret;
 
 pub use arguments::{
-    ANY, FileName, Format, Medium, Order, OrderError, Owner, RelPath, TEMPORARY, TENANT, Verb,
+    ANY, FileMode, FileName, Format, Medium, Order, OrderError, Owner, RelPath, TEMPORARY, TENANT, Verb,
 };
 pub use codec::{CodecError, decode, encode};
 pub use frame::{FrameError, recv, recv_into, send};
 pub use key::{EnvKey, KeyError};
-pub use pair::{FromFetcher, MAX_FRAME, MAX_KEY, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, Pair, ToWriter, Word};
+pub use pair::{FromFetcher, MAX_FRAME, MAX_KEY, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, Pair, RAW, ToWriter, Word};
 pub use report::{Change, Failure, MAX_REPORT, Report};
 pub use secret::{Secret, SecretStr};

@@ -15,6 +15,9 @@ pub const MAX_TOTAL: usize = 1024 * 1024;
 /// Longest frame: the tag of the message and two lengths beside key and value.
 pub const MAX_FRAME: usize = 4 + 8 + MAX_KEY + 8 + MAX_VALUE;
 
+/// The key of a raw file's one value.
+pub const RAW: &str = "VALUE";
+
 /// One variable. Its value is owned, or a [`crate::SecretStr`] in a frame.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pair<V = Secret> {

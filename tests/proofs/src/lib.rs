@@ -3,7 +3,8 @@
 
 use anyhow::Result;
 use colibri_pair::{
-    ANY, EnvKey, FileName, Format, Medium, Order, Owner, Pair, RelPath, Report, Secret, ToWriter, Verb,
+    ANY, EnvKey, FileMode, FileName, Format, Medium, Order, Owner, Pair, RelPath, Report, Secret, ToWriter,
+    Verb,
 };
 pub use colibri_test_host::program;
 use std::ffi::{OsStr, OsString};
@@ -84,6 +85,8 @@ impl Jail {
             seconds: 60,
             medium: Medium::Any,
             tenant: String::new(),
+            mode: FileMode::Owner,
+            id: 0,
             allow: Vec::new(),
         };
         Ok(order.to_args())

@@ -26,7 +26,7 @@ fn promised(format: Format) -> Vec<Reader> {
         Format::Dotenv => [Reader::ENV, Reader::DOTENV, &[Reader::NodeEnvFile]].concat(),
         Format::Docker => Reader::ENGINES.to_vec(),
         Format::Json => Reader::JSON.to_vec(),
-        Format::Dir => Vec::new(),
+        Format::Dir | Format::Raw => Vec::new(),
     }
 }
 

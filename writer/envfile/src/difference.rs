@@ -2,7 +2,7 @@
 //! that is rendered. A file that somebody edited is read as far as it goes.
 
 use crate::{Document, write_value};
-use colibri_pair::{Change, EnvKey, Format};
+use colibri_pair::{Change, EnvKey, Format, RAW};
 use std::collections::BTreeMap;
 
 /// How the file's pairs differ from the document's, and how many do not.
@@ -28,6 +28,9 @@ pub fn differences(
 /// Each key of a file with its value as it is written there.
 pub fn pairs(format: Format, mut text: &str) -> BTreeMap<EnvKey, &str> {
     let mut found = BTreeMap::new();
+    if format == Format::Raw {
+        return EnvKey::try_from(RAW).map_or(found, |key| [(key, text)].into());
+    }
     while !text.is_empty() {
         let (line, rest) = text.split_at(end_of_pair(format, text));
         text = rest;

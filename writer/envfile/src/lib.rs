@@ -54,7 +54,9 @@ impl Document {
     /// When the format cannot carry the value; nothing was added.
     pub fn push(&mut self, key: EnvKey, value: &str) -> Result<(), NotCarried> {
         if let Some(why) = obstacle(self.format, &key, value) {
-            let able = |format: &&Format| obstacle(**format, &key, value).is_none();
+            // A raw file is no other form of several pairs.
+            let able =
+                |format: &&Format| **format != Format::Raw && obstacle(**format, &key, value).is_none();
             let able = Format::ALL.iter().filter(able).map(|format| format.as_str()).collect();
             return Err(NotCarried { key, format: self.format, why, able });
         }
@@ -80,7 +82,8 @@ impl Document {
     }
 
     /// Hands on the file's text, some pairs at a time. `note` is whole comment lines,
-    /// or empty. A directory of files has no text: its values are written as they are.
+    /// or empty. A raw file is its one value. A directory of files has no text: its values
+    /// are written as they are.
     ///
     /// # Errors
     /// The first of `put`'s.
@@ -88,13 +91,15 @@ impl Document {
         let (start, before, between, after, end) = match self.format {
             Format::Env | Format::Dotenv | Format::Docker => ([HEADER, note], "", "=", "\n", ""),
             Format::Json => (["{", ""], "\n  \"", "\": \"", "\"", "\n}\n"),
+            Format::Raw => (["", ""], "", "", "", ""),
             Format::Dir => return Ok(()),
         };
         let mut text = String::with_capacity(2 * PIECE);
         text.extend(start);
         for (place, (key, value)) in self.pairs().enumerate() {
             let comma = if place > 0 && self.format == Format::Json { "," } else { "" };
-            text.extend([comma, before, key.as_str(), between]);
+            let key = if self.format == Format::Raw { "" } else { key.as_str() };
+            text.extend([comma, before, key, between]);
             write_value(self.format, &mut text, value);
             text.push_str(after);
             if text.len() >= PIECE {
@@ -117,7 +122,7 @@ impl std::fmt::Debug for Document {
 fn write_value(format: Format, text: &mut String, value: &str) {
     match format {
         Format::Env | Format::Dotenv => quote(text, value),
-        Format::Docker | Format::Dir => text.push_str(value),
+        Format::Docker | Format::Dir | Format::Raw => text.push_str(value),
         Format::Json => escape(text, value),
     }
 }
@@ -141,7 +146,7 @@ fn obstacle(format: Format, key: &EnvKey, value: &str) -> Option<&'static str> {
         Format::Docker if key.as_str().len() + 1 + value.len() > DOCKER_LINE => {
             Some("more than 64 KiB with its key")
         }
-        Format::Dotenv | Format::Docker | Format::Json | Format::Dir => None,
+        Format::Dotenv | Format::Docker | Format::Json | Format::Dir | Format::Raw => None,
     }
 }
 

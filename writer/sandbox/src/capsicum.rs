@@ -27,6 +27,8 @@ pub const RIGHTS: &[Right] = &[
     Right(Cap::Fstat, For::All),
     // Who gets the file.
     Right(Cap::Fchown, For::Put),
+    // The mode, once all is written.
+    Right(Cap::Fchmod, For::Mode),
     // The file and the directory.
     Right(Cap::Fsync, For::Change),
     // The temporary over the name.

@@ -70,6 +70,8 @@ pub const RIGHTS: &[Right] = &[
     call("stat", &[libc::SYS_newfstatat, libc::SYS_fstat, libc::SYS_statx], Rule::Any, For::All),
     // The file's group, where the directory hands on its own.
     call("fchown", &[libc::SYS_fchown], Rule::Any, For::Put),
+    // The mode, once all is written.
+    call("fchmod", &[libc::SYS_fchmod], Rule::Any, For::Mode),
     call("fsync", &[libc::SYS_fsync], Rule::Any, For::Change),
     call("rename", &[libc::SYS_renameat, libc::SYS_renameat2], Rule::Beneath, For::Put),
     call("unlinkat", &[libc::SYS_unlinkat], Rule::Beneath, For::Change),

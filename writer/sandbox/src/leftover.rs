@@ -4,7 +4,7 @@
 
 use crate::Error;
 use crate::target::DIRECTORY;
-use colibri_pair::{MAX_PAIRS, TEMPORARY};
+use colibri_pair::{MAX_PAIRS, Order, TEMPORARY};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, openat, readlinkat};
@@ -50,13 +50,14 @@ pub struct Leftovers {
 }
 
 impl Leftovers {
-    /// Lists `dir`, where `name` may be a link to one of them.
+    /// Lists `dir`, where the order's file may be a link to one of them.
     ///
     /// # Errors
     /// When the directory cannot be listed.
-    pub fn list(dir: &OwnedFd, name: &OsStr) -> Result<Self, Error> {
+    pub fn list(dir: &OwnedFd, order: &Order) -> Result<Self, Error> {
+        let own = order.temporary();
         let names = names(dir, MAX_ENTRIES).map_err(Error::write("cannot list the target directory"))?;
-        let found = names.into_iter().filter_map(|name| look(dir, name)).take(MAX_LEFTOVERS);
+        let found = names.into_iter().filter_map(|name| look(dir, name, &own)).take(MAX_LEFTOVERS);
         let mut all: Vec<_> = found.collect();
         all.sort_by_key(|leftover| leftover.made);
         // Each was replaced when the next was made.
@@ -65,11 +66,11 @@ impl Leftovers {
             let made = replaced.replace(leftover.made);
             leftover.kept = places.next().is_some() && made.is_some_and(young);
         }
-        let current = match readlinkat(dir, name) {
+        let current = match readlinkat(dir, order.file.as_os_str()) {
             Err(Errno::ENOENT | Errno::EINVAL) => None,
             link => Some(link.map_err(Error::write("cannot read the link to the current directory"))?),
         };
-        Ok(Self { all, temporary: unused("file"), tree: unused("tree"), current })
+        Ok(Self { all, temporary: unused(&own, "file"), tree: unused(&own, "tree"), current })
     }
 
     /// Whether there are directories among them.
@@ -89,16 +90,16 @@ fn young(made: SystemTime) -> bool {
 }
 
 /// A name that no other writer has.
-fn unused(what: &str) -> OsString {
+fn unused(own: &str, what: &str) -> OsString {
     // The standard library's hashers are seeded at random.
     let random = RandomState::new().build_hasher().finish();
-    format!("{}{what}-{random:016x}{}", TEMPORARY.0, TEMPORARY.1).into()
+    format!("{own}{what}-{random:016x}{}", TEMPORARY.1).into()
 }
 
 /// One that vanishes meanwhile was not left over.
-fn look(dir: &OwnedFd, name: OsString) -> Option<Leftover> {
+fn look(dir: &OwnedFd, name: OsString, own: &str) -> Option<Leftover> {
     let bytes = name.as_bytes();
-    if !bytes.starts_with(TEMPORARY.0.as_bytes()) || !bytes.ends_with(TEMPORARY.1.as_bytes()) {
+    if !bytes.starts_with(own.as_bytes()) || !bytes.ends_with(TEMPORARY.1.as_bytes()) {
         return None;
     }
     let state = fstatat(dir, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;

@@ -5,7 +5,7 @@
 #[cfg(not(any(target_os = "freebsd", target_os = "linux")))]
 compile_error!("no sandbox here, so no writer here");
 
-use colibri_pair::{Failure::SandboxUnavailable, Format, Order, Verb};
+use colibri_pair::{Failure::SandboxUnavailable, FileMode, Format, Order, Verb};
 use nix::unistd::{Gid, Uid, geteuid, setgroups};
 use std::os::fd::OwnedFd;
 
@@ -34,6 +34,8 @@ pub enum For {
     Put,
     /// Those that put or remove.
     Change,
+    /// Those that put a file of another mode than 0600.
+    Mode,
     /// Those that put a directory of files.
     PutDir,
     /// Those that find or put a directory of files.
@@ -51,6 +53,7 @@ impl For {
             Self::All => true,
             Self::Put => put,
             Self::Change => change,
+            Self::Mode => put && !dir && order.mode != FileMode::Owner,
             Self::PutDir => put && dir,
             Self::Dir => dir || found,
             Self::RemoveDir => change && (dir || found),

@@ -72,7 +72,8 @@ pub fn look(root: &OwnedFd) -> Result<Report, Error> {
 }
 
 /// Opens the order's target directory below the jail root `at` and makes it if it is
-/// missing: 0700, and the file's owner's; missing directories above it 0755. Only
+/// missing: for a tenant's first file 0700, and the file's owner's; for a further one,
+/// as for what is missing above, 0755 and root's, since others share it. Only
 /// a put makes any; `None` means that the directory is not there.
 ///
 /// # Errors
@@ -89,23 +90,23 @@ pub fn open_target(mut at: OwnedFd, order: &Order) -> Result<Option<Target>, Err
             Err(Errno::ENOENT) if order.verb != Verb::Put => return Ok(None),
             Err(Errno::ENOENT) => {
                 in_memory(&at)?;
-                make(&at, name, names.peek().is_none())?
+                make(&at, name, names.peek().is_none() && order.id == 0)?
             }
             found => found.map_err(&unopened)?,
         };
     }
     in_memory(&at)?;
     let private = fstat(&at).is_ok_and(|state| state.st_uid == 0 && state.st_mode & 0o77 == 0);
-    if private && order.verb == Verb::Put {
+    if private && order.verb == Verb::Put && order.id == 0 {
         // Made above, or for a file of root's: the owner of this one could not even enter it.
         own(&at, order.owner, "cannot give the target directory its owner")?;
     }
     checked(at, order.owner).map(Some)
 }
 
-/// Makes one directory and opens it, the last one for its maker alone. One that somebody else just made is taken
+/// Makes one directory and opens it, a private one for its maker alone. One that somebody else just made is taken
 /// as it is.
-fn make(parent: &OwnedFd, name: &OsStr, last: bool) -> Result<OwnedFd, Error> {
+fn make(parent: &OwnedFd, name: &OsStr, private: bool) -> Result<OwnedFd, Error> {
     let made = mkdirat(parent, name, Mode::S_IRWXU);
     // Told first: what could not be made cannot be opened either.
     if made != Err(Errno::EEXIST) {
@@ -116,7 +117,7 @@ fn make(parent: &OwnedFd, name: &OsStr, last: bool) -> Result<OwnedFd, Error> {
     if made.is_err() {
         return Ok(dir);
     }
-    if !last {
+    if !private {
         fchmod(&dir, Mode::from_bits_truncate(0o755))
             .map_err(Error::write("cannot set the mode of a new directory"))?;
     }

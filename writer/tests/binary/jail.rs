@@ -1,8 +1,8 @@
 //! A jail in a temporary directory, and the writer run for it.
 
 use colibri_pair::{
-    ANY, EnvKey, Failure, FileName, Format, MAX_REPORT, Medium, Order, Owner, Pair, RelPath, Report, Secret,
-    ToWriter, Verb, decode, encode, recv, send,
+    ANY, EnvKey, Failure, FileMode, FileName, Format, MAX_REPORT, Medium, Order, Owner, Pair, RelPath,
+    Report, Secret, ToWriter, Verb, decode, encode, recv, send,
 };
 use nix::unistd::{getegid, geteuid};
 use std::ffi::OsStr;
@@ -68,6 +68,8 @@ impl Jail {
             seconds: 60,
             medium: Medium::Any,
             tenant: String::new(),
+            mode: FileMode::Owner,
+            id: 0,
             allow: Vec::new(),
         };
         Self { top, order }
@@ -124,7 +126,7 @@ impl Jail {
     pub fn holds(&self, lines: &str) {
         let state = fs::symlink_metadata(self.file()).unwrap();
         assert!(state.is_file());
-        assert_eq!((state.mode() & 0o7777, state.nlink()), (0o600, 1));
+        assert_eq!((state.mode() & 0o7777, state.nlink()), (self.order.mode.bits().into(), 1));
         assert_eq!((state.uid(), state.gid()), (self.order.owner.uid, self.order.owner.gid));
         assert_eq!(fs::read_to_string(self.file()).unwrap(), format!("{}{lines}", colibri_envfile::HEADER));
         assert_eq!(self.names(), [self.order.file.as_os_str().to_str().unwrap()]);

@@ -9,6 +9,8 @@ mod confinement;
 #[cfg(all(test, target_os = "freebsd"))]
 mod disks;
 #[cfg(test)]
+mod further;
+#[cfg(test)]
 mod hostile;
 // On Linux it is refused, which confinement.rs shows.
 #[cfg(all(test, target_os = "freebsd"))]

@@ -91,6 +91,9 @@ fn an_order_that_lacks_or_garbles_an_argument_touches_nothing() {
         (5, ".colibri-1.tmp", "argument file"),
         (6, "root", "argument owner"),
         (10, "web\nPATH=/tmp", "argument tenant"),
+        (11, "0644", "argument mode"),
+        (11, "4600", "argument mode"),
+        (12, "", "argument id"),
     ] {
         let mut args = args.clone();
         args[place] = bad.into();

@@ -1,7 +1,7 @@
 //! Where attempts are made: a jail with a target directory, and beside it what
 //! nothing may touch.
 
-use colibri_pair::{ANY, FileName, Format, Medium, Order, Owner, RelPath, Verb};
+use colibri_pair::{ANY, FileMode, FileName, Format, Medium, Order, Owner, RelPath, Verb};
 use nix::unistd::{getegid, geteuid};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
@@ -95,6 +95,9 @@ impl Place {
             seconds: 60,
             medium: Medium::Any,
             tenant: String::new(),
+            // What asks for most.
+            mode: FileMode::GroupRead,
+            id: 0,
             allow: Vec::new(),
         })
     }

@@ -112,7 +112,7 @@ fn begin(what: &str, sandbox: Sandbox, order: &Order, base: &Path) -> Result<Str
     }
     harden(order)?;
     let Some(target) = open_target(open_root(order)?, order)? else { return Ok("no target".into()) };
-    let leftovers = Leftovers::list(&target.dir, order.file.as_os_str())?;
+    let leftovers = Leftovers::list(&target.dir, order)?;
     let dropped = match sandbox {
         Sandbox::Without(right) => RIGHTS.get(right),
         Sandbox::Whole | Sandbox::None => None,

@@ -5,7 +5,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use colibri_control::{Request, Secrets};
 use colibri_tenant::{
-    AgentNetwork, CollectionName, Format, JailName, KeyCase, Notes, OnChange, OnDuplicate, Settings, TenantId,
+    AgentNetwork, CollectionName, FileMode, FilePath, Format, JailName, KeyCase, Notes, OnChange,
+    OnDuplicate, Settings, TenantId,
 };
 use nix::unistd::User;
 use serde_json::{Map, Value, json};
@@ -71,6 +72,16 @@ Examples:
   colibri apply tenants.toml
   colibri apply tenants.toml --yes
   colibri apply tenants.toml --prune --yes";
+
+const ADD_FILE: &str = "\
+The tenant's first file is what register-tenant makes; this is for what services want
+beside it. A directory that is missing is made, root's and 0755. An item that a raw file
+takes by its name is no key of the other files.
+
+Examples:
+  colibri add-file web01 usr/local/etc/nginx/tls.key --item 'TLS key' --format raw --owner 0:80 --mode 0440
+  colibri add-file web01 usr/local/etc/app.json --format json --only 'APP_*' --owner 1001:1001
+  colibri add-file db01 usr/local/etc/token --format raw --only API_TOKEN --on-change signal:HUP";
 
 const JAIL_CONF: &str = "\
 The line has $name and $path, which jail(8) fills in: it stays right when the jail is
@@ -256,6 +267,51 @@ pub enum Asked {
         #[command(flatten)]
         options: Box<Options>,
     },
+    /// Give a tenant one more file, of its own path, owner, mode and format
+    #[command(after_help = ADD_FILE)]
+    AddFile {
+        /// The tenant
+        tenant: String,
+        /// The file, as DIR/FILE below the jail root
+        file: String,
+        /// Change nothing, and name the keys that would be added
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        options: Box<FileOptions>,
+    },
+    /// List the files that a tenant has beside its first
+    #[command(after_help = "Examples:\n  colibri list-files web01")]
+    ListFiles {
+        /// The tenant
+        tenant: String,
+    },
+    /// Change a file's settings; what is not named stays
+    #[command(
+        after_help = "Examples:\n  colibri update-file web01 usr/local/etc/nginx/tls.key --mode 0400\n  colibri update-file web01 usr/local/etc/app.env --only 'DB_*' --dry-run"
+    )]
+    UpdateFile {
+        /// The tenant
+        tenant: String,
+        /// The file, as list-files names it
+        file: String,
+        /// Change nothing, and name the keys that would be added, removed or changed
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        options: Box<FileOptions>,
+    },
+    /// Unlink a file and forget it
+    #[command(after_help = "Examples:\n  colibri remove-file web01 usr/local/etc/nginx/tls.key")]
+    RemoveFile {
+        /// The tenant
+        tenant: String,
+        /// The file, as list-files names it
+        file: String,
+        /// Go on when it cannot be found: it is gone, with the jail
+        #[arg(long)]
+        secrets_are_gone: bool,
+    },
     /// Take the directory at a tenant's root for its jail, restored or made anew
     #[command(after_help = "Examples:\n  colibri accept-root web01")]
     AcceptRoot {
@@ -404,7 +460,7 @@ pub struct Options {
     #[arg(long, value_name = "UID:GID", value_parser = owner)]
     owner: Option<String>,
     /// The file's format
-    #[arg(long, value_parser = one_of::<Format>(Format::ALL.iter().map(|one| one.as_str())))]
+    #[arg(long, value_parser = one_of::<Format>(formats(Format::Raw)))]
     format: Option<Format>,
     /// What to do with lower case in an item's name
     #[arg(long, value_parser = one_of::<KeyCase>(KeyCase::ALL.iter().map(|one| one.as_str())))]
@@ -460,6 +516,65 @@ pub struct Options {
     rename: Option<Vec<String>>,
 }
 
+/// The settings of one further file.
+#[derive(Debug, Args)]
+pub struct FileOptions {
+    /// Its owner, in numbers [default: the first file's]
+    #[arg(long, value_name = "UID:GID", value_parser = owner)]
+    owner: Option<String>,
+    /// Who may read it: its owner, or its group too [default: 0600]
+    #[arg(long, value_parser = one_of::<FileMode>(FileMode::ALL.iter().map(|one| one.as_str())))]
+    mode: Option<FileMode>,
+    /// Its format; raw is one value and nothing else [default: env]
+    #[arg(long, value_parser = one_of::<Format>(formats(Format::Dir)))]
+    format: Option<Format>,
+    /// The item whose password, note or private key a raw file is; no other file has it
+    /// then; '' for none
+    #[arg(long, value_name = "NAME")]
+    item: Option<String>,
+    /// Take only keys that match one of these globs, a raw file just one key; '' for all
+    #[arg(long, value_name = "GLOB", value_delimiter = ',')]
+    only: Option<Vec<String>>,
+    /// Fail when one of these keys is missing; '' for none
+    #[arg(long, value_name = "KEY", value_delimiter = ',')]
+    expect: Option<Vec<String>>,
+    /// When it has changed, as for a tenant; '' for what the tenant's other files do
+    #[arg(long, value_name = "ACTION", value_parser = own_action)]
+    on_change: Option<String>,
+}
+
+impl FileOptions {
+    /// Only what was named, as the protocol spells it.
+    fn changes(self) -> Result<Map<String, Value>, Failure> {
+        let own = |text: String| match text.as_str() {
+            "" => Ok(Value::Null),
+            text => action(text).map(|action| json!(action)).map_err(Failure::Usage),
+        };
+        let named = [
+            ("owner", self.owner.map(|owner| json!(owner))),
+            ("mode", self.mode.map(|mode| json!(mode))),
+            ("format", self.format.map(|format| json!(format))),
+            ("item", self.item.map(some_text)),
+            ("only", self.only.map(|globs| json!(some(globs)))),
+            ("expect", self.expect.map(|keys| json!(some(keys)))),
+            ("on-change", self.on_change.map(own).transpose()?),
+        ];
+        Ok(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
+    }
+}
+
+/// All formats but one that the verb cannot give.
+fn formats(but: Format) -> impl Iterator<Item = &'static str> {
+    Format::ALL.iter().filter(move |one| **one != but).map(|one| one.as_str())
+}
+
+fn own_action(text: &str) -> Result<String, String> {
+    if !text.is_empty() {
+        action(text)?;
+    }
+    Ok(text.to_owned())
+}
+
 impl Asked {
     /// How long to wait for the daemon: it gives up by its own deadlines
     /// first, unless it has died.
@@ -490,6 +605,24 @@ impl Asked {
                     secrets: secrets(secrets_are_gone),
                 }
             }
+            Self::AddFile { tenant, file, dry_run, options } => Request::AddFile {
+                tenant: id(tenant)?,
+                file: file_path(file)?,
+                settings: Box::new(serde_json::from_value(Value::Object(options.changes()?))?),
+                dry_run,
+            },
+            Self::ListFiles { tenant } => Request::ListFiles { tenant: id(tenant)? },
+            Self::UpdateFile { tenant, file, dry_run, options } => Request::UpdateFile {
+                tenant: id(tenant)?,
+                file: file_path(file)?,
+                changes: options.changes()?,
+                dry_run,
+            },
+            Self::RemoveFile { tenant, file, secrets_are_gone } => Request::RemoveFile {
+                tenant: id(tenant)?,
+                file: file_path(file)?,
+                secrets: secrets(secrets_are_gone),
+            },
             Self::AcceptRoot { tenant } => Request::AcceptRoot { tenant: id(tenant)? },
             Self::ShowTenant { tenant } => Request::ShowTenant { tenant: id(tenant)? },
             Self::ListTenants { .. } => Request::ListTenants {},
@@ -593,6 +726,11 @@ pub const fn secrets(gone: bool) -> Secrets {
 pub fn id(name: String) -> Result<TenantId, Failure> {
     TenantId::try_from(name.clone())
         .map_err(|error| Failure::Usage(format!("{name:?} is no tenant: {error}")))
+}
+
+fn file_path(path: String) -> Result<FilePath, Failure> {
+    FilePath::try_from(path.clone())
+        .map_err(|error| Failure::Usage(format!("{path:?} is no further file: {error}")))
 }
 
 fn jail(name: String) -> Result<JailName, Failure> {
@@ -803,8 +941,35 @@ mod tests {
             only: vec!["A*".into()],
             rename: vec![("A".into(), "B".into())],
             agent_network: AgentNetwork::None,
+            files: std::collections::BTreeMap::new(),
         };
         assert_eq!(*settings, expected);
+    }
+
+    #[test]
+    fn every_option_of_a_file_reaches_its_settings() {
+        let line = "add-file web01 etc/x.key --owner 0:80 --mode 0440 --format raw --item TLS --only A,B \
+                    --expect C --on-change signal:HUP --dry-run";
+        let line: Vec<_> = line.split(' ').filter(|word| !word.is_empty()).collect();
+        let Request::AddFile { file, settings, dry_run: true, .. } = request(&line).unwrap() else {
+            panic!()
+        };
+        let expected = colibri_tenant::FileSettings {
+            owner: Some("0:80".into()),
+            mode: FileMode::GroupRead,
+            format: Format::Raw,
+            item: Some("TLS".into()),
+            only: vec!["A".into(), "B".into()],
+            expect: vec!["C".into()],
+            on_change: Some(OnChange::Signal("HUP".into())),
+        };
+        assert_eq!((file.as_str(), *settings), ("etc/x.key", expected));
+        let line = ["update-file", "web01", "etc/x", "--item", "", "--only", "", "--on-change", ""];
+        let Request::UpdateFile { changes, .. } = request(&line).unwrap() else { panic!() };
+        assert_eq!(Value::Object(changes), json!({ "item": null, "only": [], "on-change": null }));
+        for path in ["env", "/etc/x", "etc/../x", "etc//x"] {
+            assert!(matches!(request(&["add-file", "web01", path]), Err(Failure::Usage(_))), "{path}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod wait;
 
 use arguments::{Arguments, Asked, Shell, Verb};
 use clap::{CommandFactory, Parser};
-use colibri_control::{Answer, Client, ClientError, HookResult, Outcome, Provision, Request, SpawnView};
+use colibri_control::{Answer, Client, ClientError, HookResult, Provision, Request, SpawnView};
 use colibri_tenant::{ErrorName, Fault, JailName, Status, TenantId};
 use failure::{Failure, Work};
 use std::io::Write;
@@ -245,8 +245,7 @@ fn judge(request: &Request, answer: Answer) -> Result<(), Failure> {
         _ => return Ok(()),
     };
     let of = provisions.len();
-    let failed: Vec<_> =
-        provisions.into_iter().filter(|provision| provision.outcome == Outcome::Failed).collect();
+    let failed: Vec<_> = provisions.into_iter().filter(Provision::has_failed).collect();
     match failed.as_slice() {
         [one] if of == 1 => {
             Err(Failure::Provision { tenant: one.tenant.clone(), fault: one.error.clone().map(Box::new) })

@@ -4,11 +4,11 @@
 use crate::doctor::{Finding, Verdict};
 use crate::stray::Stray;
 use colibri_control::{
-    AgentState, AgentView, Answer, CollectionsView, Diff, Event, HookView, Outcome, Provision, StatusView,
-    TenantView,
+    AgentState, AgentView, Answer, CollectionsView, Diff, Event, FileDiff, FileView, HookView, Outcome,
+    Provision, StatusView, TenantView,
 };
 use colibri_tenant::{
-    AgentNetwork, JailName, KeyCase, Notes, OnChange, OnDuplicate, Settings, Status, plain,
+    AgentNetwork, FileSettings, JailName, KeyCase, Notes, OnChange, OnDuplicate, Settings, Status, plain,
 };
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use std::collections::BTreeSet;
@@ -118,6 +118,7 @@ pub fn answer(answer: &Answer) -> String {
         Answer::Done | Answer::Watching => String::new(),
         Answer::Tenant(tenant) => one_tenant(tenant),
         Answer::Tenants(tenants) => tenant_table(tenants),
+        Answer::Files(files) => file_table(files),
         // They are asked for by `apply` and `export` only.
         Answer::Registrations(_) => String::new(),
         Answer::Provisions(provisions) => provision_table(provisions),
@@ -219,6 +220,48 @@ fn tenant_table(tenants: &[TenantView]) -> String {
     lines(table)
 }
 
+fn file_table(files: &[FileView]) -> String {
+    let mut table = table(&["FILE", "FORMAT", "MODE", "OWNER", "KEYS", "LAST SUCCESS", "ERROR"]);
+    for file in files {
+        let error = match (&file.last_error, file.removal_due) {
+            (_, true) => "still to be removed",
+            (Some(fault), false) => fault.name.as_str(),
+            (None, false) => "-",
+        };
+        table.add_row([
+            Cell::new(plain(file.file.as_str())),
+            Cell::new(file.settings.format),
+            Cell::new(file.settings.mode),
+            Cell::new(file.settings.owner.as_deref().unwrap_or("-")),
+            Cell::new(file.keys.len()),
+            Cell::new(file.last_success.map_or_else(|| "never".into(), moment)),
+            Cell::new(error).fg(if error == "-" { Color::Reset } else { Color::Red }),
+        ]);
+    }
+    lines(table)
+}
+
+/// What it is made of, and what follows its change.
+fn file_line(file: &FileView) -> String {
+    let FileSettings { owner, mode, format, item, only, expect, on_change: own } = &file.settings;
+    if file.removal_due {
+        return format!("{}: still to be removed", file.file);
+    }
+    let mut line = format!("{}: {format} {mode} {}", file.file, owner.as_deref().unwrap_or_default());
+    let parts = [
+        item.as_ref().map(|name| format!("item {name:?}")),
+        (!only.is_empty()).then(|| format!("only {}", only.join(" "))),
+        (!expect.is_empty()).then(|| format!("expect {}", expect.join(" "))),
+        own.as_ref().map(|action| match action {
+            OnChange::None => "on change nothing".into(),
+            action => format!("on change {}", on_change(action)),
+        }),
+        file.last_error.as_ref().map(|fault| fault.name.to_string()),
+    ];
+    parts.into_iter().flatten().for_each(|part| line.extend([", ", &part]));
+    line
+}
+
 const fn status_colour(status: Status) -> Color {
     match status {
         Status::Active => Color::Green,
@@ -230,7 +273,7 @@ const fn status_colour(status: Status) -> Color {
 fn provision_table(provisions: &[Provision]) -> String {
     let mut table = table(&["WHEN", "TENANT", "REASON", "OUTCOME", "KEYS", "TIME", "WARNINGS", "ERROR"]);
     for provision in provisions {
-        let failed = provision.outcome == Outcome::Failed;
+        let failed = provision.has_failed();
         table.add_row([
             Cell::new(moment(provision.at)),
             Cell::new(&provision.tenant),
@@ -258,6 +301,10 @@ pub fn reasons(provisions: &[Provision]) -> String {
                 plain(&fault.advice)
             );
         }
+        for file in &attempt.files {
+            let error = file.error.as_ref().map(|fault| format!(", {}", fault.name)).unwrap_or_default();
+            let _ = writeln!(text, "{}: {}: {}{error}", attempt.tenant, file.file, file.outcome);
+        }
         for warning in &attempt.warnings {
             let _ = writeln!(text, "{}: {}", attempt.tenant, plain(warning));
         }
@@ -267,8 +314,10 @@ pub fn reasons(provisions: &[Provision]) -> String {
 
 fn provision_line(provision: &Provision) -> String {
     let error = provision.error.as_ref().map(|fault| format!(", {}", fault.name)).unwrap_or_default();
+    let files = provision.files.iter().map(|file| format!("  {}: {}\n", file.file, file.outcome));
+    let files: String = files.collect();
     format!(
-        "{}: {}, {}, {}{error}\n",
+        "{}: {}, {}, {}{error}\n{files}",
         provision.tenant,
         provision.outcome,
         number(provision.keys, "key"),
@@ -333,6 +382,9 @@ fn one_tenant(tenant: &TenantView) -> String {
         ("last success", tenant.last_success.map_or_else(|| "never".into(), moment)),
         ("next try", tenant.next_try.map(moment).unwrap_or_default()),
     ]);
+    for (number, file) in tenant.files.iter().enumerate() {
+        lines.push((if number == 0 { "more files" } else { "" }, file_line(file)));
+    }
     if tenant.removal_due {
         lines.push(("removal", "the file is still to be removed".into()));
     }
@@ -418,7 +470,23 @@ fn difference(diff: &Diff) -> String {
     if text.lines().count() == 1 && !diff.intact {
         text.push_str("a provision would write the file anew: its owner, mode or spelling differs\n");
     }
-    text
+    diff.files.iter().fold(text, |text, file| text + &file_difference(file))
+}
+
+fn file_difference(diff: &FileDiff) -> String {
+    let mut text = format!("{}:\n", diff.file);
+    for (sign, keys) in [('+', &diff.added), ('-', &diff.removed), ('~', &diff.changed)] {
+        for key in keys {
+            let _ = writeln!(text, "  {sign} {key}");
+        }
+    }
+    let differs = !(diff.added.is_empty() && diff.removed.is_empty() && diff.changed.is_empty());
+    let last = match &diff.error {
+        Some(fault) => plain(&fault.to_string()),
+        None if differs || diff.intact => format!("{} the same", diff.same),
+        None => "a provision would write it anew: its owner, mode or spelling differs".into(),
+    };
+    text + "  " + &last + "\n"
 }
 
 fn status_lines(status: &StatusView) -> String {

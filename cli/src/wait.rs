@@ -14,7 +14,10 @@ pub fn with_progress<T>(request: &Request, work: impl FnOnce() -> T) -> T {
         Request::StopAgent { jail, .. } => format!("stopping {jail}"),
         Request::DestroyTenant { tenant, .. } => format!("destroying {tenant}"),
         Request::Collections {} => "asking the vault".into(),
-        Request::Diff { tenant } => format!("comparing {tenant}"),
+        Request::Diff { tenant }
+        | Request::AddFile { tenant, dry_run: true, .. }
+        | Request::UpdateFile { tenant, dry_run: true, .. } => format!("comparing {tenant}"),
+        Request::RemoveFile { file, .. } => format!("removing {file}"),
         _ => return work(),
     };
     with_message(&doing, work)

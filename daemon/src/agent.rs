@@ -488,7 +488,25 @@ impl Agents {
             return Ok(());
         }
         let id = &tenant.id;
-        match &tenant.settings.on_change {
+        let mut first = Ok(());
+        for placed in tenant.placed.iter().filter(|placed| placed.state.action_due > 0) {
+            let own = tenant.settings.files.get(&placed.path).and_then(|file| file.on_change.as_ref());
+            if let Some(action) = own {
+                let failed = |fault: Fault| fault.of_file(&placed.path);
+                first = first.and(self.act_by(tenant, action).await.map_err(failed));
+            }
+            let (known, file, done) = (id.clone(), placed.id, placed.state.action_due);
+            self.0.store.with(move |db| db.acted_on_file(&known, file, done)).await?;
+        }
+        if tenant.action_due > 0 {
+            first = first.and(self.act_by(tenant, &tenant.settings.on_change).await);
+        }
+        first
+    }
+
+    async fn act_by(&self, tenant: &Tenant, action: &OnChange) -> Result<(), Fault> {
+        let id = &tenant.id;
+        match action {
             OnChange::None => Ok(()),
             OnChange::RestartAgent => self.restart(id).await,
             OnChange::Signal(name) => {
@@ -614,6 +632,7 @@ mod tests {
             keys: 1,
             steps: Vec::new(),
             warnings: Vec::new(),
+            files: Vec::new(),
         };
         for outcome in [Outcome::Written, Outcome::Unchanged] {
             let hook = by_its_hook(provision(Reason::Hook, 100, outcome), 100).unwrap();

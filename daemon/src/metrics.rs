@@ -318,6 +318,7 @@ mod tests {
             keys: 1,
             steps: vec![step("login"), step("canary-1"), step("canary-2")],
             warnings: Vec::new(),
+            files: Vec::new(),
         });
         let text = metrics.text(&moment()).unwrap();
         assert!(!text.contains("canary"), "{text}");

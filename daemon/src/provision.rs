@@ -61,8 +61,10 @@ pub struct Provisioner {
 pub enum Work {
     /// Bring the secrets.
     Put(Reason),
-    /// Unlink the file.
+    /// Unlink the files.
     Remove,
+    /// Unlink the further files that the settings do not have any more.
+    Drop,
 }
 
 /// How a piece of work ended, or why it could not begin.
@@ -93,7 +95,7 @@ impl Provisioner {
         let (jobs, received) = mpsc::unbounded_channel();
         let mut queue = Queue::new(tools.clone());
         for tenant in tenants {
-            if tenant.action_due > 0 {
+            if tenant.is_action_due() {
                 let _follows_later = tools.changed.send(tenant.id.clone());
             }
             if tenant.removal_due {
@@ -253,6 +255,9 @@ async fn run(tools: &Tools, id: &TenantId, work: Work, since: Instant) -> (Ended
         Work::Remove => {
             remove(tools, id, since).await.map(|(provision, next)| (provision, next, Again::Silent))
         }
+        Work::Drop => {
+            drop_files(tools, id, since).await.map(|provision| (provision, Next::Stays, Again::Silent))
+        }
     };
     match outcome {
         Ok((provision, next, again)) => {
@@ -319,21 +324,26 @@ async fn record(
     attempt: attempt::Attempt,
     next: Option<Duration>,
 ) -> Result<(Provision, Option<Duration>), Fault> {
-    let attempt::Attempt { provision, held, identity, shrunken_to, reached, .. } = attempt;
+    let attempt::Attempt {
+        provision, held, identity, shrunken_to, reached, first, files, changed, gone, ..
+    } = attempt;
     // What an earlier provision wrote and did not live to record is a change, too.
-    let written =
-        provision.outcome == Outcome::Written || (provision.outcome == Outcome::Unchanged && tenant.unsure);
+    let written = first == Outcome::Written || (first == Outcome::Unchanged && tenant.unsure);
     let may_have_written = |fault: &Fault| reached == Reached::Unknown && fault.name.may_have_written();
-    let unsure = provision.error.as_ref().is_some_and(|fault| tenant.unsure || may_have_written(fault));
+    let failed = provision.error.as_ref().filter(|_| held.is_none());
+    let unsure = failed.is_some_and(|fault| tenant.unsure || may_have_written(fault));
     // What failed after a change is done again for whoever asks.
     let asked = tenant.action_error.is_some() && provision.reason == Reason::Operator;
-    let due = written || (asked && provision.error.is_none());
+    let without_own = |path| tenant.settings.files.get(path).is_some_and(|file| file.on_change.is_none());
+    let due = written || changed.iter().any(without_own) || (asked && provision.error.is_none());
     // The hook comes before the agent, so there is nobody yet to be told.
     let wanted = tenant.settings.on_change != colibri_tenant::OnChange::None;
     let action_due = due && wanted && provision.reason != Reason::Hook;
     let next_try = next.map(|delay| clock::now() + clock::millis(delay));
     let began = tenant.status;
-    let end = End { provision, began, held, identity, next_try, action_due, unsure, shrunken_to };
+    let own_due = files.iter().any(|file| file.state.action_due > 0);
+    let end =
+        End { provision, began, held, identity, next_try, action_due, unsure, shrunken_to, files, gone };
     let mut provision = end.provision.clone();
     let (number, life) = tools.store.with(move |db| db.end(&end)).await?;
     provision.number = number;
@@ -344,7 +354,7 @@ async fn record(
         let event = Event::Tenant { tenant: tenant.id.clone(), status: Some(Status::Active) };
         tools.events.announce(event);
     }
-    if action_due {
+    if action_due || own_due {
         let _ending = tools.changed.send(tenant.id.clone());
     }
     Ok((provision, next))
@@ -365,6 +375,16 @@ async fn remove(tools: &Tools, id: &TenantId, since: Instant) -> Result<(Provisi
     Ok((provision, next))
 }
 
+async fn drop_files(tools: &Tools, id: &TenantId, since: Instant) -> Result<Provision, Fault> {
+    let known = id.clone();
+    let tenant = tools.store.with(move |db| db.known(&known)).await?;
+    let deadline = since + tenant.deadline(tools.config.settings.deadline);
+    let (mut provision, gone) = attempt::drop_files(tools, &tenant, Reason::Operator, deadline).await;
+    let ended = provision.clone();
+    provision.number = tools.store.with(move |db| db.dropped(&ended, &gone)).await?;
+    Ok(provision)
+}
+
 /// A removal that has to come about is tried again; another leaves what was planned.
 fn after_removal(tenant: &Tenant, fault: Option<&Fault>) -> Next {
     let Some(fault) = fault else { return Next::In(None) };
@@ -376,13 +396,13 @@ fn after_removal(tenant: &Tenant, fault: Option<&Fault>) -> Next {
 
 /// One line, in the provision's span, which holds its figures.
 fn report(provision: &Provision) {
-    let Provision { reason, outcome, keys, ms, steps, warnings, .. } = provision;
+    let Provision { reason, outcome, keys, ms, steps, warnings, files, .. } = provision;
     let steps: Vec<_> = steps.iter().map(|step| format!("{}={}", step.name, step.ms)).collect();
     let span = Span::current();
     span.record("reason", display(reason)).record("outcome", display(outcome));
     span.record("keys", keys).record("ms", ms).record("steps", steps.join(" "));
     match &provision.error {
-        None => tracing::info!(warnings = warnings.len(), "{outcome}"),
+        None => tracing::info!(warnings = warnings.len(), files = files.len() + 1, "{outcome}"),
         Some(fault) => tracing::warn!("{fault}"),
     }
 }

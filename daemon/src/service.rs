@@ -13,8 +13,12 @@ use crate::settings::Config;
 use crate::store::{Db, File, Store};
 use crate::tenant::{Target, Tenant, Turn, check};
 use colibri_control::{Answer, Event, Reason, Registration, Request, Secrets, SetupView, StatusView};
-use colibri_tenant::{ErrorName, Fault, JailName, OnChange, Settings, Status, TenantId};
+use colibri_tenant::{
+    ErrorName, Fault, FilePath, FileSettings, JailName, OnChange, Settings, Status, TenantId,
+};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +69,18 @@ impl Service {
             Request::UpdateTenant { tenant, root, changes, secrets, dry_run: false } => {
                 self.update(tenant, root, changes, secrets).await
             }
+            Request::ListFiles { tenant } => {
+                let tenant = self.tenant(&tenant).await?;
+                let view = tenant.view(self.config.owner, self.config.settings.deadline, false);
+                Ok(Answer::Files(view.files))
+            }
+            Request::AddFile { tenant, file, settings, dry_run } => {
+                self.add_file(tenant, file, *settings, dry_run).await
+            }
+            Request::UpdateFile { tenant, file, changes, dry_run } => {
+                self.update_file(tenant, file, changes, dry_run).await
+            }
+            Request::RemoveFile { tenant, file, secrets } => self.remove_file(tenant, file, secrets).await,
             Request::AcceptRoot { tenant } => self.accept(tenant).await,
             Request::CheckRoot { tenant } => {
                 let tenant = self.tenant(&tenant).await?;
@@ -194,12 +210,13 @@ impl Service {
     /// Whether these can be a tenant's settings on this host.
     fn admit(&self, settings: &Settings) -> Result<(), Fault> {
         check(settings, self.config.owner)?;
-        match &settings.on_change {
+        let files = settings.files.values().filter_map(|file| file.on_change.as_ref());
+        files.chain([&settings.on_change]).try_for_each(|on_change| match on_change {
             OnChange::Action(name) => action::find(&self.config.settings.actions, name)
                 .map(drop)
                 .map_err(|error| bad(&plain(&format!("on-change: {error:#}")))),
             OnChange::None | OnChange::RestartAgent | OnChange::Signal(_) | OnChange::Command(_) => Ok(()),
-        }
+        })
     }
 
     /// Where a tenant's root is, or is to be.
@@ -276,11 +293,83 @@ impl Service {
             None => db.update(&name, &place, &settings).map(Ok),
         });
         updated.await??;
+        self.drop_files(&id, secrets).await?;
         // What has secrets shall have them as they are set now.
         if tenant.status == Status::Active {
             self.provisioner.schedule(&id, Some(clock::now()));
         }
         self.show(&id).await
+    }
+
+    /// Unlinks the further files that the settings do not have any more. What cannot be
+    /// unlinked now is tried again with the tenant's next provision.
+    async fn drop_files(&self, id: &TenantId, secrets: Secrets) -> Result<(), Fault> {
+        if self.tenant(id).await?.stray().next().is_none() {
+            return Ok(());
+        }
+        let provision = self.provisioner.run(id, Work::Drop).await?;
+        let Some(fault) = provision.error.clone() else { return Ok(()) };
+        if secrets == Secrets::There || !fault.is_out_of_reach() {
+            return Err(fault);
+        }
+        tracing::warn!(tenant = %id, "{fault}; the operator says that the secrets are gone");
+        let gone: Vec<_> = self.tenant(id).await?.stray().map(|placed| placed.id).collect();
+        self.store.with(move |db| db.dropped(&provision, &gone)).await?;
+        Ok(())
+    }
+
+    async fn add_file(
+        &self,
+        id: TenantId,
+        file: FilePath,
+        settings: FileSettings,
+        dry_run: bool,
+    ) -> Answered {
+        let mut files = self.tenant(&id).await?.settings.files;
+        if files.get(&file).is_some_and(|there| *there != settings) {
+            let message = format!("{id} has {file} with other settings: `colibri update-file`");
+            return Err(Fault::new(ErrorName::TenantConflict, message));
+        }
+        files.insert(file, settings);
+        self.set_files(id, &files, dry_run, Secrets::There).await
+    }
+
+    async fn update_file(
+        &self,
+        id: TenantId,
+        file: FilePath,
+        changes: Map<String, Value>,
+        dry_run: bool,
+    ) -> Answered {
+        let mut files = self.tenant(&id).await?.settings.files;
+        let there = files.get_mut(&file).ok_or_else(|| no_file(&id, &file))?;
+        *there = merge(there, changes)?;
+        self.set_files(id, &files, dry_run, Secrets::There).await
+    }
+
+    /// One that is not in the settings any more may still have to be unlinked.
+    async fn remove_file(&self, id: TenantId, file: FilePath, secrets: Secrets) -> Answered {
+        let tenant = self.tenant(&id).await?;
+        let mut files = tenant.settings.files.clone();
+        if files.remove(&file).is_none() && !tenant.stray().any(|placed| placed.path == file) {
+            return Err(no_file(&id, &file));
+        }
+        self.set_files(id, &files, false, secrets).await
+    }
+
+    async fn set_files(
+        &self,
+        id: TenantId,
+        files: &BTreeMap<FilePath, FileSettings>,
+        dry_run: bool,
+        secrets: Secrets,
+    ) -> Answered {
+        let files = serde_json::to_value(files).map_err(|error| bad(&error.to_string()))?;
+        let changes = Map::from_iter([("files".to_owned(), files)]);
+        match dry_run {
+            true => self.preview(id, changes).await,
+            false => self.update(id, None, changes, secrets).await,
+        }
     }
 
     /// What a provision would change with other settings.
@@ -543,9 +632,9 @@ impl Service {
     }
 }
 
-/// A merge patch (RFC 7396), one level deep: settings have no objects that
-/// could be merged further.
-fn merge(settings: &Settings, changes: Map<String, Value>) -> Result<Settings, Fault> {
+/// A merge patch (RFC 7396), one level deep: a change names all of a setting, all of
+/// a tenant's files too. One file is changed by its own requests.
+fn merge<T: Serialize + DeserializeOwned>(settings: &T, changes: Map<String, Value>) -> Result<T, Fault> {
     let Ok(Value::Object(mut merged)) = serde_json::to_value(settings) else {
         return Err(bad("the settings cannot be changed"));
     };
@@ -566,6 +655,10 @@ fn conflict(there: &Tenant) -> Fault {
         there.status
     );
     Fault::new(ErrorName::TenantConflict, message)
+}
+
+fn no_file(id: &TenantId, file: &FilePath) -> Fault {
+    Fault::new(ErrorName::FileNotFound, format!("{id} has no further file {file}"))
 }
 
 /// Whether a tenant can have that name and root instead of its own.

@@ -138,7 +138,7 @@ pub enum Unserved {
 }
 
 enum Command {
-    Fetch { fetch: Box<Fetch>, pair: OwnedFd, ticket: oneshot::Sender<Ticket> },
+    Fetch { fetch: Box<Fetch>, pairs: Vec<OwnedFd>, ticket: oneshot::Sender<Ticket> },
     Overdue(u64),
     Equip(OwnedFd),
     Reload(Reload, oneshot::Sender<Result<bool, Fault>>),
@@ -174,14 +174,14 @@ impl Session {
         Self { commands, status }
     }
 
-    /// Hands a request and its end of the pair to the fetcher. The request's
+    /// Hands a request and its end of each file's pair to the fetcher. The request's
     /// `id` is given here.
     ///
     /// # Errors
     /// `Closed` once the daemon is ending.
-    pub async fn fetch(&self, fetch: Fetch, pair: OwnedFd) -> Result<Ticket, Unserved> {
+    pub async fn fetch(&self, fetch: Fetch, pairs: Vec<OwnedFd>) -> Result<Ticket, Unserved> {
         let (ticket, handed) = oneshot::channel();
-        let command = Command::Fetch { fetch: Box::new(fetch), pair, ticket };
+        let command = Command::Fetch { fetch: Box::new(fetch), pairs, ticket };
         self.commands.send(command).await.map_err(|_| Unserved::Closed)?;
         handed.await.map_err(|_| Unserved::Closed)
     }
@@ -221,7 +221,7 @@ impl Session {
                 // Ours is held until the answer, so that the fetcher has a peer.
                 let (_ours, theirs) = std::os::unix::net::UnixStream::pair()
                     .map_err(|error| failed(format!("cannot make a socket pair: {error}")))?;
-                let done = match self.fetch(question(want, time), theirs.into()).await {
+                let done = match self.fetch(question(want, time), vec![theirs.into()]).await {
                     Ok(ticket) => {
                         asked = Some(ticket.id);
                         ticket.done.await.unwrap_or(Err(Unserved::Closed))
@@ -383,7 +383,7 @@ impl Keeper {
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Fetch { fetch, pair, ticket }) => self.fetch(*fetch, pair, ticket).await,
+                    Some(Command::Fetch { fetch, pairs, ticket }) => self.fetch(*fetch, pairs, ticket).await,
                     Some(Command::Overdue(id)) => self.overdue(id),
                     Some(Command::Equip(bell)) => self.equip(&bell).await,
                     Some(Command::Reload(why, answer)) => drop(answer.send(self.take_up(why))),
@@ -400,7 +400,7 @@ impl Keeper {
         }
     }
 
-    async fn fetch(&mut self, mut fetch: Fetch, pair: OwnedFd, ticket: oneshot::Sender<Ticket>) {
+    async fn fetch(&mut self, mut fetch: Fetch, pairs: Vec<OwnedFd>, ticket: oneshot::Sender<Ticket>) {
         self.next_id += 1;
         fetch.id = self.next_id;
         if fetch.want == Want::States {
@@ -418,14 +418,14 @@ impl Keeper {
         }
         let Some(fetcher) = &mut self.fetcher else { return };
         fetcher.requests.insert(id, request);
-        if send(&fetcher.socket, &ToFetcher::Fetch(Box::new(fetch)), Some(&pair)).await.is_err() {
+        if send(&fetcher.socket, &ToFetcher::Fetch(Box::new(fetch)), &pairs).await.is_err() {
             self.fail("the fetcher does not read its requests");
         }
     }
 
     async fn equip(&mut self, bell: &OwnedFd) {
         let Some(fetcher) = &self.fetcher else { return };
-        if send(&fetcher.socket, &ToFetcher::Bell, Some(bell)).await.is_err() {
+        if send(&fetcher.socket, &ToFetcher::Bell, std::slice::from_ref(bell)).await.is_err() {
             self.fail("the fetcher does not read its requests");
         }
     }
@@ -487,7 +487,7 @@ impl Keeper {
                 return Err(failed(format!("cannot start the fetcher: {error}")));
             }
         };
-        let sent = send(&fetcher.socket, &ToFetcher::Open(Box::new(opening)), door.as_ref()).await;
+        let sent = send(&fetcher.socket, &ToFetcher::Open(Box::new(opening)), door.as_slice()).await;
         self.show(SessionView::LoggedOut, fetcher.child.id());
         self.fetcher = Some(fetcher);
         sent.map_err(|_| self.fail("the fetcher does not read its socket"))
@@ -731,7 +731,7 @@ impl Keeper {
 
     async fn close(&mut self) {
         let Some(fetcher) = self.fetcher.take() else { return };
-        let _gone = send(&fetcher.socket, &ToFetcher::Close, None).await;
+        let _gone = send(&fetcher.socket, &ToFetcher::Close, &[]).await;
         drop(fetcher.socket);
         reap(&self.config, fetcher.child, fetcher.made, Duration::from_secs(2)).await;
         fetcher.listener.abort();
@@ -774,9 +774,9 @@ async fn listen(mut from: Inbox<FromFetcher>, generation: u64, heard: mpsc::Send
     }
 }
 
-async fn send(to: &Wire, word: &ToFetcher, pair: Option<&OwnedFd>) -> std::io::Result<()> {
-    let pair: Vec<_> = pair.map(AsFd::as_fd).into_iter().collect();
-    timeout(PATIENCE, to.send(word, &pair)).await?
+async fn send(to: &Wire, word: &ToFetcher, fds: &[OwnedFd]) -> std::io::Result<()> {
+    let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+    timeout(PATIENCE, to.send(word, &fds)).await?
 }
 
 /// Answers what is left, hangs up, and reaps in the background.
@@ -852,6 +852,7 @@ fn question(want: Want, time: Duration) -> Fetch {
         organization: None,
         sync: Sync::Changes,
         known_keys: 0,
+        further: Vec::new(),
         held: None,
         shrunken_to: None,
         rules: Rules::default(),

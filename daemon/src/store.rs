@@ -7,7 +7,7 @@ mod schema;
 pub use rows::Agent;
 
 use crate::root::Identity;
-use crate::tenant::{Tenant, Turn, turn};
+use crate::tenant::{FileState, Placed, Tenant, Turn, turn};
 use colibri_control::{Provision, Reason};
 use colibri_session::Fingerprint;
 use colibri_tenant::{ErrorName, Fault, JailName, Settings, Status, TenantId};
@@ -153,6 +153,10 @@ pub struct End {
     pub unsure: bool,
     /// How many keys the vault has, where that is many fewer than before.
     pub shrunken_to: Option<u32>,
+    /// What became of the further files that it was about.
+    pub files: Vec<Placed>,
+    /// Further files that are gone.
+    pub gone: Vec<u32>,
 }
 
 /// What became of a tenant while it was provisioned.
@@ -397,6 +401,7 @@ impl Db {
             // Until it is recorded how this ends, the file may be another than before.
             let sql = "UPDATE tenants SET next_try = ?2, removal_due = 0, unsure = 1 WHERE name = ?1";
             db.prepare_cached(sql)?.execute(params![id.as_str(), now])?;
+            tenant.placed = rows::begin_files(db, &tenant)?;
             Ok(tenant)
         })
     }
@@ -418,9 +423,22 @@ impl Db {
                         step(db, &tenant, Turn::Provisioned)?;
                     }
                     rows::succeeded(db, end, held)?;
+                    if let Some(fault) = &end.provision.error {
+                        // Of another file.
+                        let sql = "UPDATE tenants SET error = ?2, failures = ?3 WHERE name = ?1";
+                        let failures = tenant.failures.saturating_add(1);
+                        db.execute(sql, params![id.as_str(), rows::json(fault), failures])?;
+                    }
                 }
                 None => rows::failed(db, end)?,
             }
+            for file in &end.files {
+                let owed = tenant.placed.iter().find(|placed| placed.id == file.id);
+                let owed = owed.filter(|_| !halted).map_or(0, |placed| placed.state.action_due);
+                let action_due = if halted { 0 } else { owed.saturating_add(file.state.action_due) };
+                rows::put_file(db, file.id, &FileState { action_due, ..file.state.clone() })?;
+            }
+            rows::delete_files(db, &end.gone)?;
             if halted {
                 let sql = "UPDATE tenants SET next_try = NULL, action_due = 0 WHERE name = ?1";
                 db.prepare_cached(sql)?.execute([id.as_str()])?;
@@ -447,6 +465,36 @@ impl Db {
                 }
             }
             Ok(rows::append(db, provision, HISTORY)?)
+        })
+    }
+
+    /// Records which further files are gone that the settings do not have any more.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn dropped(&mut self, provision: &Provision, gone: &[u32]) -> Result<u64> {
+        self.change(|db| {
+            rows::delete_files(db, gone)?;
+            Ok(rows::append(db, provision, HISTORY)?)
+        })
+    }
+
+    /// Notes that a further file's own action was run for so many changes.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn acted_on_file(&mut self, id: &TenantId, file: u32, done: u32) -> Result<()> {
+        self.change(|db| {
+            let found = rows::tenant(db, id)?.and_then(|tenant| {
+                tenant.placed.into_iter().find(|placed| placed.id == file).map(|placed| placed.state)
+            });
+            match found {
+                Some(state) => {
+                    let action_due = state.action_due.saturating_sub(done);
+                    Ok(rows::put_file(db, file, &FileState { action_due, ..state })?)
+                }
+                None => Ok(()),
+            }
         })
     }
 
@@ -524,6 +572,9 @@ impl Db {
             let status = step(db, &tenant, event)?;
             let sql = "UPDATE tenants SET next_try = NULL, action_due = 0, removal_due = ?2 WHERE name = ?1";
             db.execute(sql, params![id.as_str(), file == File::Goes])?;
+            let sql = "UPDATE files SET state = json_set(state, '$.action-due', 0)
+                WHERE tenant = (SELECT id FROM tenants WHERE name = ?1)";
+            db.execute(sql, [id.as_str()])?;
             Ok(status)
         })
     }
@@ -636,6 +687,7 @@ fn gone(db: &Connection, id: &str, now: u64) -> rusqlite::Result<()> {
         shrunken_since = NULL, shrunken_to = NULL,
         next_try = CASE WHEN status = 'active' THEN ?2 END WHERE name = ?1";
     db.execute(sql, params![id, now])?;
+    db.execute("DELETE FROM files WHERE tenant = (SELECT id FROM tenants WHERE name = ?1)", [id])?;
     Ok(())
 }
 
@@ -669,7 +721,19 @@ mod tests {
         let error = error.map(|name| Fault::new(name, "why"));
         let (tenant, reason) = (id("web"), Reason::Hook);
         let (number, at, ms, keys, steps) = (0, 5, 2, 1, Vec::new());
-        let provision = Provision { number, tenant, reason, at, ms, outcome, error, keys, steps, warnings };
+        let provision = Provision {
+            number,
+            tenant,
+            reason,
+            at,
+            ms,
+            outcome,
+            error,
+            keys,
+            steps,
+            warnings,
+            files: Vec::new(),
+        };
         End {
             provision,
             began: Status::Provisioned,
@@ -679,6 +743,8 @@ mod tests {
             action_due: false,
             unsure: false,
             shrunken_to: None,
+            files: Vec::new(),
+            gone: Vec::new(),
         }
     }
 

@@ -1,12 +1,19 @@
 //! A tenant: its row, the life it may lead, and what its settings mean to the
 //! writer and to the fetcher.
 
+mod file;
+
+pub use file::{FileState, Placed};
+
 use crate::root::{Identity, JailRoot};
 use colibri_control::TenantView;
 use colibri_envfile::is_barred;
 use colibri_pair::{EnvKey, FileMode, FileName, Format, Medium, Order, Owner, RelPath, Verb};
 use colibri_session as words;
-use colibri_tenant::{CollectionName, ErrorName, Fault, KeyCase, OnChange, Settings, Status, TenantId};
+use colibri_tenant::{
+    CollectionName, ErrorName, Fault, FileSettings, Format as SetFormat, KeyCase, MAX_FILES, OnChange,
+    Settings, Status, TenantId,
+};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -17,6 +24,8 @@ const DIR: &str = "usr/local/etc/colibri";
 const FILE: &str = "env";
 /// Longest name of an organization, or id, in bytes.
 const MAX_NAME: usize = 256;
+/// Longest name of an item, in bytes.
+const MAX_ITEM: usize = 1000;
 /// Longest deadline that a tenant may have.
 const MAX_DEADLINE: u32 = 3600;
 
@@ -63,6 +72,8 @@ pub struct Tenant {
     pub identity: Option<Identity>,
     /// What tells the state of the collection apart that it got last.
     pub fingerprint: Option<words::Fingerprint>,
+    /// Its further files as they are known, by path.
+    pub placed: Vec<Placed>,
 }
 
 /// What happens to a tenant.
@@ -102,6 +113,10 @@ pub struct Target {
     format: Format,
     medium: Medium,
     allow: Vec<EnvKey>,
+    mode: FileMode,
+    id: u32,
+    /// The owner that was set for this file alone, which a jail's user is not.
+    fixed: bool,
 }
 
 impl Target {
@@ -123,7 +138,46 @@ impl Target {
             format: Format::parse(settings.format.as_str()).ok_or_else(|| bad("format is not known"))?,
             medium: if settings.require_tmpfs { Medium::Memory } else { Medium::Any },
             allow: settings.allow.iter().map(|name| allowed(name)).collect::<Result<_, _>>()?,
+            mode: FileMode::default(),
+            id: 0,
+            fixed: false,
         })
+    }
+
+    /// Parses what the settings say about a further file.
+    ///
+    /// # Errors
+    /// `BadRequest` naming the first setting that cannot be.
+    pub fn further(
+        settings: &Settings,
+        placed: &Placed,
+        file: &FileSettings,
+        owner: Owner,
+    ) -> Result<Self, Fault> {
+        let first = Self::new(settings, owner)?;
+        let own = file.owner.as_deref().map(|text| {
+            Owner::parse(text).ok_or_else(|| bad(&format!("{}: owner is not UID:GID", placed.path)))
+        });
+        let malformed = |_| bad(&format!("{}: no file can have that path", placed.path));
+        Ok(Self {
+            dir: RelPath::try_from(placed.path.dir()).map_err(malformed)?,
+            file: FileName::try_from(placed.path.file()).map_err(malformed)?,
+            owner: own.clone().transpose()?.unwrap_or(first.owner),
+            format: Format::parse(file.format.as_str()).ok_or_else(|| bad("format is not known"))?,
+            mode: FileMode::parse(file.mode.as_str()).ok_or_else(|| bad("mode is not known"))?,
+            id: placed.id,
+            fixed: own.is_some(),
+            ..first
+        })
+    }
+
+    /// A further file that the settings do not have any more, as it was written last.
+    ///
+    /// # Errors
+    /// As for [`Target::further`].
+    pub fn left(settings: &Settings, placed: &Placed, owner: Owner) -> Result<Self, Fault> {
+        let file = FileSettings { owner: placed.state.owner.clone(), ..FileSettings::default() };
+        Self::further(settings, placed, &file, owner)
     }
 
     /// The order for one writer.
@@ -140,15 +194,15 @@ impl Target {
             seconds: u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1),
             medium: self.medium,
             tenant: tenant.to_string(),
-            mode: FileMode::default(),
-            id: 0,
+            mode: self.mode,
+            id: self.id,
             allow: self.allow.clone(),
         }
     }
 
     /// The same with a file of the jail's own user, if it has one.
     pub fn given_to(self, user: Option<Owner>) -> Self {
-        Self { owner: user.unwrap_or(self.owner), ..self }
+        Self { owner: user.filter(|_| !self.fixed).unwrap_or(self.owner), ..self }
     }
 
     /// Who owns the file, and is the agent inside the jail.
@@ -212,10 +266,15 @@ pub fn check(settings: &Settings, owner: Owner) -> Result<(), Fault> {
         key("prefix", &settings.prefix)?;
     }
     renamings(settings)?;
+    files(settings, owner)?;
     if settings.deadline.is_some_and(|seconds| seconds == 0 || seconds > MAX_DEADLINE) {
         return Err(bad("deadline is not between 1 and 3600 seconds"));
     }
-    match &settings.on_change {
+    on_change(&settings.on_change)
+}
+
+fn on_change(action: &OnChange) -> Result<(), Fault> {
+    match action {
         OnChange::Signal(name) => signal(name).map(drop),
         OnChange::Command(words) if words.is_empty() => Err(bad("on-change has an empty command")),
         // Whether the host has it is asked where the host is known.
@@ -230,6 +289,48 @@ fn is_uuid(text: &str) -> bool {
             8 | 13 | 18 | 23 => byte == b'-',
             _ => byte.is_ascii_hexdigit(),
         })
+}
+
+/// Each further file has a place of its own, and a choice that its format can hold.
+fn files(settings: &Settings, owner: Owner) -> Result<(), Fault> {
+    if settings.format == SetFormat::Raw {
+        return Err(bad("format: raw is for further files: `colibri add-file`"));
+    }
+    if settings.files.len() >= MAX_FILES {
+        return Err(bad(&format!("files: a tenant has at most {MAX_FILES}, with its first")));
+    }
+    let first = Target::new(settings, owner)?.inside();
+    let mut places = vec![first];
+    for (path, file) in &settings.files {
+        let wrong = |why: &str| Err(bad(&format!("file {path}: {why}")));
+        Target::further(settings, &Placed::fresh(path.clone()), file, owner)?;
+        let place = Path::new("/").join(path.as_str());
+        if places.iter().any(|other| other.starts_with(&place) || place.starts_with(other)) {
+            return wrong("another file of the tenant is there, or within or around it");
+        }
+        places.push(place);
+        let item = file.item.as_deref().map(str::trim);
+        match (file.format, item) {
+            (SetFormat::Dir, _) => return wrong("only a tenant's first file can be a directory of files"),
+            (SetFormat::Raw, None) if file.only.is_empty() => {
+                return wrong("a raw file is one item's value, or one key's: name it with item or only");
+            }
+            (SetFormat::Raw, Some(_)) if !file.only.is_empty() || !file.expect.is_empty() => {
+                return wrong("a raw file is an item's value or a key's, not both");
+            }
+            (SetFormat::Raw, Some(name)) if name.is_empty() || name.len() > MAX_ITEM => {
+                return wrong(&format!("item is empty or longer than {MAX_ITEM} bytes"));
+            }
+            (SetFormat::Raw, _) => {}
+            (_, Some(_)) => return wrong("an item by its name is the value of a raw file only"),
+            (_, None) => {}
+        }
+        file.expect.iter().try_for_each(|name| key("expect", name).map(drop))?;
+        if let Some(action) = &file.on_change {
+            on_change(action)?;
+        }
+    }
+    Ok(())
 }
 
 /// Each renaming has to be one that can come to pass.
@@ -330,6 +431,11 @@ impl Tenant {
         self.error.as_ref().or(self.action_error.as_ref())
     }
 
+    /// Whether something waits for a change, of the first file or of a further one.
+    pub fn is_action_due(&self) -> bool {
+        self.action_due > 0 || self.placed.iter().any(|placed| placed.state.action_due > 0)
+    }
+
     /// Whether it failed and is tried again by itself.
     pub const fn waits_for_retry(&self) -> bool {
         self.error.is_some() && self.next_try.is_some()
@@ -341,8 +447,22 @@ impl Tenant {
     }
 
     /// Whether nothing of ours can be in its jail.
-    pub const fn is_clean(&self) -> bool {
-        self.keys.is_empty() && !self.unsure && !self.removal_due
+    pub fn is_clean(&self) -> bool {
+        let clean = self.keys.is_empty() && !self.unsure && !self.removal_due;
+        clean && self.placed.iter().all(|placed| placed.state.is_clean())
+    }
+
+    /// The further files that it is to have, each with what is known of it.
+    pub fn files(&self) -> impl Iterator<Item = (Placed, &FileSettings)> {
+        self.settings.files.iter().map(|(path, file)| {
+            let known = self.placed.iter().find(|placed| placed.path == *path).cloned();
+            (known.unwrap_or_else(|| Placed::fresh(path.clone())), file)
+        })
+    }
+
+    /// The further files that it is not to have any more.
+    pub fn stray(&self) -> impl Iterator<Item = &Placed> {
+        self.placed.iter().filter(|placed| !self.settings.files.contains_key(&placed.path))
     }
 
     /// How long a provision may take.
@@ -364,7 +484,20 @@ impl Tenant {
             prefix: settings.prefix.clone(),
             only: settings.only.clone(),
             rename: settings.rename.clone(),
+            item: None,
+            taken: settings.files.values().filter_map(|file| file.item.clone()).collect(),
             format: settings.format.as_str().into(),
+        }
+    }
+
+    /// The same for a further file.
+    pub fn rules_of(&self, file: &FileSettings) -> words::Rules {
+        words::Rules {
+            expect: file.expect.clone(),
+            only: file.only.clone(),
+            item: file.item.clone(),
+            format: file.format.as_str().into(),
+            ..self.rules()
         }
     }
 
@@ -376,6 +509,13 @@ impl Tenant {
         settings.file.get_or_insert_with(|| FILE.into());
         settings.owner.get_or_insert_with(|| format!("{}:{}", owner.uid, owner.gid));
         settings.deadline = u32::try_from(self.deadline(deadline).as_secs()).ok();
+        for file in settings.files.values_mut() {
+            file.owner.get_or_insert_with(|| settings.owner.clone().unwrap_or_default());
+        }
+        let strays = self.stray().map(|placed| placed.view(None));
+        let files =
+            self.files().map(|(placed, file)| placed.view(settings.files.get(&placed.path).or(Some(file))));
+        let files = files.chain(strays).collect();
         TenantView {
             tenant: self.id,
             root: self.root,
@@ -391,6 +531,7 @@ impl Tenant {
             busy,
             agent_uid: self.agent_uid,
             warnings: Vec::new(),
+            files,
         }
     }
 }

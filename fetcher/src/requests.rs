@@ -10,12 +10,13 @@ use crate::resolver::Resolver;
 use crate::workdir::WorkDir;
 use colibri_pair::{EnvKey, Pair, Secret, ToWriter, encode};
 use colibri_session::{
-    Done, Failure, Fetch, Fetched, FromFetcher, Inbox, MAX_WORD, Server, SessionState, ToFetcher, Vault,
-    Want, Wire,
+    Done, Failure, Fetch, Fetched, FileFetched, FromFetcher, Inbox, MAX_WORD, Server, SessionState,
+    ToFetcher, Vault, Want, Wire,
 };
 use colibri_tenant::ErrorName::{
     DeadlineExceeded, FetcherFailed, ProtocolViolation, SandboxUnavailable, TlsUntrusted,
 };
+use colibri_vault::pairs::Built;
 use colibri_vault::session::{self, Action, Event, Outcome, Session, Terms, Work};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -145,7 +146,7 @@ struct Driver<'a> {
     began: Instant,
     works: mpsc::UnboundedSender<(Work, Duration)>,
     /// The writers' sockets of the requests that are not answered.
-    pairs: HashMap<u64, OwnedFd>,
+    pairs: HashMap<u64, Vec<OwnedFd>>,
     sending: JoinSet<()>,
     over: bool,
 }
@@ -226,11 +227,11 @@ async fn work(
 
 impl Driver<'_> {
     fn ask(&mut self, fetch: Box<Fetch>, fds: Vec<OwnedFd>) {
-        let Ok([pair]) = <[OwnedFd; 1]>::try_from(fds) else {
-            let failure = Failure::new(ProtocolViolation, "a request came without its socket");
+        if fds.len() != 1 + fetch.further.len() {
+            let failure = Failure::new(ProtocolViolation, "a request came without its sockets");
             return answer(self.daemon, fetch.id, Err(failure), Vec::new(), Vec::new());
-        };
-        self.pairs.insert(fetch.id, pair);
+        }
+        self.pairs.insert(fetch.id, fds);
         self.on(Event::Asked(fetch));
     }
 
@@ -257,52 +258,97 @@ impl Driver<'_> {
     fn answer(&mut self, over: session::Answer) {
         let session::Answer { id, want, outcome, steps, deadline } = over;
         match (outcome, self.pairs.remove(&id)) {
-            (Ok(fetched), Some(pair)) => {
+            (Ok(fetched), Some(sockets)) => {
                 let (daemon, end) = (self.daemon.clone(), self.began + deadline);
-                self.sending.spawn(give(daemon, id, want, fetched, pair, steps, end));
+                self.sending.spawn(give(daemon, id, want, fetched, sockets, steps, end));
             }
             (Ok(_), None) => tracing::error!(request = id, "two requests bear one number"),
-            (Err(mut failure), pair) => {
+            (Err(mut failure), sockets) => {
                 let warnings = std::mem::take(&mut failure.warnings);
                 answer(self.daemon, id, Err(failure), warnings, steps);
-                drop(pair);
+                drop(sockets);
             }
         }
     }
 }
 
-/// Hands the pairs to the writer, if that is what was asked for.
+/// Hands each file's pairs to its own writer, if that is what was asked for.
 async fn give(
     daemon: Daemon,
     id: u64,
     want: Want,
     fetched: session::Fetched,
-    pair: OwnedFd,
+    sockets: Vec<OwnedFd>,
     mut steps: Vec<(String, u64)>,
     end: Instant,
 ) {
-    let session::Fetched { collection_id, age, built, bw_version, names, seen, fingerprint, states } =
-        fetched;
-    let keys = built.pairs.keys().map(EnvKey::to_string).collect();
-    let fetched = Fetched { collection_id, age, keys, bw_version, names, seen, fingerprint, states };
+    let session::Fetched {
+        collection_id,
+        age,
+        files,
+        warnings,
+        bw_version,
+        names,
+        seen,
+        fingerprint,
+        states,
+    } = fetched;
     let begun = Instant::now();
-    let sent = async {
-        if want != Want::Pairs {
-            return Ok(());
-        }
+    if want == Want::Pairs {
         tell(&daemon, FromFetcher::Ready { id });
-        let late = || Failure::new(DeadlineExceeded, "the writer did not take the pairs in time");
-        let sent = timeout_at(end, send(pair, built.pairs)).await.map_err(|_| late())?;
-        sent.map_err(|error| {
-            Failure::new(FetcherFailed, format!("the writer does not take the pairs: {error}"))
-        })
-    };
-    let outcome = sent.await.map(|()| fetched);
+    }
+    let mut given = Vec::new();
+    for (built, socket) in files.into_iter().zip(sockets) {
+        given.push(hand_over(built, socket, end).await);
+    }
     if want == Want::Pairs {
         let took = begun.elapsed().as_millis();
         steps.push(("send".into(), u64::try_from(took).unwrap_or(u64::MAX)));
     }
-    answer(&daemon, id, outcome, built.warnings, steps);
+    let further = given.split_off(given.len().min(1));
+    let nothing = || FileFetched { outcome: Ok(Vec::new()), warnings: Vec::new() };
+    let first = given.pop().unwrap_or_else(nothing);
+    let warnings = warnings.into_iter().chain(first.warnings).collect();
+    let (keys, failed) = match first.outcome {
+        Ok(keys) => (keys, None),
+        Err(failure) => (Vec::new(), Some(failure)),
+    };
+    let outcome = match (failed, further.is_empty()) {
+        (Some(failure), true) => Err(failure),
+        (failed, _) => Ok(Fetched {
+            collection_id,
+            age,
+            keys,
+            failed,
+            further,
+            bw_version,
+            names,
+            seen,
+            fingerprint,
+            states,
+        }),
+    };
+    answer(&daemon, id, outcome, warnings, steps);
+}
+
+/// A file that cannot be made has its socket closed without a commit.
+async fn hand_over(built: Result<Built, Failure>, socket: OwnedFd, end: Instant) -> FileFetched {
+    let built = match built {
+        Ok(built) => built,
+        Err(mut failure) => {
+            let warnings = std::mem::take(&mut failure.warnings);
+            return FileFetched { outcome: Err(failure), warnings };
+        }
+    };
+    let keys = built.pairs.keys().map(EnvKey::to_string).collect();
+    let outcome = match timeout_at(end, send(socket, built.pairs)).await {
+        Ok(Ok(())) => Ok(keys),
+        Ok(Err(error)) => {
+            Err(Failure::new(FetcherFailed, format!("the writer does not take the pairs: {error}")))
+        }
+        Err(_) => Err(Failure::new(DeadlineExceeded, "the writer did not take the pairs in time")),
+    };
+    FileFetched { outcome, warnings: built.warnings }
 }
 
 fn answer(

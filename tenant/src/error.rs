@@ -134,6 +134,8 @@ names! {
     AgentFailed, Never, "see the agent's log and check its command; `colibri doctor` looks at its jail";
     /// What was to follow a change has failed: the file is the new one.
     ActionFailed, Never, "see the message; `colibri provision NAME` does it again, and so does the next change";
+    /// The tenant has no such file.
+    FileNotFound, Never, "see `colibri list-files NAME`";
     /// No such agent.
     AgentNotFound, Never, "see `colibri list-agents`";
     /// The database refuses.

@@ -1,6 +1,6 @@
 //! A failure as it is recorded and shown: its name, what happened, and what to do.
 
-use crate::{ErrorName, plain};
+use crate::{ErrorName, FilePath, plain};
 use serde::{Deserialize, Serialize};
 
 /// The content of `error`, and what is wrong with a tenant.
@@ -16,6 +16,12 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// The same, as that of one of a tenant's further files.
+    #[must_use]
+    pub fn of_file(&self, file: &FilePath) -> Self {
+        Self { message: format!("{file}: {}", self.message), ..self.clone() }
+    }
+
     /// A failure with its usual advice, and its message as one plain line: parts
     /// of it may come from a vault, or from the fetcher.
     pub fn new(name: ErrorName, message: impl AsRef<str>) -> Self {

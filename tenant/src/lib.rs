@@ -4,6 +4,7 @@
 mod base;
 mod error;
 mod fault;
+mod file;
 mod name;
 mod plain;
 mod settings;
@@ -11,6 +12,7 @@ mod settings;
 pub use base::{ROOT_INSIDE_IS_ROOT, keeps_others_out};
 pub use error::{ErrorName, Retry, UnknownName};
 pub use fault::Fault;
+pub use file::{FileMode, FilePath, FilePathError, FileSettings, MAX_FILES};
 pub use name::{CollectionName, JailName, NameError, OWN_JAILS, TenantId};
 pub use plain::plain;
 pub use settings::{

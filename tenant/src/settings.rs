@@ -1,7 +1,8 @@
 //! What an operator sets for a tenant.
 
-use crate::CollectionName;
+use crate::{CollectionName, FilePath, FileSettings};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// An enum of which each variant has a word, on the command line and in JSON.
@@ -74,6 +75,8 @@ words! {
         Json = "json",
         /// A directory with a file per key.
         Dir = "dir",
+        /// One value and nothing else; of further files only.
+        Raw = "raw",
     }
 }
 
@@ -196,6 +199,8 @@ pub struct Settings {
     pub rename: Vec<(String, String)>,
     /// What network its agents have.
     pub agent_network: AgentNetwork,
+    /// The files that it has beside the first, by their paths below the jail's root.
+    pub files: BTreeMap<FilePath, FileSettings>,
 }
 
 impl Settings {

@@ -5,7 +5,7 @@ use super::hidden;
 use crate::arguments::{action, renaming, seconds};
 use crate::screen::interval;
 use colibri_control::{Registration, Registrations, changes};
-use colibri_tenant::{OnChange, Settings, TenantId};
+use colibri_tenant::{FileSettings, OnChange, Settings, TenantId};
 use glob::{MatchOptions, Pattern};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -204,6 +204,19 @@ fn spelled(setting: &str, value: Value) -> Result<Value, String> {
     Ok(match (setting, value) {
         ("refresh" | "deadline", Value::String(text)) => json!(seconds(&text)?),
         ("on-change", Value::String(text)) => json!(action(&text)?),
+        ("files", Value::Object(files)) => {
+            let one = |(path, file): (String, Value)| {
+                let own = match file {
+                    Value::Object(own) => own,
+                    _ => return Err(format!("{path:?} is no table of a file's settings")),
+                };
+                let own = own.into_iter().map(|(name, value)| Ok((name.clone(), spelled(&name, value)?)));
+                let own: Map<_, _> =
+                    own.collect::<Result<_, String>>().map_err(|why| format!("{path:?}: {why}"))?;
+                Ok((path, Value::Object(own)))
+            };
+            Value::Object(files.into_iter().map(one).collect::<Result<_, String>>()?)
+        }
         ("rename", Value::Array(all)) => {
             let one = |value: Value| match value {
                 Value::String(text) => renaming(&text).map(|pair| json!(pair)),
@@ -228,6 +241,9 @@ pub fn text(tenants: &Registrations) -> Result<String, toml::ser::Error> {
 
 fn table(one: &Registration) -> Value {
     let mut settings = changes(&one.settings, &Settings::default());
+    if let Some(Value::Object(files)) = settings.get_mut("files") {
+        files.values_mut().for_each(bare);
+    }
     settings.insert("root".into(), json!(one.root));
     for (setting, value) in &mut settings {
         escape(value);
@@ -249,6 +265,20 @@ fn table(one: &Registration) -> Value {
         OnChange::None | OnChange::RestartAgent | OnChange::Command(_) => {}
     }
     Value::Object(settings)
+}
+
+/// A file's settings without those that have their default, with its action as the
+/// command line spells it.
+fn bare(file: &mut Value) {
+    let none = json!(FileSettings::default());
+    let Value::Object(settings) = file else { return };
+    settings.retain(|name, value| none.get(name) != Some(value));
+    if let Some(action) = settings.get_mut("on-change") {
+        let word = |kind: &str| action.get(kind).and_then(Value::as_str).map(|it| format!("{kind}:{it}"));
+        if let Some(spelled) = word("signal").or_else(|| word("action")) {
+            *action = json!(spelled);
+        }
+    }
 }
 
 fn joined(pair: &Value) -> Option<Value> {
@@ -391,22 +421,40 @@ mod tests {
         ];
         let rename = proptest::collection::vec((text(), text()), 0..3);
         let list = || proptest::collection::vec(text(), 0..3);
-        let odd = (any::<u32>(), proptest::option::of(any::<u32>()), any::<bool>());
-        (on_change, rename, list(), list(), text(), odd, proptest::option::of("[ -~]{1,9}")).prop_map(
-            |(on_change, rename, only, expect, prefix, (refresh, deadline, fields), collection)| Settings {
-                collection: collection.map(|name| name.parse().unwrap()),
-                dir: Some("a/${name}".into()),
-                key_case: KeyCase::Keep,
-                agent_network: AgentNetwork::None,
+        let file = (
+            text(),
+            proptest::option::of("[ -~]{1,9}"),
+            proptest::option::of(Just(OnChange::Signal("HUP".into()))),
+        )
+            .prop_map(|(only, item, on_change)| FileSettings {
+                only: vec![only],
+                item,
                 on_change,
-                rename,
-                only,
-                expect,
-                prefix,
-                refresh,
-                deadline,
-                fields,
-                ..Settings::default()
+                ..FileSettings::default()
+            });
+        let files =
+            proptest::collection::btree_map("[a-c]{1,2}/[${}a-c. ]{1,3}x", file, 0..3).prop_map(|all| {
+                all.into_iter().filter_map(|(path, file)| Some((path.parse().ok()?, file))).collect()
+            });
+        let odd = (any::<u32>(), proptest::option::of(any::<u32>()), any::<bool>());
+        (on_change, rename, list(), list(), text(), odd, proptest::option::of("[ -~]{1,9}"), files).prop_map(
+            |(on_change, rename, only, expect, prefix, (refresh, deadline, fields), collection, files)| {
+                Settings {
+                    files,
+                    collection: collection.map(|name| name.parse().unwrap()),
+                    dir: Some("a/${name}".into()),
+                    key_case: KeyCase::Keep,
+                    agent_network: AgentNetwork::None,
+                    on_change,
+                    rename,
+                    only,
+                    expect,
+                    prefix,
+                    refresh,
+                    deadline,
+                    fields,
+                    ..Settings::default()
+                }
             },
         )
     }

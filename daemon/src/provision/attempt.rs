@@ -7,12 +7,12 @@ use crate::clock;
 use crate::root::Identity;
 use crate::session::{MAX_CLOSED, Ticket, Unserved};
 use crate::store::Held;
-use crate::tenant::{Target, Tenant};
+use crate::tenant::{Placed, Target, Tenant};
 use crate::writer::{Failed, Reached, Run};
-use colibri_control::{Diff, Outcome, Provision, Reason, Step};
+use colibri_control::{Diff, FileDiff, FileProvision, Outcome, Provision, Reason, Step};
 use colibri_pair::{Change, EnvKey, Order, Owner, Report, Verb};
-use colibri_session::{Age, Done, Failure, Fetch, Fetched, Sync, Want};
-use colibri_tenant::{ErrorName, Fault, OnChange, Settings, TenantId};
+use colibri_session::{Age, Done, Failure, Fetch, Fetched, Fingerprint, Sync, Want};
+use colibri_tenant::{ErrorName, Fault, FilePath, FileSettings, MAX_FILES, OnChange, Settings, TenantId};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -47,13 +47,41 @@ pub struct Attempt {
     pub age: Age,
     /// What a failure left behind.
     pub reached: Reached,
+    /// How it ended for the first file alone.
+    pub first: Outcome,
+    /// What became of the further files.
+    pub files: Vec<Placed>,
+    /// Those whose content changed.
+    pub changed: Vec<FilePath>,
+    /// Those that are gone.
+    pub gone: Vec<u32>,
 }
 
 /// What the writer did, and how many keys the file has.
 type Written = (Outcome, u32);
 
-/// What the writer said, and the fetcher, if it said anything.
-type Heard = (Report, Option<Result<Fetched, Failure>>);
+/// What one file's writer said, and the fetcher of it: names of keys, or why there are
+/// none. A failure says how far the writer came.
+struct Heard {
+    report: Result<Report, Fault>,
+    reached: Reached,
+    said: Option<Result<Vec<String>, Failure>>,
+}
+
+/// What was heard of all files, the first's in front, and where it came from.
+struct Served {
+    files: Vec<Heard>,
+    collection_id: Option<String>,
+    fingerprint: Option<Fingerprint>,
+}
+
+/// What the further files of a tenant came to.
+#[derive(Default)]
+struct Further {
+    files: Vec<Placed>,
+    changed: Vec<FilePath>,
+    gone: Vec<u32>,
+}
 
 /// A record under construction.
 struct Record {
@@ -64,6 +92,8 @@ struct Record {
     shrunken_to: Option<u32>,
     age: Age,
     reached: Reached,
+    /// Of the further files that are asked for.
+    paths: Vec<FilePath>,
 }
 
 impl Record {
@@ -80,6 +110,7 @@ impl Record {
             keys: 0,
             steps: Vec::new(),
             warnings: Vec::new(),
+            files: Vec::new(),
         };
         Self {
             started,
@@ -89,6 +120,7 @@ impl Record {
             shrunken_to: None,
             age: Age::Current,
             reached: Reached::Nothing,
+            paths: Vec::new(),
         }
     }
 
@@ -107,17 +139,43 @@ impl Record {
         {
             self.provision.steps.splice(wait..=wait, steps);
         }
-        self.provision.warnings = warnings(&done.warnings);
+        let further = done.outcome.iter().flat_map(|fetched| &fetched.further).take(MAX_FILES);
+        let further = further
+            .zip(&self.paths)
+            .flat_map(|(file, path)| file.warnings.iter().map(move |line| format!("{path}: {line}")));
+        let all: Vec<_> = done.warnings.iter().cloned().chain(further).collect();
+        self.provision.warnings = warnings(&all);
         match &done.outcome {
-            Ok(fetched) => self.age = fetched.age,
+            Ok(fetched) => {
+                self.age = fetched.age;
+                self.shrunken_to = fetched.failed.as_ref().and_then(|failure| failure.shrunken_to);
+            }
             Err(failure) => self.shrunken_to = failure.shrunken_to,
         }
     }
 
-    fn attempt(mut self, result: Result<Written, Fault>, held: Option<Held>) -> Attempt {
+    fn attempt(mut self, result: Result<Written, Fault>, held: Option<Held>, further: Further) -> Attempt {
         let identity = self.identity.take();
         let (shrunken_to, age, reached) = (self.shrunken_to, self.age, self.reached);
-        Attempt { provision: self.end(result), held, identity, shrunken_to, age, reached }
+        let Further { files, changed, gone } = further;
+        let mut provision = self.end(result);
+        let first = provision.outcome;
+        if first == Outcome::Unchanged && !changed.is_empty() {
+            provision.outcome = Outcome::Written;
+        }
+        if provision.error.is_none() {
+            provision.error = first_fault(&provision.files);
+        }
+        Attempt { provision, held, identity, shrunken_to, age, reached, first, files, changed, gone }
+    }
+
+    /// How it ended for a further file.
+    fn file(&mut self, file: &FilePath, result: Result<Written, Fault>) {
+        let (outcome, keys, error) = match result {
+            Ok((outcome, keys)) => (outcome, keys, None),
+            Err(fault) => (Outcome::Failed, 0, Some(fault)),
+        };
+        self.provision.files.push(FileProvision { file: file.clone(), outcome, error, keys });
     }
 
     fn end(mut self, result: Result<Written, Fault>) -> Provision {
@@ -130,14 +188,121 @@ impl Record {
     }
 }
 
+/// The first fault of a further file, which names it.
+fn first_fault(files: &[FileProvision]) -> Option<Fault> {
+    files.iter().find_map(|file| Some(file.error.as_ref()?.of_file(&file.file)))
+}
+
 /// Brings the tenant's secrets into its jail.
 pub async fn put(tools: &Tools, tenant: &Tenant, reason: Reason, deadline: Instant) -> Attempt {
     let mut record = Record::new(tenant, reason);
+    let mut further = Further::default();
+    drop_strays(tools, tenant, deadline, &mut record, &mut further).await;
     let fetch = fetch(tenant, reason);
-    let heard = fetch_and_write(tools, tenant, (Verb::Put, fetch), deadline, &mut record).await;
-    match heard.and_then(written) {
-        Ok((written, held)) => record.attempt(Ok(written), Some(held)),
-        Err(fault) => record.attempt(Err(fault), None),
+    let heard = fetch_and_write(tools, tenant, tenant, (Verb::Put, fetch), deadline, &mut record).await;
+    let mut served = match heard {
+        Ok(served) => served,
+        Err(fault) => {
+            // Whether they are as they were before is as it was before.
+            let same = |placed: Placed| Placed { state: placed.state.owing_nothing(), ..placed };
+            further.files.extend(tenant.files().map(|(placed, _)| same(placed)));
+            return record.attempt(Err(fault), None, further);
+        }
+    };
+    let rest = served.files.split_off(served.files.len().min(1));
+    for ((placed, settings), heard) in tenant.files().zip(rest) {
+        record_file(placed, settings, heard, &mut record, &mut further);
+    }
+    let first = served
+        .files
+        .pop()
+        .map_or_else(|| Err(unasked()), |heard| written(heard, (served.collection_id, served.fingerprint)));
+    match first {
+        Ok((written, held)) => record.attempt(Ok(written), Some(held), further),
+        Err(fault) => record.attempt(Err(fault), None, further),
+    }
+}
+
+fn record_file(
+    placed: Placed,
+    settings: &FileSettings,
+    heard: Heard,
+    record: &mut Record,
+    further: &mut Further,
+) {
+    let shrunken = heard.said.as_ref().and_then(|said| said.as_ref().err()).cloned();
+    let Placed { id, path, state } = placed;
+    let reached = heard.reached;
+    let state = match written(heard, (None, None)) {
+        Ok((result, held)) => {
+            let changed = result.0 == Outcome::Written || state.unsure;
+            let own = settings.on_change.as_ref().is_some_and(|action| *action != OnChange::None);
+            // The hook comes before the agent, so there is nobody yet to be told.
+            let due = changed && own && record.provision.reason != Reason::Hook;
+            further.changed.extend(changed.then(|| path.clone()));
+            record.file(&path, Ok(result));
+            state.succeeded(held.keys, settings, due)
+        }
+        Err(fault) => {
+            let unsure = state.unsure || (reached == Reached::Unknown && fault.name.may_have_written());
+            record.file(&path, Err(fault.clone()));
+            state.failed(fault, unsure, shrunken.as_ref())
+        }
+    };
+    further.files.push(Placed { id, path, state });
+}
+
+/// Unlinks the files that the settings do not have any more.
+pub async fn drop_files(
+    tools: &Tools,
+    tenant: &Tenant,
+    reason: Reason,
+    deadline: Instant,
+) -> (Provision, Vec<u32>) {
+    let (mut record, mut further) = (Record::new(tenant, reason), Further::default());
+    drop_strays(tools, tenant, deadline, &mut record, &mut further).await;
+    record.step("remove");
+    let result = match first_fault(&record.provision.files) {
+        Some(fault) => Err(fault),
+        None if record.provision.files.iter().any(|file| file.outcome == Outcome::Removed) => {
+            Ok((Outcome::Removed, 0))
+        }
+        None => Ok((Outcome::Absent, 0)),
+    };
+    (record.end(result), further.gone)
+}
+
+async fn drop_strays(
+    tools: &Tools,
+    tenant: &Tenant,
+    deadline: Instant,
+    record: &mut Record,
+    further: &mut Further,
+) {
+    for stray in tenant.stray() {
+        let result = unlink_file(tools, tenant, stray, deadline).await;
+        further.gone.extend(result.is_ok().then_some(stray.id));
+        record.file(&stray.path, result.map(|outcome| (outcome, 0)));
+    }
+}
+
+async fn unlink_file(
+    tools: &Tools,
+    tenant: &Tenant,
+    placed: &Placed,
+    deadline: Instant,
+) -> Result<Outcome, Fault> {
+    if placed.state.is_clean() {
+        return Ok(Outcome::Absent);
+    }
+    let target = Target::left(&tenant.settings, placed, tools.config.owner)?;
+    let (root, user) = (tools.roots.of(tenant).await?, user_of_files(tools, tenant).await);
+    let order = target.given_to(user).order(Verb::Remove, &tenant.id, &root, left(deadline));
+    match writer(tools, &tenant.id).run(&order, None, deadline).await {
+        Ok(Report::Removed) => Ok(Outcome::Removed),
+        Ok(Report::Absent) => Ok(Outcome::Absent),
+        Ok(_) => Err(unasked()),
+        Err(failed) => Err(failed.fault.of_removal()),
     }
 }
 
@@ -165,10 +330,11 @@ pub async fn preview(
         compare_with(tools, &tried, &tried, deadline).await?;
         diff.intact = false;
     }
+    diff.file.extend(tried.stray().map(|placed| format!("{} is removed", placed.path)));
     Ok(diff)
 }
 
-/// The file is `tenant`'s, what it would hold is by `tried`.
+/// The first file is `tenant`'s, what it would hold is by `tried`; so are further files.
 async fn compare_with(
     tools: &Tools,
     tenant: &Tenant,
@@ -179,43 +345,75 @@ async fn compare_with(
     let mut of = Tenant { settings: tenant.settings.clone(), ..tried.clone() };
     of.settings.allow.clone_from(&tried.settings.allow);
     // All that is there is to be seen: a small answer needs no second look.
-    let fetch = Fetch { known_keys: 0, ..fetch(tried, Reason::Operator) };
-    let heard = fetch_and_write(tools, &of, (Verb::Compare, fetch), deadline, &mut record).await;
-    let diff = difference(&tenant.id, heard?)?;
-    Ok(Diff { warnings: record.provision.warnings, ..diff })
+    let mut fetch = Fetch { known_keys: 0, ..fetch(tried, Reason::Operator) };
+    fetch.further.iter_mut().for_each(|file| file.known_keys = 0);
+    let served = fetch_and_write(tools, &of, tried, (Verb::Compare, fetch), deadline, &mut record).await?;
+    let mut heard = served.files.into_iter();
+    let first = heard.next().ok_or_else(unasked)?;
+    let found = difference(first)?;
+    let mut diff = Diff { warnings: record.provision.warnings, ..Diff::of(tenant.id.clone()) };
+    (diff.added, diff.removed, diff.changed) = (found.added, found.removed, found.changed);
+    (diff.same, diff.intact) = (found.same, found.intact);
+    diff.files = tried.files().zip(heard).map(|((placed, _), heard)| file_diff(placed.path, heard)).collect();
+    Ok(diff)
 }
 
-fn difference(id: &TenantId, heard: Heard) -> Result<Diff, Fault> {
-    let mut diff = Diff::of(id.clone());
-    match heard {
+/// What a comparison found of one file.
+#[derive(Default)]
+struct Found {
+    added: Vec<String>,
+    removed: Vec<String>,
+    changed: Vec<String>,
+    same: u32,
+    intact: bool,
+}
+
+fn file_diff(file: FilePath, heard: Heard) -> FileDiff {
+    let (found, error) =
+        difference(heard).map_or_else(|fault| (Found::default(), Some(fault)), |found| (found, None));
+    let Found { added, removed, changed, same, intact } = found;
+    FileDiff { file, added, removed, changed, same, intact, error }
+}
+
+fn difference(heard: Heard) -> Result<Found, Fault> {
+    let mut found = Found::default();
+    match (heard.report?, heard.said) {
         (Report::Compared { differences, same, intact }, _) => {
-            (diff.same, diff.intact) = (same, intact);
+            (found.same, found.intact) = (same, intact);
             for (change, key) in differences {
                 let keys = match change {
-                    Change::Added => &mut diff.added,
-                    Change::Removed => &mut diff.removed,
-                    Change::Changed => &mut diff.changed,
+                    Change::Added => &mut found.added,
+                    Change::Removed => &mut found.removed,
+                    Change::Changed => &mut found.changed,
                 };
                 keys.push(key.to_string());
             }
         }
         // There is no directory yet: everything is new.
-        (Report::Absent, Some(Ok(fetched))) => diff.added = keys(fetched),
-        (Report::Absent, _) => {
+        (Report::Absent, Some(Ok(keys))) => found.added = keys,
+        (Report::Absent, Some(Err(failure))) => {
+            return Err(Fault::new(failure.name, plain(&failure.message)));
+        }
+        (Report::Absent, None) => {
             let message = "there is no directory to compare with yet, and too much that would be new";
             return Err(Fault::new(ErrorName::WriteFailed, message));
         }
         _ => return Err(unasked()),
     }
-    Ok(diff)
+    Ok(found)
 }
 
-/// Unlinks the tenant's file.
+/// Unlinks the tenant's files.
 pub async fn remove(tools: &Tools, tenant: &Tenant, reason: Reason, deadline: Instant) -> Provision {
     let mut record = Record::new(tenant, reason);
     let result = unlink(tools, tenant, deadline).await;
+    for placed in &tenant.placed {
+        let unlinked = unlink_file(tools, tenant, placed, deadline).await;
+        record.file(&placed.path, unlinked.map(|outcome| (outcome, 0)));
+    }
     record.step("remove");
-    record.end(result.map(|outcome| (outcome, 0)))
+    let others = first_fault(&record.provision.files).map_or(Ok(()), Err);
+    record.end(result.and_then(|outcome| others.map(|()| (outcome, 0))))
 }
 
 async fn unlink(tools: &Tools, tenant: &Tenant, deadline: Instant) -> Result<Outcome, Fault> {
@@ -244,53 +442,89 @@ async fn order(
     verb: Verb,
     deadline: Instant,
 ) -> Result<(Order, Identity), Fault> {
+    let (mut orders, identity) = orders(tools, tenant, None, verb, deadline).await?;
+    Ok((orders.pop().ok_or_else(unasked)?, identity))
+}
+
+/// The orders for the first file, and for the further ones that `files` has.
+async fn orders(
+    tools: &Tools,
+    tenant: &Tenant,
+    files: Option<&Tenant>,
+    verb: Verb,
+    deadline: Instant,
+) -> Result<(Vec<Order>, Identity), Fault> {
     let root = tools.roots.of(tenant).await?;
-    let user = match (tenant.agent_uid, &tenant.settings.on_change) {
-        (Some(uid), _) => Some(Owner { uid, gid: uid }),
+    let user = user_of_files(tools, tenant).await;
+    let owner = tools.config.owner;
+    let mut targets = vec![Target::new(&tenant.settings, owner)?];
+    for (placed, file) in files.into_iter().flat_map(Tenant::files) {
+        targets.push(Target::further(&tenant.settings, &placed, file, owner)?);
+    }
+    let order = |target: Target| target.given_to(user).order(verb, &tenant.id, &root, left(deadline));
+    Ok((targets.into_iter().map(order).collect(), root.identity().clone()))
+}
+
+/// The jail's own user, if it has one.
+async fn user_of_files(tools: &Tools, tenant: &Tenant) -> Option<Owner> {
+    let actions = tenant.settings.files.values().filter_map(|file| file.on_change.as_ref());
+    let mut actions = actions.chain([&tenant.settings.on_change]);
+    match tenant.agent_uid {
+        Some(uid) => Some(Owner { uid, gid: uid }),
         // It runs as an agent does, and reads the file.
-        (None, OnChange::Command(_)) => {
+        None if actions.any(|action| matches!(action, OnChange::Command(_))) => {
             user_of(&tools.config, &tools.store, &tenant.id).await.unwrap_or_default()
         }
-        (None, _) => None,
-    };
-    let target = Target::new(&tenant.settings, tools.config.owner)?.given_to(user);
-    let time = deadline.saturating_duration_since(Instant::now());
-    Ok((target.order(verb, &tenant.id, &root, time), root.identity().clone()))
+        None => None,
+    }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
 }
 
 fn writer<'a>(tools: &'a Tools, id: &'a TenantId) -> Run<'a> {
     Run { program: &tools.config.writer, jail: id, leaving: tools.roots.leaving() }
 }
 
+/// One question to the vault for all files; the further ones are those of `files`.
 async fn fetch_and_write(
     tools: &Tools,
     tenant: &Tenant,
+    files: &Tenant,
     (verb, fetch): (Verb, Fetch),
     deadline: Instant,
     record: &mut Record,
-) -> Result<Heard, Fault> {
-    let (order, identity) = order(tools, tenant, verb, deadline).await?;
+) -> Result<Served, Fault> {
+    let (orders, identity) = orders(tools, tenant, Some(files), verb, deadline).await?;
     record.identity = Some(identity);
+    record.paths = files.settings.files.keys().cloned().collect();
     record.step("contain");
-    let turn = timeout_at(deadline, tools.turns.acquire()).await;
+    let descriptors = u32::try_from(orders.len()).unwrap_or(u32::MAX);
+    let turn = timeout_at(deadline, tools.turns.acquire_many(descriptors)).await;
     let _turn = turn.map_err(|_| late("no turn came before the deadline"))?;
     record.step("queue");
     for _ in 0..MAX_CLOSED {
         if Instant::now() >= deadline {
             break;
         }
-        let (ours, theirs) = UnixStream::pair().map_err(|error| unwritten(&error))?;
-        if verb == Verb::Compare {
-            // See `serve`: the kernel takes what it can.
-            let _as_it_is = rustix::net::sockopt::set_socket_send_buffer_size(&theirs, BUFFER);
+        let (mut jobs, mut theirs) = (Vec::new(), Vec::new());
+        for order in &orders {
+            let (ours, far) = UnixStream::pair().map_err(|error| unwritten(&error))?;
+            if verb == Verb::Compare {
+                // See `serve`: the kernel takes what it can.
+                let _as_it_is = rustix::net::sockopt::set_socket_send_buffer_size(&far, BUFFER);
+            }
+            jobs.push((order, OwnedFd::from(ours)));
+            theirs.push(OwnedFd::from(far));
         }
-        let rest = deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
+        let rest = left(deadline).saturating_sub(MARGIN);
         let fetch = Fetch { deadline_ms: clock::millis(rest), ..fetch.clone() };
-        let ticket = match tools.session.fetch(fetch, theirs.into()).await {
+        let ticket = match tools.session.fetch(fetch, theirs).await {
             Ok(ticket) => ticket,
             Err(_) => return Err(late("the daemon is ending")),
         };
-        match serve(tools, &tenant.id, ticket, (&order, ours.into()), deadline, record).await {
+        match serve(tools, &tenant.id, ticket, jobs, deadline, record).await {
             Ok(served) => return Ok(served),
             Err(NotServed::Failed(fault)) => return Err(fault),
             Err(NotServed::Closed) => sleep(PAUSE).await,
@@ -316,6 +550,10 @@ fn fetch(tenant: &Tenant, reason: Reason) -> Fetch {
         held: (!tenant.unsure).then(|| tenant.keys.clone()),
         shrunken_to: tenant.shrunken_since.filter(|since| waited(*since)).and(tenant.shrunken_to),
         rules: tenant.rules(),
+        further: tenant
+            .files()
+            .map(|(it, file)| it.state.fetch(file, tenant.rules_of(file), waited))
+            .collect(),
         deadline_ms: 0,
         want: Want::Pairs,
     }
@@ -335,15 +573,15 @@ impl From<Fault> for NotServed {
     }
 }
 
-/// Serves one ticket.
+/// Serves one ticket, a writer after the other.
 async fn serve(
     tools: &Tools,
     tenant: &TenantId,
     ticket: Ticket,
-    (order, pair): (&Order, OwnedFd),
+    jobs: Vec<(&Order, OwnedFd)>,
     deadline: Instant,
     record: &mut Record,
-) -> Result<Heard, NotServed> {
+) -> Result<Served, NotServed> {
     let Ticket { id, ready, mut done } = ticket;
     let is_ready = match timeout_at(deadline, ready).await {
         Ok(is_ready) => is_ready.is_ok(),
@@ -356,19 +594,24 @@ async fn serve(
     if !is_ready {
         return Err(unready(done, deadline, record).await);
     }
-    // A writer that finds no directory to compare with reads nothing: the
-    // fetcher's words go into the socket all the same, so that it can be done.
-    let held_open = (order.verb == Verb::Compare).then(|| pair.try_clone()).transpose();
-    let held_open = held_open.map_err(|error| unwritten(&error))?;
-    let written = writer(tools, tenant).run(order, Some(pair), deadline + MARGIN).await;
+    let (mut written, mut held_open) = (Vec::new(), Vec::new());
+    for (order, pair) in jobs {
+        // A writer that finds no directory to compare with reads nothing: the
+        // fetcher's words go into the socket all the same, so that it can be done.
+        if order.verb == Verb::Compare {
+            held_open.push(pair.try_clone().map_err(|error| unwritten(&error))?);
+        }
+        written.push(writer(tools, tenant).run(order, Some(pair), deadline + MARGIN).await);
+    }
     record.step("write");
     let fetched = timeout_at(Instant::now() + TAIL, &mut done).await.ok().and_then(Result::ok);
     drop(held_open);
     if fetched.is_none() {
         tools.session.overdue(id);
     }
-    record.reached = written.as_ref().map_or_else(|failed| failed.reached, |_| Reached::Unknown);
-    Ok(judge(written.map_err(Failed::into), fetched, record)?)
+    let served = judge(written, fetched, record);
+    record.reached = served.files.first().map_or(Reached::Nothing, |first| first.reached);
+    Ok(served)
 }
 
 /// Why a request never became ready.
@@ -391,45 +634,67 @@ async fn unready(
     }
 }
 
-/// The writer's word counts for the file. For a failure, whoever failed first:
-/// a writer that got no commit failed because of the fetcher.
+/// What writers and fetcher said, file by file.
 fn judge(
-    written: Result<Report, Fault>,
+    written: Vec<Result<Report, Failed>>,
     fetched: Option<Result<Done, Unserved>>,
     record: &mut Record,
-) -> Result<Heard, Fault> {
+) -> Served {
     let done = fetched.and_then(Result::ok);
     if let Some(done) = &done {
         record.heard(done);
     }
     let outcome = done.map(|done| done.outcome);
-    match (written, outcome) {
-        (Ok(report), outcome) => Ok((report, outcome)),
-        (Err(fault), Some(Err(failure))) if fault.name == ErrorName::ProtocolViolation => {
-            Err(Fault::new(failure.name, plain(&failure.message)))
-        }
-        (Err(fault), _) => Err(fault),
-    }
+    let collection_id = outcome.as_ref().and_then(|it| it.as_ref().ok()).map(|it| plain(&it.collection_id));
+    let fingerprint = outcome.as_ref().and_then(|it| it.as_ref().ok()).and_then(|it| it.fingerprint);
+    let files = written.into_iter().enumerate();
+    let files = files.map(|(place, written)| judge_file(written, said(outcome.as_ref(), place))).collect();
+    Served { files, collection_id, fingerprint }
 }
 
-fn written((report, outcome): Heard) -> Result<(Written, Held), Fault> {
-    match report {
-        Report::Written { keys } => Ok(((Outcome::Written, keys), held(outcome))),
-        Report::Unchanged { keys } => Ok(((Outcome::Unchanged, keys), held(outcome))),
-        _ => Err(unasked()),
-    }
+/// What the fetcher says of one file; a hostile one may say nothing of it.
+fn said(outcome: Option<&Result<Fetched, Failure>>, place: usize) -> Option<Result<Vec<String>, Failure>> {
+    let said = match (outcome?, place.checked_sub(1)) {
+        (Err(failure), _) => Err(failure.clone()),
+        (Ok(Fetched { failed: Some(failure), .. }), None) => Err(failure.clone()),
+        (Ok(fetched), None) => Ok(fetched.keys.clone()),
+        (Ok(fetched), Some(further)) => fetched.further.get(further)?.outcome.clone(),
+    };
+    Some(said.map(keys))
+}
+
+/// The writer's word counts for the file. For a failure, whoever failed first:
+/// a writer that got no commit failed because of the fetcher.
+fn judge_file(written: Result<Report, Failed>, said: Option<Result<Vec<String>, Failure>>) -> Heard {
+    let reached = written.as_ref().map_or_else(|failed| failed.reached, |_| Reached::Unknown);
+    let report = match (written, &said) {
+        (Err(failed), Some(Err(failure))) if failed.fault.name == ErrorName::ProtocolViolation => {
+            Err(Fault::new(failure.name, plain(&failure.message)))
+        }
+        (written, _) => written.map_err(Failed::into),
+    };
+    Heard { report, reached, said }
 }
 
 /// Without the fetcher's word the file is in place all the same; the names of
 /// its keys then stay as they were known.
-fn held(outcome: Option<Result<Fetched, Failure>>) -> Held {
-    let Some(Ok(fetched)) = outcome else { return Held::default() };
-    let (collection_id, fingerprint) = (Some(plain(&fetched.collection_id)), fetched.fingerprint);
-    Held { keys: Some(keys(fetched)), collection_id, fingerprint }
+fn written(
+    heard: Heard,
+    (collection_id, fingerprint): (Option<String>, Option<Fingerprint>),
+) -> Result<(Written, Held), Fault> {
+    let held = match heard.said {
+        Some(Ok(keys)) => Held { keys: Some(keys), collection_id, fingerprint },
+        _ => Held::default(),
+    };
+    match heard.report? {
+        Report::Written { keys } => Ok(((Outcome::Written, keys), held)),
+        Report::Unchanged { keys } => Ok(((Outcome::Unchanged, keys), held)),
+        _ => Err(unasked()),
+    }
 }
 
-fn keys(fetched: Fetched) -> Vec<String> {
-    fetched.keys.into_iter().filter(|key| EnvKey::try_from(key.clone()).is_ok()).collect()
+fn keys(names: Vec<String>) -> Vec<String> {
+    names.into_iter().filter(|key| EnvKey::try_from(key.clone()).is_ok()).collect()
 }
 
 /// What is kept of a fetcher's warnings; the last line tells of the rest.

@@ -66,6 +66,7 @@ mod tests {
             keys: 0,
             steps: vec![Step { name: step.into(), ms: 1 }],
             warnings: Vec::new(),
+            files: Vec::new(),
         }
     }
 

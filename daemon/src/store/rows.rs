@@ -3,8 +3,8 @@
 use super::End;
 use super::Held;
 use crate::root::Identity;
-use crate::tenant::Tenant;
-use colibri_control::{AgentView, Provision, Reason};
+use crate::tenant::{FileState, Placed, Tenant};
+use colibri_control::{AgentView, FileProvision, Provision, Reason};
 use colibri_tenant::{Fault, JailName, TenantId};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
@@ -82,6 +82,7 @@ fn read_tenant(row: &Row) -> Result<Tenant> {
         agent_uid: row.get("agent_uid")?,
         identity: identity(row)?,
         fingerprint: row.get::<_, Option<Vec<u8>>>("fingerprint")?.and_then(|bytes| bytes.try_into().ok()),
+        placed: from_json(row, "placed")?,
     })
 }
 
@@ -104,8 +105,41 @@ pub fn forget_refused(db: &Connection) -> Result<()> {
     Ok(())
 }
 
-const TENANTS: &str =
-    "SELECT tenants.*, agent_users.uid AS agent_uid FROM tenants LEFT JOIN agent_users ON jail = name";
+const TENANTS: &str = "SELECT tenants.*, agent_users.uid AS agent_uid,
+    (SELECT json_group_array(json_object('id', id, 'path', path, 'state', json(state)))
+        FROM (SELECT * FROM files WHERE tenant = tenants.id ORDER BY path)) AS placed
+    FROM tenants LEFT JOIN agent_users ON jail = name";
+
+/// Notes that files may be about to be written, each with the owner that it gets; gives
+/// them as they were before.
+pub fn begin_files(db: &Connection, tenant: &Tenant) -> Result<Vec<Placed>> {
+    let insert = "INSERT OR IGNORE INTO files (tenant, path, state)
+        SELECT id, ?2, '{}' FROM tenants WHERE name = ?1";
+    for path in tenant.settings.files.keys() {
+        db.prepare_cached(insert)?.execute(params![tenant.id.as_str(), path.as_str()])?;
+    }
+    let before = self::tenant(db, &tenant.id)?.map(|tenant| tenant.placed).unwrap_or_default();
+    for placed in &before {
+        if let Some(file) = tenant.settings.files.get(&placed.path) {
+            let state = FileState { owner: file.owner.clone(), unsure: true, ..placed.state.clone() };
+            put_file(db, placed.id, &state)?;
+        }
+    }
+    Ok(before)
+}
+
+pub fn put_file(db: &Connection, id: u32, state: &FileState) -> Result<()> {
+    let sql = "UPDATE files SET state = ?2 WHERE id = ?1";
+    db.prepare_cached(sql)?.execute(params![id, json(state)])?;
+    Ok(())
+}
+
+pub fn delete_files(db: &Connection, ids: &[u32]) -> Result<()> {
+    for id in ids {
+        db.prepare_cached("DELETE FROM files WHERE id = ?1")?.execute([id])?;
+    }
+    Ok(())
+}
 
 pub fn tenant(db: &Connection, id: &TenantId) -> Result<Option<Tenant>> {
     let mut query = db.prepare_cached(&format!("{TENANTS} WHERE name = ?1"))?;
@@ -168,8 +202,8 @@ pub fn failed(db: &Connection, end: &End) -> Result<()> {
 
 /// Adds to the history and forgets what is older than its bound.
 pub fn append(db: &Connection, provision: &Provision, keep: u32) -> Result<u64> {
-    let sql = "INSERT INTO provisions (tenant, reason, at, ms, outcome, error, keys, steps, warnings)
-        SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM tenants WHERE name = ?1";
+    let sql = "INSERT INTO provisions (tenant, reason, at, ms, outcome, error, keys, steps, warnings, files)
+        SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 FROM tenants WHERE name = ?1";
     db.prepare_cached(sql)?.execute(params![
         provision.tenant.as_str(),
         provision.reason.as_str(),
@@ -180,6 +214,7 @@ pub fn append(db: &Connection, provision: &Provision, keep: u32) -> Result<u64> 
         provision.keys,
         json(&provision.steps),
         json(&provision.warnings),
+        json(&provision.files),
     ])?;
     let number = db.last_insert_rowid();
     let sql = "DELETE FROM provisions WHERE tenant = (SELECT id FROM tenants WHERE name = ?1) AND number <= (
@@ -211,6 +246,7 @@ pub fn history(
             keys: row.get("keys")?,
             steps: from_json(row, "steps")?,
             warnings: from_json(row, "warnings")?,
+            files: from_json(row, "files")?,
         })
     };
     let mut query = db.prepare_cached(sql)?;
@@ -229,7 +265,11 @@ fn size(provision: &Provision) -> usize {
     let steps = provision.steps.iter().map(|step| step.name.len() + 32).sum::<usize>();
     let warnings = provision.warnings.iter().map(|line| 2 * line.len() + 4).sum::<usize>();
     let error = provision.error.as_ref().map_or(0, |fault| 2 * fault.message.len() + fault.advice.len());
-    512 + steps + warnings + error
+    let file = |file: &FileProvision| {
+        let error = file.error.as_ref().map_or(0, |fault| 2 * fault.message.len() + fault.advice.len());
+        128 + 2 * file.file.as_str().len() + error
+    };
+    512 + steps + warnings + error + provision.files.iter().map(file).sum::<usize>()
 }
 
 pub fn agents(db: &Connection, jail: Option<&JailName>) -> Result<Vec<Agent>> {

@@ -104,6 +104,18 @@ pub const STEPS: &[&str] = &[
         count INTEGER NOT NULL
     ) STRICT;
 ",
+    "
+    -- Files that may be in the jail beside the tenant's first: what a file is to be is in
+    -- the settings, what it is, here. A number is never another file's.
+    CREATE TABLE files (
+        id     INTEGER PRIMARY KEY AUTOINCREMENT,
+        tenant INTEGER NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
+        path   TEXT NOT NULL,
+        state  TEXT NOT NULL CHECK (json_valid(state)),
+        UNIQUE (tenant, path)
+    ) STRICT;
+    ALTER TABLE provisions ADD COLUMN files TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(files));
+",
 ];
 
 /// Brings the database to the newest schema, each step whole or not at all.
@@ -170,6 +182,12 @@ mod tests {
         agents(jail,root,command,state,pid,identity,jail_ours,started,ended,exit_code,\
         signal,log,mark) bar(one,until,error) logins(day,count) \
         provisions(number,tenant,reason,at,ms,outcome,error,keys,steps,warnings) \
+        tenants(id,name,root,status,settings,collection_id,keys,registered,last_success,error,failures,\
+        next_try,shrunken_since,action_due,removal_due,unsure,shrunken_to,identity,action_error,fingerprint)",
+        "agent_users(uid,jail) \
+        agents(jail,root,command,state,pid,identity,jail_ours,started,ended,exit_code,\
+        signal,log,mark) bar(one,until,error) files(id,tenant,path,state) logins(day,count) \
+        provisions(number,tenant,reason,at,ms,outcome,error,keys,steps,warnings,files) \
         tenants(id,name,root,status,settings,collection_id,keys,registered,last_success,error,failures,\
         next_try,shrunken_since,action_due,removal_due,unsure,shrunken_to,identity,action_error,fingerprint)",
     ];

@@ -15,6 +15,8 @@ mod crashes;
 #[cfg(target_os = "freebsd")]
 mod devfs;
 #[cfg(test)]
+mod files;
+#[cfg(test)]
 mod host;
 #[cfg(test)]
 #[cfg(target_os = "linux")]

@@ -3,7 +3,8 @@
 
 use colibri_pair::{EnvKey, Pair, Secret, ToWriter, encode, send};
 use colibri_session::{
-    Age, Done, Failure, Fetch, Fetched, FromFetcher, MAX_WORD, Names, SessionState, ToFetcher, Want,
+    Age, Done, Failure, Fetch, Fetched, FileFetch, FileFetched, FromFetcher, MAX_WORD, Names, SessionState,
+    ToFetcher, Want,
 };
 use colibri_tenant::ErrorName;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -63,7 +64,7 @@ fn serve(mut daemon: UnixStream, dir: &std::path::Path) {
                 std::fs::create_dir(own).unwrap();
                 tell(&mut daemon, &FromFetcher::State(SessionState::Unlocked));
             }
-            ToFetcher::Fetch(fetch) => answer(&mut daemon, *fetch, pair.unwrap(), dir),
+            ToFetcher::Fetch(fetch) => answer(&mut daemon, *fetch, pair, dir),
             ToFetcher::Bell => {}
             ToFetcher::Close => return,
         }
@@ -76,7 +77,10 @@ fn note(dir: &std::path::Path, file: &str) {
     lines.write_all(b"1\n").unwrap();
 }
 
-fn answer(daemon: &mut UnixStream, fetch: Fetch, pair: OwnedFd, dir: &std::path::Path) {
+fn answer(daemon: &mut UnixStream, fetch: Fetch, mut pairs: Vec<OwnedFd>, dir: &std::path::Path) {
+    assert_eq!(pairs.len(), 1 + fetch.further.len());
+    let others = pairs.split_off(1);
+    let pair = pairs.remove(0);
     note(dir, "requests");
     let vault: Vault = serde_json::from_slice(&std::fs::read(dir.join("vault.json")).unwrap()).unwrap();
     let fails = |name| Err(Failure::new(name, "the stand-in was told so \u{1b}[31m\u{202e}\u{200b}"));
@@ -117,9 +121,17 @@ fn answer(daemon: &mut UnixStream, fetch: Fetch, pair: OwnedFd, dir: &std::path:
                 fails(ErrorName::AnswerShrunken).map_err(|failure| Failure { shrunken_to, ..failure })
             } else {
                 tell(daemon, &FromFetcher::Ready { id: fetch.id });
-                flow(pair, secrets);
-                let keys = secrets.keys().cloned().collect();
-                Ok(fetched(keys, None, vault.len()))
+                let taken = |name: &str| fetch.rules.taken.iter().any(|item| item == name);
+                let first: BTreeMap<_, _> = secrets
+                    .iter()
+                    .filter(|(name, _)| !taken(name))
+                    .map(|(name, it)| (name.clone(), it.clone()))
+                    .collect();
+                flow(pair, &first);
+                let further = fetch.further.iter().zip(others).map(|(file, pair)| one(file, pair, secrets));
+                let further = further.collect();
+                let keys = first.keys().cloned().collect();
+                Ok(Fetched { further, ..fetched(keys, None, vault.len()) })
             }
         }
     };
@@ -136,6 +148,8 @@ fn fetched(keys: Vec<String>, names: Option<Names>, seen: usize) -> Fetched {
         collection_id,
         age: Age::Current,
         keys,
+        failed: None,
+        further: Vec::new(),
         bw_version,
         names,
         seen,
@@ -144,23 +158,50 @@ fn fetched(keys: Vec<String>, names: Option<Names>, seen: usize) -> Fetched {
     }
 }
 
+/// A further file: an item's value, or the keys that it names.
+fn one(file: &FileFetch, pair: OwnedFd, secrets: &BTreeMap<String, String>) -> FileFetched {
+    let missing =
+        |what: &str| Err(Failure::new(ErrorName::KeyMissing, format!("the stand-in has no {what}")));
+    let chosen = match &file.rules.item {
+        Some(item) => secrets.get(item).map(|value| BTreeMap::from([("VALUE".to_owned(), value.clone())])),
+        None => {
+            let wanted =
+                |name: &str| file.rules.only.is_empty() || file.rules.only.iter().any(|it| it == name);
+            let all = secrets.iter().filter(|(name, _)| wanted(name));
+            Some(all.map(|(name, value)| (name.clone(), value.clone())).collect())
+        }
+    };
+    let lacking = file.rules.expect.iter().find(|name| !secrets.contains_key(*name));
+    let outcome = match (chosen, lacking) {
+        (None, _) => missing("such item"),
+        (_, Some(name)) => missing(name),
+        (Some(chosen), None) => {
+            flow(pair, &chosen);
+            Ok(chosen.into_keys().collect())
+        }
+    };
+    FileFetched { outcome, warnings: vec!["further".into()] }
+}
+
 fn flow(pair: OwnedFd, secrets: &BTreeMap<String, String>) {
     let mut pair = UnixStream::from(pair);
+    // A writer that fails does not read on.
+    let mut send = |body: &[u8]| drop(send(&mut pair, body));
     for (key, value) in secrets {
         let key = EnvKey::try_from(key.clone()).unwrap();
         let word = ToWriter::Pair(Pair { key, value: Secret::new(value.clone()) });
-        send(&mut pair, &encode(&word).unwrap()).unwrap();
+        send(&encode(&word).unwrap());
     }
-    send(&mut pair, &encode(&ToWriter::Commit(secrets.len() as u32)).unwrap()).unwrap();
+    send(&encode(&ToWriter::Commit(secrets.len() as u32)).unwrap());
 }
 
 fn tell(daemon: &mut UnixStream, word: &FromFetcher) {
     send(daemon, &encode(word).unwrap()).unwrap();
 }
 
-fn recv(daemon: &mut UnixStream) -> Option<(ToFetcher, Option<OwnedFd>)> {
+fn recv(daemon: &mut UnixStream) -> Option<(ToFetcher, Vec<OwnedFd>)> {
     let mut head = [0; 4];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(32))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let data = &mut [IoSliceMut::new(&mut head)];
     let got = recvmsg(&*daemon, data, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap().bytes;
@@ -168,10 +209,11 @@ fn recv(daemon: &mut UnixStream) -> Option<(ToFetcher, Option<OwnedFd>)> {
         return None;
     }
     assert_eq!(got, 4);
-    let pair = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+    let rights = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
         _ => None,
     });
+    let pair = rights.flatten().collect();
     let size = u32::from_le_bytes(head) as usize;
     assert!(size <= MAX_WORD);
     let mut body = vec![0; size];

@@ -261,6 +261,7 @@ pub fn request(id: u64, collection: &str) -> Fetch {
         held: None,
         shrunken_to: None,
         rules: colibri_session::Rules::default(),
+        further: Vec::new(),
         deadline_ms: 60_000,
         want: colibri_session::Want::Pairs,
     }

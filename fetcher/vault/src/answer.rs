@@ -118,6 +118,47 @@ pub struct Item {
     pub archived_date: Option<Anything>,
 }
 
+impl Item {
+    /// The same once more, for another file.
+    pub fn copy(&self) -> Self {
+        let again = |secret: &Option<Secret>| secret.as_ref().map(|it| Secret::new(it.expose().to_owned()));
+        let login = self.login.as_ref().map(|login| Login {
+            username: again(&login.username),
+            password: again(&login.password),
+            totp: again(&login.totp),
+            passkeys: login.passkeys.clone(),
+            uris: login.uris.iter().map(|uri| Uri { uri: again(&uri.uri) }).collect(),
+        });
+        let ssh_key = self.ssh_key.as_ref().map(|key| SshKey {
+            private_key: again(&key.private_key),
+            public_key: again(&key.public_key),
+            key_fingerprint: again(&key.key_fingerprint),
+        });
+        let field = |field: &Field| Field { name: field.name.clone(), value: again(&field.value) };
+        let file = |file: &Attachment| Attachment {
+            id: file.id.clone(),
+            file_name: file.file_name.clone(),
+            size: file.size.clone(),
+            content: again(&file.content),
+        };
+        Self {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            r#type: self.r#type,
+            collection_ids: self.collection_ids.clone(),
+            notes: again(&self.notes),
+            login,
+            ssh_key,
+            fields: self.fields.iter().map(field).collect(),
+            attachments: self.attachments.iter().map(file).collect(),
+            password_history: self.password_history,
+            revision_date: self.revision_date.clone(),
+            deleted_date: self.deleted_date,
+            archived_date: self.archived_date,
+        }
+    }
+}
+
 /// What a login has.
 #[derive(Debug, Default, Deserialize)]
 pub struct Login {

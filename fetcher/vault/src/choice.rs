@@ -219,6 +219,7 @@ mod tests {
             held: None,
             shrunken_to: None,
             rules: Rules::default(),
+            further: Vec::new(),
             deadline_ms: 1,
             want: Want::Pairs,
         }

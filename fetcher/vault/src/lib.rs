@@ -11,6 +11,7 @@ pub mod classify;
 #[cfg(test)]
 mod corpus;
 mod everything;
+mod files;
 mod item;
 mod naming;
 mod note;

@@ -5,7 +5,7 @@ use crate::answer::Item;
 use crate::item::{Found, Skipped, Unread, contents};
 use crate::naming::{self, Named};
 use crate::warnings::{Warnings, quoted};
-use colibri_pair::{EnvKey, Format, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, Secret};
+use colibri_pair::{EnvKey, Format, MAX_PAIRS, MAX_TOTAL, MAX_VALUE, RAW, Secret};
 use colibri_session::{Failure, Rules};
 use colibri_tenant::ErrorName::{
     CollectionUnreadable, KeyConflict, KeyMissing, LimitExceeded, ValueNotCarried, ValueUnreadable,
@@ -52,6 +52,10 @@ fn pairs(
 ) -> Result<BTreeMap<EnvKey, Secret>, Failure> {
     let (mut chosen, mut unread, mut skipped) = (BTreeMap::new(), Vec::new(), Vec::new());
     items.retain(|item| item.deleted_date.is_none() && item.archived_date.is_none());
+    if let Some(name) = &rules.item {
+        return whole(items, name);
+    }
+    items.retain(|item| !rules.taken.iter().any(|name| is_named(item, name)));
     items.sort_by(|a, b| a.id.cmp(&b.id));
     for item in items {
         readable(&item)?;
@@ -72,7 +76,58 @@ fn pairs(
     expected(&chosen, rules)?;
     bounds(&chosen)?;
     doubtful(&chosen, rules, warnings);
+    if Format::parse(&rules.format) == Some(Format::Raw) {
+        return single(chosen);
+    }
     Ok(chosen.into_iter().map(|(key, found)| (key, found.value)).collect())
+}
+
+/// Whether an item bears a name, but for what cannot be seen around it.
+pub fn is_named(item: &Item, name: &str) -> bool {
+    naming::trimmed(&item.name) == naming::trimmed(name)
+}
+
+/// The value of the item that a raw file is: a login's password, a note's text, an SSH
+/// key's private key.
+fn whole(mut items: Vec<Item>, name: &str) -> Result<BTreeMap<EnvKey, Secret>, Failure> {
+    items.retain(|item| is_named(item, name));
+    if items.len() > 1 {
+        return Err(Failure::new(KeyConflict, format!("more than one item has the name {}", quoted(name))));
+    }
+    let missing = || Failure::new(KeyMissing, format!("the vault has no item {}", quoted(name)));
+    let item = items.pop().ok_or_else(missing)?;
+    readable(&item)?;
+    let value = match item.r#type {
+        1 => item.login.and_then(|login| login.password),
+        2 => item.notes,
+        5 => item.ssh_key.and_then(|key| key.private_key),
+        _ => None,
+    };
+    // Nothing is no key of anybody's: the old one stays.
+    let value = value.filter(|value| !value.expose().is_empty());
+    let value = value.ok_or_else(|| {
+        let what = "has no value: no password, note or private key, or an empty one";
+        Failure::new(KeyMissing, format!("item {} {what}", quoted(&item.name)))
+    })?;
+    within_bounds(&format!("of item {}", quoted(&item.name)), &value)?;
+    only(value)
+}
+
+/// The one key that was chosen for a raw file.
+fn single(mut chosen: BTreeMap<EnvKey, Found>) -> Result<BTreeMap<EnvKey, Secret>, Failure> {
+    match (chosen.pop_first(), chosen.len()) {
+        (Some((_, found)), 0) => only(found.value),
+        (found, more) => {
+            let count = more + usize::from(found.is_some());
+            let message = format!("a raw file is one key's value, and {count} keys are chosen for it");
+            Err(Failure::new(KeyMissing, message))
+        }
+    }
+}
+
+fn only(value: Secret) -> Result<BTreeMap<EnvKey, Secret>, Failure> {
+    let key = EnvKey::try_from(RAW).map_err(|error| Failure::new(ValueNotCarried, error.to_string()))?;
+    Ok([(key, value)].into())
 }
 
 /// What cannot be read does not count as removed: it fails if the file has its
@@ -236,18 +291,23 @@ fn bounds(chosen: &BTreeMap<EnvKey, Found>) -> Result<(), Failure> {
     }
     for (key, found) in chosen {
         let value = found.value.expose();
-        if value.contains('\0') {
-            let message = format!("the value of {key} holds a NUL, which no format can carry");
-            return Err(Failure::new(ValueNotCarried, message));
-        }
-        if value.len() > MAX_VALUE {
-            return over(format!("the value of {key} is over {MAX_VALUE} bytes"));
-        }
+        within_bounds(&format!("of {key}"), &found.value)?;
         keys += key.as_str().len();
         total += key.as_str().len() + value.len();
         if keys > MAX_KEYS || total > MAX_TOTAL {
             return over(format!("with {key} all keys and values are too large together"));
         }
+    }
+    Ok(())
+}
+
+fn within_bounds(whose: &str, value: &Secret) -> Result<(), Failure> {
+    if value.expose().contains('\0') {
+        let message = format!("the value {whose} holds a NUL, which no format can carry");
+        return Err(Failure::new(ValueNotCarried, message));
+    }
+    if value.expose().len() > MAX_VALUE {
+        return Err(Failure::new(LimitExceeded, format!("the value {whose} is over {MAX_VALUE} bytes")));
     }
     Ok(())
 }

@@ -91,8 +91,11 @@ pub struct Fetched {
     pub collection_id: String,
     /// Whether the vault was asked for changes.
     pub age: Age,
-    /// Its pairs and warnings.
-    pub built: Built,
+    /// What each of its files gets, the first's in front; nothing, where pairs were not
+    /// asked for.
+    pub files: Vec<Result<Built, Failure>>,
+    /// What is to be said of all of them.
+    pub warnings: Vec<String>,
     /// The `bw` version.
     pub bw_version: String,
     /// All collections' names, where those were asked for.
@@ -721,7 +724,7 @@ impl Session {
     fn answer(&mut self, mut request: Request, outcome: Result<Fetched, Failure>, now: Moment) {
         let warnings = std::mem::take(&mut request.turn.warnings);
         let outcome = match outcome {
-            Ok(fetched) => Ok(Fetched { built: Built { warnings, ..fetched.built }, ..fetched }),
+            Ok(fetched) => Ok(Fetched { warnings, ..fetched }),
             Err(failure) => Err(Failure { warnings, ..failure }),
         };
         self.actions.push(Action::Answer(Box::new(Answer {

@@ -1,8 +1,8 @@
 //! What the daemon answers. There is no value of a secret in it, because the
 //! daemon has none. Times are milliseconds, points in time since 1970.
 
-use crate::{Registrations, TenantView};
-use colibri_tenant::{Fault, JailName, Status, TenantId, words};
+use crate::{FileView, Registrations, TenantView};
+use colibri_tenant::{Fault, FilePath, JailName, Status, TenantId, words};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -18,6 +18,8 @@ pub enum Answer {
     Tenant(Box<TenantView>),
     /// Tenants.
     Tenants(Vec<TenantView>),
+    /// Further files.
+    Files(Vec<FileView>),
     /// Tenants as they were registered, those that were destroyed left out.
     Registrations(Registrations),
     /// Provisions.
@@ -102,6 +104,32 @@ pub struct Provision {
     pub steps: Vec<Step>,
     /// What was skipped and why, and what is doubtful; names, no values.
     pub warnings: Vec<String>,
+    /// How it ended for the tenant's further files; what is above is the first's. The
+    /// first fault of any is in `error`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileProvision>,
+}
+
+impl Provision {
+    /// Whether a file did not get what it was to get.
+    pub fn has_failed(&self) -> bool {
+        self.outcome == Outcome::Failed || self.files.iter().any(|file| file.outcome == Outcome::Failed)
+    }
+}
+
+/// How a provision ended for one further file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FileProvision {
+    /// Which.
+    pub file: FilePath,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Fault>,
+    /// How many keys it has; 0 unless written or unchanged.
+    pub keys: u32,
 }
 
 /// One step of a provision.
@@ -217,6 +245,30 @@ pub struct Diff {
     /// What would be skipped and why, and what is doubtful; names, no values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// The same of the tenant's further files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileDiff>,
+}
+
+/// A further file compared; as in [`Diff`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FileDiff {
+    /// Which.
+    pub file: FilePath,
+    /// In the vault only.
+    pub added: Vec<String>,
+    /// In the file only.
+    pub removed: Vec<String>,
+    /// In both, with another value.
+    pub changed: Vec<String>,
+    /// In both, the same.
+    pub same: u32,
+    /// Whether a provision would leave it as it is.
+    pub intact: bool,
+    /// Why it cannot be compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Fault>,
 }
 
 impl Diff {
@@ -224,7 +276,7 @@ impl Diff {
     pub fn of(tenant: TenantId) -> Self {
         let (added, removed, changed) = (Vec::new(), Vec::new(), Vec::new());
         let (file, warnings) = (Vec::new(), Vec::new());
-        Self { tenant, added, removed, changed, same: 0, intact: false, file, warnings }
+        Self { tenant, added, removed, changed, same: 0, intact: false, file, warnings, files: Vec::new() }
     }
 }
 

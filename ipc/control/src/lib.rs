@@ -14,11 +14,11 @@ mod view;
 
 pub use answer::{
     AgentState, AgentView, Answer, BellState, BellView, CollectionsView, ConfinementView, Diff, Event,
-    HookResult, HookView, LackView, Outcome, ProcessKind, Provision, Reason, SessionView, SetupView,
-    SpawnView, StatusView, Step,
+    FileDiff, FileProvision, HookResult, HookView, LackView, Outcome, ProcessKind, Provision, Reason,
+    SessionView, SetupView, SpawnView, StatusView, Step,
 };
 pub use client::{Client, ClientError};
 pub use line::{Call, Content, MAX_ANSWER, MAX_REQUEST, Malformed, Reply, VERSION};
 pub use plan::{Registration, Registrations, Step as PlanStep, Unwanted, changes, plan};
 pub use request::{Request, Secrets};
-pub use view::TenantView;
+pub use view::{FileView, TenantView};

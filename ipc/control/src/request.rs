@@ -1,7 +1,7 @@
 //! What a client can ask. Each verb either observes or changes; a client of
 //! the observing group may only observe.
 
-use colibri_tenant::{JailName, Settings, TenantId};
+use colibri_tenant::{FilePath, FileSettings, JailName, Settings, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -36,6 +36,48 @@ pub enum Request {
         /// Change nothing: answers with what a provision would change then.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         dry_run: bool,
+    },
+    /// Answers with a tenant's further files, by path; the first is its own.
+    ListFiles {
+        /// Whose.
+        tenant: TenantId,
+    },
+    /// Gives a tenant one more file. Answers with the tenant. The same twice is harmless.
+    AddFile {
+        /// Whose.
+        tenant: TenantId,
+        /// Its path below the jail's root.
+        file: FilePath,
+        /// What differs from the defaults.
+        #[serde(default)]
+        settings: Box<FileSettings>,
+        /// Change nothing: answers with what a provision would change then.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
+    },
+    /// Changes a further file's settings. Answers with the tenant.
+    UpdateFile {
+        /// Whose.
+        tenant: TenantId,
+        /// Which.
+        file: FilePath,
+        /// A merge patch over its settings.
+        #[serde(default)]
+        changes: Map<String, Value>,
+        /// Change nothing: answers with what a provision would change then.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
+    },
+    /// Unlinks a further file and forgets it. Answers with the tenant. One that cannot
+    /// be unlinked now stays to be removed.
+    RemoveFile {
+        /// Whose.
+        tenant: TenantId,
+        /// Which.
+        file: FilePath,
+        /// What was written is gone, where it cannot be found.
+        #[serde(default, skip_serializing_if = "Secrets::are_there")]
+        secrets: Secrets,
     },
     /// Takes the directory at a tenant's root for its jail, which was restored, moved
     /// or made anew. Answers with the tenant.
@@ -189,6 +231,7 @@ impl Request {
         match self {
             Self::ShowTenant { .. }
             | Self::ListTenants {}
+            | Self::ListFiles { .. }
             | Self::ListRegistrations {}
             | Self::ListAgents {}
             | Self::History { .. }
@@ -196,6 +239,9 @@ impl Request {
             | Self::Watch {} => true,
             Self::RegisterTenant { .. }
             | Self::UpdateTenant { .. }
+            | Self::AddFile { .. }
+            | Self::UpdateFile { .. }
+            | Self::RemoveFile { .. }
             | Self::UnregisterTenant { .. }
             | Self::RemoveTenant { .. }
             | Self::RenameTenant { .. }

@@ -1,6 +1,6 @@
 //! A tenant as the daemon shows it.
 
-use colibri_tenant::{Fault, Settings, Status, TenantId};
+use colibri_tenant::{Fault, FilePath, FileSettings, Settings, Status, TenantId};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -41,4 +41,25 @@ pub struct TenantView {
     /// one tenant that is asked for alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Its further files, by path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileView>,
+}
+
+/// One of a tenant's further files as the daemon shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FileView {
+    /// Its path below the jail's root, which is its name.
+    pub file: FilePath,
+    /// Its settings; the owner is filled in.
+    pub settings: FileSettings,
+    /// The names of the keys in it, as of the last success.
+    pub keys: Vec<String>,
+    /// When it was last written or found right.
+    pub last_success: Option<u64>,
+    /// What is wrong with it since then.
+    pub last_error: Option<Fault>,
+    /// It shall go, and could not be removed yet.
+    pub removal_due: bool,
 }

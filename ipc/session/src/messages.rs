@@ -1,6 +1,6 @@
 //! What the daemon and the fetcher tell each other over the socket that is the
 //! fetcher's standard input: frames of `colibri_pair`, in both directions. With
-//! a `Fetch` travels one descriptor: the pair's end that the fetcher writes to.
+//! a `Fetch` travels a descriptor for each file: the pair's end that the fetcher writes to.
 
 use colibri_pair::Secret;
 use colibri_tenant::{ErrorName, KeyCase, Notes, OnDuplicate};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Longest frame of this socket, in bytes.
-pub const MAX_WORD: usize = 128 * 1024;
+pub const MAX_WORD: usize = 384 * 1024;
 
 /// The jail that the daemon makes for `bw` (FreeBSD), by its name in its
 /// jail.conf(5).
@@ -22,7 +22,7 @@ pub enum ToFetcher {
     /// The first frame, once: how to reach the vault. Where the daemon has made
     /// `bw`'s cage, the socket to its warden comes with this frame.
     Open(Box<Vault>),
-    /// Fetch a collection; a descriptor comes with this frame.
+    /// Fetch a collection; a descriptor for each file comes with this frame.
     Fetch(Box<Fetch>),
     /// Give the bell, whose socket comes with this frame, what it needs; where there
     /// is no login yet, or no more, the socket is closed.
@@ -158,10 +158,25 @@ pub struct Fetch {
     pub shrunken_to: Option<u32>,
     /// How items become pairs.
     pub rules: Rules,
+    /// The tenant's further files, whose descriptors follow the first's in this order.
+    pub further: Vec<FileFetch>,
     /// Time from the frame's arrival until the answer must be out.
     pub deadline_ms: u64,
     /// What is asked for.
     pub want: Want,
+}
+
+/// What is asked for one further file; as for the first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFetch {
+    /// How many keys it holds now.
+    pub known_keys: u32,
+    /// Their names, if they are known for certain.
+    pub held: Option<Vec<String>>,
+    /// How many keys are believed, though there had been many more.
+    pub shrunken_to: Option<u32>,
+    /// How items become its pairs.
+    pub rules: Rules,
 }
 
 /// What is asked for.
@@ -225,6 +240,10 @@ pub struct Rules {
     pub only: Vec<String>,
     /// Old name to new name, after the prefix.
     pub rename: Vec<(String, String)>,
+    /// The one item whose value is all that is taken, whatever its name.
+    pub item: Option<String>,
+    /// Items that become no keys, because a further file is their value.
+    pub taken: Vec<String>,
     /// The file's format, as `colibri_pair::Format` spells it: to warn of
     /// values that not every reader of the format reads alike.
     pub format: String,
@@ -315,8 +334,12 @@ pub struct Fetched {
     pub collection_id: String,
     /// Whether the vault was asked for changes.
     pub age: Age,
-    /// The keys, sorted.
+    /// The keys of the first file, sorted.
     pub keys: Vec<String>,
+    /// Why the first file got nothing, where another one did.
+    pub failed: Option<Failure>,
+    /// What came of the further files, in their order.
+    pub further: Vec<FileFetched>,
     /// The `bw` version.
     pub bw_version: String,
     /// What was asked for with [`Want::Names`].
@@ -327,6 +350,15 @@ pub struct Fetched {
     pub fingerprint: Option<Fingerprint>,
     /// What was asked for with [`Want::States`].
     pub states: Option<States>,
+}
+
+/// What came of one further file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFetched {
+    /// Its keys, sorted; or why it got nothing.
+    pub outcome: Result<Vec<String>, Failure>,
+    /// As in [`Done`].
+    pub warnings: Vec<String>,
 }
 
 /// Names of collections, sorted, within the bound of a frame.

@@ -16,8 +16,8 @@ use tokio::net::UnixStream;
 use tokio::sync::{Mutex, mpsc};
 use zeroize::Zeroizing;
 
-/// Most descriptors on one frame.
-const MAX_FDS: usize = 2;
+/// Most descriptors on one frame: one for each file of a tenant.
+const MAX_FDS: usize = colibri_tenant::MAX_FILES;
 /// Frames that wait to be looked at.
 const BACKLOG: usize = 16;
 

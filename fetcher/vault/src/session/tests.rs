@@ -111,6 +111,7 @@ fn fetch(collection: &str) -> Fetch {
         held: None,
         shrunken_to: None,
         rules: Rules::default(),
+        further: Vec::new(),
         deadline_ms: 30_000,
         want: Want::Pairs,
     }
@@ -266,7 +267,13 @@ impl World {
         match &found.outcome {
             Ok(fetched) => {
                 let text = |secret: &colibri_pair::Secret| secret.expose().to_owned();
-                Ok(fetched.built.pairs.iter().map(|(key, value)| (key.to_string(), text(value))).collect())
+                Ok(fetched
+                    .files
+                    .iter()
+                    .flatten()
+                    .flat_map(|built| built.pairs.iter())
+                    .map(|(key, value)| (key.to_string(), text(value)))
+                    .collect())
             }
             Err(failure) => Err(failure.name),
         }
@@ -382,7 +389,7 @@ fn all_that_wait_share_a_start_a_sync_and_one_list() {
     world.answered();
     for (at, answer) in world.answers.iter().enumerate() {
         assert_eq!(answer.id, at as u64 + 1, "in the order of arrival");
-        let pairs = &answer.outcome.as_ref().unwrap().built.pairs;
+        let pairs = &answer.outcome.as_ref().unwrap().files[0].as_ref().unwrap().pairs;
         assert!(pairs.values().next().unwrap().expose() == at.to_string(), "{answer:?}");
     }
     assert_eq!(
@@ -552,7 +559,7 @@ fn while_the_vault_limits_logins_what_it_held_is_given() {
     for _ in 0..2 {
         assert_eq!(world.web(), value("value"));
         let fetched = world.last().outcome.as_ref().unwrap();
-        assert!(fetched.age == Age::Stale && fetched.built.warnings[0].contains("limits logins"));
+        assert!(fetched.age == Age::Stale && fetched.warnings[0].contains("limits logins"));
     }
     assert_eq!((world.count(&Work::Sync(Changes)), world.logins()), (2, 1));
     world.wait(Duration::from_secs(61));
@@ -745,7 +752,7 @@ fn another_collection_of_the_name_is_followed_after_a_forced_sync() {
     let pinned = || Fetch { pinned: Some("web".into()), ..fetch("web") };
     assert_eq!(world.get(pinned()), value("value"));
     assert_eq!((world.count(&Work::Sync(Whole)), world.logins()), (1, 1));
-    assert!(world.last().outcome.as_ref().unwrap().built.warnings[0].contains("web#1"));
+    assert!(world.last().outcome.as_ref().unwrap().warnings[0].contains("web#1"));
     world.content.insert("web#2".into(), BTreeMap::new());
     world.content.remove("web#1");
     let again = || Fetch { pinned: Some("web#1".into()), ..fetch("web") };

@@ -5,14 +5,14 @@ use super::{
     Collections, Fetched, Listed, Moment, Outcome, Request, Scope, Session, Stage, Stop, Work, asked,
 };
 use crate::answer::{Attachment, Collection, Item};
-use crate::answer_check::{Seen, Verdict, shrunken};
+use crate::answer_check::{Seen, Verdict};
 use crate::choice::{self, Chosen};
+use crate::files;
 use crate::item::is_wanted;
-use crate::pairs::{self, Built};
 use crate::stored::counts;
 use crate::warnings::quoted;
 use colibri_pair::{MAX_VALUE, Secret};
-use colibri_session::{Age, Failure, Fetch, Rules, States, Sync, Want};
+use colibri_session::{Age, Failure, Fetch, States, Sync, Want};
 use colibri_tenant::ErrorName::{
     AttachmentUnreadable, CollectionAmbiguous, CollectionNotFound, CollectionReplaced, LimitExceeded,
     RateLimited, ValueNotCarried, VaultError, VaultTimeout,
@@ -105,9 +105,9 @@ impl Session {
 
     fn fetched(&self, collection_id: String, age: Age) -> Fetched {
         let fingerprint = self.stored.as_ref().and_then(|stored| stored.fingerprint(&collection_id));
-        let (bw_version, built) = (self.version.clone(), Built::default());
+        let (bw_version, files, warnings) = (self.version.clone(), Vec::new(), Vec::new());
         let (names, states, seen) = (None, None, self.seen);
-        Fetched { collection_id, age, built, bw_version, names, seen, fingerprint, states }
+        Fetched { collection_id, age, files, warnings, bw_version, names, seen, fingerprint, states }
     }
 
     /// The states of all collections, once the vault was asked for changes: whether a new
@@ -363,7 +363,10 @@ impl Session {
     fn whole(&self, head: &Request) -> Result<(), Stop> {
         let (Some(stored), Some(collection)) = (&self.stored, &head.turn.collection) else { return Ok(()) };
         let items = head.turn.items.as_deref().unwrap_or_default();
-        Ok(stored.whole(&collection.id, items, &head.fetch.rules)?)
+        for rules in files::rules(&head.fetch) {
+            stored.whole(&collection.id, items, rules)?;
+        }
+        Ok(())
     }
 
     /// A piece of work that is of use to this request alone: it is not begun where it
@@ -419,12 +422,12 @@ impl Session {
 
     /// Fetches what is in the attachments that become pairs, one by one.
     fn attach(&mut self, head: &mut Request, now: Moment) -> Result<(), Stop> {
-        if !head.fetch.rules.attachments {
+        if !files::rules(&head.fetch).any(|rules| rules.attachments) {
             return Ok(());
         }
         head.steps.begin("attachments", now);
         let items = head.turn.items.as_deref().unwrap_or_default();
-        if wanted(items, &head.fetch.rules).count() > MAX_FILES {
+        if wanted(items, &head.fetch).count() > MAX_FILES {
             let message = format!("more than {MAX_FILES} attachments in one collection");
             return Err(Failure::new(LimitExceeded, message).into());
         }
@@ -473,21 +476,9 @@ impl Session {
 
     fn build(&mut self, head: &mut Request, age: Age) -> Result<Fetched, Stop> {
         let items = head.turn.items.take().unwrap_or_default();
-        let Fetch { rules, held, known_keys, shrunken_to, .. } = &head.fetch;
-        let warnings = &mut head.turn.warnings;
-        let mut built = pairs::build(items, rules, held.as_deref()).map_err(|mut failure| {
-            warnings.append(&mut failure.warnings);
-            failure
-        })?;
-        warnings.append(&mut built.warnings);
-        // What is old confirms nothing.
-        let confirming = if age == Age::Stale { None } else { *shrunken_to };
-        shrunken(*known_keys, confirming, built.pairs.len(), warnings).map_err(|failure| {
-            let shrunken_to = failure.shrunken_to.filter(|_| age == Age::Current);
-            Failure { shrunken_to, ..failure }
-        })?;
+        let files = files::build(items, &head.fetch, age, &mut head.turn.warnings)?;
         let id = head.turn.collection.take().map(|collection| collection.id).unwrap_or_default();
-        Ok(Fetched { built, ..self.fetched(id, age) })
+        Ok(Fetched { files, ..self.fetched(id, age) })
     }
 }
 
@@ -500,11 +491,12 @@ fn ids<'a>(items: &'a [Item], collection: &str) -> BTreeSet<&'a str> {
 }
 
 /// The attachments that become pairs, by their places: an item's, and that in it.
-fn wanted<'a>(items: &'a [Item], rules: &'a Rules) -> impl Iterator<Item = (usize, usize)> + 'a {
+fn wanted<'a>(items: &'a [Item], fetch: &'a Fetch) -> impl Iterator<Item = (usize, usize)> + 'a {
     let alive = |(_, item): &(usize, &Item)| item.deleted_date.is_none() && item.archived_date.is_none();
     items.iter().enumerate().filter(alive).flat_map(move |(at, item)| {
         let files = item.attachments.iter().enumerate();
-        files.filter(move |(_, file)| is_wanted(&item.name, file, rules)).map(move |(file, _)| (at, file))
+        let taken = |file: &Attachment| files::rules(fetch).any(|rules| is_wanted(&item.name, file, rules));
+        files.filter(move |(_, file)| taken(file)).map(move |(file, _)| (at, file))
     })
 }
 
@@ -514,7 +506,7 @@ fn next_file(head: &mut Request) -> Option<(String, &mut Attachment, String)> {
     let missing = |&(item, file): &(usize, usize)| {
         items.get(item).and_then(|it| it.attachments.get(file)).is_some_and(|it| it.content.is_none())
     };
-    let (item, file) = wanted(items, &head.fetch.rules).find(missing)?;
+    let (item, file) = wanted(items, &head.fetch).find(missing)?;
     let item = items.get_mut(item)?;
     let (id, of) = (item.id.clone(), quoted(&item.name));
     let file = item.attachments.get_mut(file)?;

@@ -61,8 +61,8 @@ impl Host {
         fs::create_dir_all(self.path("jails/web01/root"))?;
         mode(&self.path("jails"), 0o700)?;
         fs::create_dir(self.path("session"))?;
-        mode(&self.path("session"), 0o700)?;
-        if geteuid().is_root() {
+        mode(&self.path("session"), cage::SESSION)?;
+        if geteuid().is_root() && cage::SESSION == 0o700 {
             chown(self.path("session"), Some(self.user.uid.as_raw()), None)?;
         }
         for (name, bits) in [("tenants.db", 0o600), ("provider.env", 0o600), ("ca.pem", 0o644), ("bw", 0o755)]
@@ -467,6 +467,35 @@ fn a_link_to_a_provider_file_that_is_nobody_elses_is_as_good_as_it() -> Outcome 
     Ok(())
 }
 
+/// colibrid makes another in it for each session, and the fetcher passes.
+#[test]
+fn with_a_jail_for_bw_the_session_directory_is_the_daemons() -> Outcome {
+    let mut host = Host::new()?;
+    host.status["setup"]["bw-jail"] = json!("/etc/services");
+    let (session, bw) = (host.path("session"), host.path("session/bw"));
+    chown(&session, Some(geteuid().as_raw()), None)?;
+    fs::create_dir(&bw)?;
+    let fetcher = geteuid().is_root().then(|| host.user.uid.as_raw());
+    chown(&bw, fetcher, None)?;
+    for (own, inner, wrong) in [
+        (0o711, 0o700, None),
+        (0o700, 0o700, Some("session directory")),
+        (0o711, 0o755, Some("session of bw")),
+    ] {
+        mode(&session, own)?;
+        mode(&bw, inner)?;
+        let _gone = fs::remove_file(host.path("s"));
+        let said: Value = serde_json::from_str(&host.doctor(&["--json"])?.0)?;
+        let lines = said["checks"].as_array().ok_or("no checks")?;
+        let failed = lines.iter().filter(|line| {
+            line["verdict"] == "failure" && line["check"].as_str().is_some_and(|it| it.starts_with("session"))
+        });
+        let failed: Vec<_> = failed.filter_map(|line| line["check"].as_str()).collect();
+        assert_eq!(failed, Vec::from_iter(wrong), "{own:o} {inner:o}: {said}");
+    }
+    Ok(())
+}
+
 /// A file system of one's own, for what only root can make.
 #[test]
 fn a_file_system_that_is_full_or_read_only_is_found() -> Outcome {
@@ -516,6 +545,7 @@ fn compare(name: &str, host: &Host, expected_status: i32) -> Outcome {
     let said =
         said.replace(&host.dir.path().display().to_string(), "/DIR").replace(&user, "_colibri, user 999");
     let said = said.replace(cage::FOUND, "/DIR/bwrap makes it");
+    let said = said.replace(&format!("session, {:04o}", cage::SESSION), "session, 0700");
     let path = colibri_test_host::tree().join("cli/tests/screens").join(format!("{name}.txt"));
     let seen = format!("$ colibri doctor\n{said}--- exit status {status}\n");
     if std::env::var_os("COLIBRI_ACCEPT").is_some() {

@@ -79,7 +79,7 @@ pub fn all(setup: &SetupView, base: &Path, user: &FetcherUser) -> Vec<Finding> {
     if let Some(path) = &setup.observe_socket {
         findings.push(socket("observers' socket", path, true));
     }
-    findings.push(look("session directory", &setup.session_dir, |found| session(setup, found, user)));
+    findings.extend(session(setup, user));
     if let Some(file) = &setup.ca_file {
         findings.push(ca_file(file, user));
     }
@@ -151,11 +151,32 @@ fn shape(
     Ok(())
 }
 
-fn session(setup: &SetupView, found: &Metadata, user: &FetcherUser) -> Result<(), (String, String)> {
-    let shown = setup.session_dir.display();
-    let right = user.uid().is_none_or(|uid| uid == found.uid()) && found.mode() & 0o077 == 0;
-    let seen = format!("{shown} is user {}'s, mode {:04o}", found.uid(), found.mode() & 0o7777);
-    if right { Ok(()) } else { Err((seen, "restart colibrid, which makes it anew".into())) }
+/// With a jail for `bw` colibrid makes another directory in this one for each session,
+/// and lets others pass to it; without one it is the fetcher's itself.
+fn session(setup: &SetupView, user: &FetcherUser) -> Vec<Finding> {
+    let (name, dir) = ("session directory", &setup.session_dir);
+    let owned = |path: &Path, found: &Metadata| {
+        let right = user.uid().is_none_or(|uid| uid == found.uid()) && found.mode() & 0o077 == 0;
+        if right { Ok(()) } else { Err(anew(path, found)) }
+    };
+    if setup.bw_jail.is_none() {
+        return vec![look(name, dir, |found| owned(dir, found))];
+    }
+    let passed = |found: &Metadata| {
+        let right = ours(found) && found.mode() & 0o777 == 0o711;
+        if right { Ok(()) } else { Err(anew(dir, found)) }
+    };
+    let own = dir.join("bw");
+    let mut findings = vec![look(name, dir, passed)];
+    if own.symlink_metadata().is_ok() {
+        findings.push(look("session of bw", &own, |found| owned(&own, found)));
+    }
+    findings
+}
+
+fn anew(dir: &Path, found: &Metadata) -> (String, String) {
+    let seen = format!("{} is user {}'s, mode {:04o}", dir.display(), found.uid(), found.mode() & 0o7777);
+    (seen, "restart colibrid, which makes it anew".into())
 }
 
 /// By this a certificate is known.

@@ -10,6 +10,9 @@ pub const FOUND: &str = "/DIR/bwrap makes it";
 /// The lines of the screens that this system has not.
 pub const ABSENT: &[&str] = &[];
 
+/// The mode of the session directory, the fetcher's own.
+pub const SESSION: u32 = 0o700;
+
 /// It is found in PATH.
 pub fn told(_setup: &mut Value) {}
 

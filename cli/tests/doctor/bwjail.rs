@@ -12,6 +12,9 @@ pub const FOUND: &str = "the jail of /etc/services";
 /// The lines of the screens that this system has not.
 pub const ABSENT: &[&str] = &["agents' jails"];
 
+/// The mode of the session directory: each session has one in it.
+pub const SESSION: u32 = 0o711;
+
 /// The daemon was told of the jail.
 pub fn told(setup: &mut Value) {
     setup["bw-jail"] = json!(FILE);

@@ -204,7 +204,7 @@ impl Roots {
     /// # Errors
     /// `TargetEscapesRoot`, and `RootUnresponsive`.
     pub async fn is_root(&self, jail: &JailName, place: &Place) -> Result<(), Fault> {
-        layout::is_root(jail, place).await
+        layout::is_root(self, jail, place).await
     }
 
     /// Looks at a tenant's root, which has to be the one that its secrets are in. An

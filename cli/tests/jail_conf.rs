@@ -39,7 +39,10 @@ fn the_line_is_written_where_it_belongs_and_only_if_jail_reads_it() -> Outcome {
     fs::write(&file, CONF)?;
     fs::set_permissions(&file, Permissions::from_mode(0o640))?;
     let shown = jail_conf(dir.path(), &[])?;
-    let line = "exec.created += \"/usr/local/bin/colibri hook $name $path || true\";";
+    // By where the program is.
+    let own = colibri_test_host::program("colibri")?.canonicalize()?;
+    let line = format!("exec.created += \"{} hook $name $path || true\";", own.display());
+    let line = line.as_str();
     assert!(String::from_utf8(shown.stdout)?.contains(line));
     assert_eq!(fs::read_to_string(&file)?, CONF, "it was only shown");
 
@@ -82,8 +85,9 @@ fn a_template_of_appjail_gets_its_own_line() -> Outcome {
             .output()
             .map_err(Box::<dyn Error>::from)
     };
-    let line = "exec.created+: \"/usr/local/bin/colibri hook ${name} ${path} || true\"\n";
-    assert!(String::from_utf8(run(&[])?.stdout)?.ends_with(line));
+    let own = colibri_test_host::program("colibri")?.canonicalize()?;
+    let line = format!("exec.created+: \"{} hook ${{name}} ${{path}} || true\"\n", own.display());
+    assert!(String::from_utf8(run(&[])?.stdout)?.ends_with(&line));
     stand_in(dir.path(), "appjail-config", "echo 'syntax error' >&2; exit 65")?;
     let refused = run(&["--write"])?;
     assert!(String::from_utf8(refused.stderr)?.contains("appjail-config does not read it: syntax error"));

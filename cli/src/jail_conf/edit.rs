@@ -2,7 +2,10 @@
 //! what it has to: quotes, comments, blocks, and where a statement ends.
 
 /// The line, in double quotes: jail(8) puts name and path in, after a rename, too.
-pub const LINE: &str = r#"exec.created += "/usr/local/bin/colibri hook $name $path || true";"#;
+pub fn line(program: &str) -> String {
+    format!(r#"exec.created += "{program} hook $name $path || true";"#)
+}
+
 /// What the line adds to.
 pub const PARAMETER: &str = "exec.created";
 /// By this a line of an earlier day is known.
@@ -32,7 +35,7 @@ pub enum NoPlace {
 ///
 /// # Errors
 /// [`NoPlace`].
-pub fn edit(text: &str, jail: &str) -> Result<Edit, NoPlace> {
+pub fn edit(text: &str, jail: &str, line: &str) -> Result<Edit, NoPlace> {
     let (begin, end) = block(text, jail)?;
     let body = &text[begin..end];
     let all = statements(body)?;
@@ -48,7 +51,7 @@ pub fn edit(text: &str, jail: &str) -> Result<Edit, NoPlace> {
         }
         edited.push_str(&body[last..from]);
         if !placed && anew.is_none_or(|anew| anew < number) {
-            edited.push_str(LINE);
+            edited.push_str(line);
             placed = true;
         }
         last = to;
@@ -58,7 +61,7 @@ pub fn edit(text: &str, jail: &str) -> Result<Edit, NoPlace> {
         let kept = edited.trim_end_matches([' ', '\t']).len();
         let (before, indent) = edited.split_at(kept);
         let newline = if before.ends_with('\n') { "" } else { "\n" };
-        edited = format!("{before}{newline}  {LINE}\n{indent}");
+        edited = format!("{before}{newline}  {line}\n{indent}");
     }
     match edited == body {
         true => Ok(Edit::Stays),
@@ -168,8 +171,14 @@ fn quoted(text: &str, quote: u8) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{edit as put, *};
     use proptest::prelude::*;
+
+    const LINE: &str = r#"exec.created += "/usr/local/bin/colibri hook $name $path || true";"#;
+
+    fn edit(text: &str, jail: &str) -> Result<Edit, NoPlace> {
+        put(text, jail, &line("/usr/local/bin/colibri"))
+    }
 
     /// As bastille(8) 1.4 writes it.
     const BASTILLE: &str = "web01 {

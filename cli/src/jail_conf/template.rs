@@ -4,27 +4,35 @@
 use super::edit::{Edit, OURS, PARAMETER};
 
 /// The line: AppJail hands name and path on to jail(8), which puts them in.
-pub const LINE: &str = r#"exec.created+: "/usr/local/bin/colibri hook ${name} ${path} || true""#;
+pub fn line(program: &str) -> String {
+    format!(r#"exec.created+: "{program} hook ${{name}} ${{path}} || true""#)
+}
 
 /// Puts the line in the place of one of ours, or at the end.
-pub fn edit(text: &str) -> Edit {
+pub fn edit(text: &str, line: &str) -> Edit {
     let value =
-        |line: &str| line.trim_start().strip_prefix(PARAMETER).map(|value| value.trim_start().to_owned());
-    let is_ours = |line: &str| value(line).is_some() && line.contains(OURS);
+        |found: &str| found.trim_start().strip_prefix(PARAMETER).map(|value| value.trim_start().to_owned());
+    let is_ours = |found: &str| value(found).is_some() && found.contains(OURS);
     // What `:` sets anew takes the lines before it away.
-    let is_anew = |line: &str| value(line).is_some_and(|value| value.starts_with(':')) && !is_ours(line);
+    let is_anew = |found: &str| value(found).is_some_and(|value| value.starts_with(':')) && !is_ours(found);
     let mut lines: Vec<_> = text.lines().collect();
-    let first = lines.iter().position(|line| is_ours(line)).unwrap_or(lines.len());
-    let overruled = lines.iter().skip(first).any(|line| is_anew(line));
-    lines.retain(|line| !is_ours(line));
-    lines.insert(if overruled { lines.len() } else { first }, LINE);
+    let first = lines.iter().position(|found| is_ours(found)).unwrap_or(lines.len());
+    let overruled = lines.iter().skip(first).any(|found| is_anew(found));
+    lines.retain(|found| !is_ours(found));
+    lines.insert(if overruled { lines.len() } else { first }, line);
     let edited = lines.join("\n") + "\n";
     if edited == text { Edit::Stays } else { Edit::Changed(edited) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{edit as put, *};
+
+    const LINE: &str = r#"exec.created+: "/usr/local/bin/colibri hook ${name} ${path} || true""#;
+
+    fn edit(text: &str) -> Edit {
+        put(text, &line("/usr/local/bin/colibri"))
+    }
 
     #[test]
     fn the_line_is_put_once_and_others_of_its_parameter_stay() {

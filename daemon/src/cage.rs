@@ -25,10 +25,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 const JAIL: &str = "/usr/sbin/jail";
 const JEXEC: &str = "/usr/sbin/jexec";
 const JLS: &str = "/usr/sbin/jls";
+const PS: &str = "/bin/ps";
+/// Most memory of all in bw's jail, in KiB; `bw` holds 0.2 to 0.6 GiB.
+const MEMORY: u64 = 2 << 20;
+/// Between two looks at it.
+const TICK: Duration = Duration::from_secs(2);
 /// How long the warden may take to end when its fetcher has.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -47,12 +54,13 @@ pub struct Cage {
     turn: Arc<Mutex<()>>,
 }
 
-/// What makes, enters and shows jails.
+/// What makes, enters and shows jails, and what is in them.
 #[derive(Clone, Debug)]
 struct Programs {
     jail: PathBuf,
     jexec: PathBuf,
     jls: PathBuf,
+    ps: PathBuf,
 }
 
 /// A jail that was made.
@@ -69,6 +77,8 @@ pub struct Cell {
 pub struct Warden {
     cell: Cell,
     child: Child,
+    /// Ends with it.
+    _bound: JoinSet<()>,
 }
 
 impl Cage {
@@ -84,7 +94,7 @@ impl Cage {
 
     fn new(name: &'static str, file: PathBuf, settings: &Settings) -> Self {
         let (user, works) = (settings.fetcher_user.clone(), Works::new(&settings.state_dir));
-        let programs = Programs { jail: JAIL.into(), jexec: JEXEC.into(), jls: JLS.into() };
+        let programs = Programs { jail: JAIL.into(), jexec: JEXEC.into(), jls: JLS.into(), ps: PS.into() };
         Self { file, user, name, programs, works, turn: Arc::default() }
     }
 
@@ -111,7 +121,11 @@ impl Cage {
     pub async fn open(&self, fetcher: &Path) -> std::result::Result<(Warden, OwnedFd), Fault> {
         let cell = self.make().await?;
         match cell.warden(fetcher) {
-            Ok((child, socket)) => Ok((Warden { cell, child }, socket)),
+            Ok((child, socket)) => {
+                let mut bound = JoinSet::new();
+                bound.spawn(self.clone().bound(cell.jid.clone()));
+                Ok((Warden { cell, child, _bound: bound }, socket))
+            }
             Err(error) => {
                 cell.close().await;
                 Err(Fault::new(ErrorName::BwJailFailed, format!("cannot start bw's warden: {error}")))
@@ -164,6 +178,36 @@ impl Cage {
         found.ok_or_else(|| Fault::new(ErrorName::JailFailed, message()))
     }
 
+    /// Removes the jail when all in it hold more than `bw` has a use for: no limit of a
+    /// process counts that, and in the jail there is nothing to look with.
+    async fn bound(self, jid: String) {
+        let mut line = vec![OsString::from(&self.programs.ps)];
+        line.extend(["-J", &jid, "-o", "rss="].map(OsString::from));
+        loop {
+            sleep(TICK).await;
+            // Nothing is in it any more.
+            let Ok(listed) = run(&line).await else { return };
+            let listed = listed.unwrap_or_default();
+            let held: u64 = listed.lines().filter_map(|line| line.trim().parse::<u64>().ok()).sum();
+            if held > MEMORY {
+                let (held, most) = (held >> 10, MEMORY >> 10);
+                tracing::error!(jail = self.name, "ended: it held {held} MiB of memory, of {most} at most");
+                return self.end(&jid).await;
+            }
+        }
+    }
+
+    async fn end(&self, jid: &str) {
+        let removed = match self.find().await {
+            Ok(Some(found)) if found == jid => self.works.run(&self.line("-r")).await.map(drop),
+            // Somebody else has removed it.
+            found => found.map(drop),
+        };
+        if let Err(fault) = removed {
+            tracing::error!(%fault, jail = self.name, "cannot remove the jail");
+        }
+    }
+
     /// With `-r`, all that is in it is killed and what it mounted unmounted.
     fn line(&self, verb: &str) -> Vec<OsString> {
         let jail = &self.programs.jail;
@@ -213,16 +257,7 @@ impl Cell {
 
     /// Removes the jail with all that is in it.
     pub async fn close(self) {
-        let removed = match self.cage.find().await {
-            Ok(found) if found.as_ref() == Some(&self.jid) => {
-                self.cage.works.run(&self.cage.line("-r")).await.map(drop)
-            }
-            // Somebody else has removed it.
-            found => found.map(drop),
-        };
-        if let Err(fault) = removed {
-            tracing::error!(%fault, jail = self.cage.name, "cannot remove the jail");
-        }
+        self.cage.end(&self.jid).await;
     }
 }
 
@@ -267,6 +302,7 @@ mod tests {
             jail: program("jail", &jail),
             jexec: program("jexec", "exec cat <&0 >&0"),
             jls: program("jls", &show),
+            ps: program("ps", &format!("cat {shown}/ps")),
         };
         let (file, user) = ("/etc/bw.conf".into(), "_colibri".into());
         Cage { file, user, name: BW_JAIL, programs, works: Works::new(dir), turn: Arc::default() }
@@ -275,7 +311,9 @@ mod tests {
     fn calls(dir: &Path) -> Vec<String> {
         let fetcher = std::env::current_exe().unwrap().canonicalize().unwrap();
         let calls = fs::read_to_string(dir.join("calls")).unwrap();
-        let made = calls.lines().filter(|call| !call.starts_with("jls") && *call != "jail -e ");
+        let made = calls
+            .lines()
+            .filter(|call| !call.starts_with("jls") && !call.starts_with("ps") && *call != "jail -e ");
         let made = made.filter(|call| !call.is_empty() && !call.starts_with(" -f"));
         made.map(|call| call.replace(fetcher.to_str().unwrap(), "FETCHER")).collect()
     }
@@ -354,6 +392,19 @@ mod tests {
         cell.close().await;
         assert_eq!(fs::read_to_string(&there).unwrap(), other);
         assert_eq!(calls(dir.path()), [CREATE, CREATE]);
+    }
+
+    #[tokio::test]
+    async fn a_jail_that_holds_too_much_memory_is_ended() {
+        for (listed, ends) in [("  1000\n 2097000\n", true), (" 600000\n300\n", false)] {
+            let dir = tempfile::tempdir().unwrap();
+            let cage = cage(dir.path(), "");
+            let ps = dir.path().join("ps");
+            fs::write(&ps, format!("#!/bin/sh\nprintf '{listed}'\n")).unwrap();
+            let cell = cage.make().await.unwrap();
+            let _looks = tokio::time::timeout(TICK * 2, cage.clone().bound(cell.jid.clone())).await;
+            assert_eq!(calls(dir.path()).contains(&REMOVE.to_owned()), ends, "{listed}");
+        }
     }
 
     #[test]

@@ -74,6 +74,9 @@ impl Plan {
             steps.push(self.close(dir, step)?);
         }
         steps.push(self.step(PROVIDER, |path| make_file(path, 0o600, TEMPLATE))?);
+        for file in platform::LOGS {
+            steps.push(self.step(file, |path| make_file(path, 0o600, ""))?);
+        }
         for (file, text) in platform::FILES {
             steps.push(self.step(file, |path| make_file(path, 0o644, text))?);
         }

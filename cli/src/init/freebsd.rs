@@ -62,6 +62,8 @@ pub const DIRS: &[(&str, u32)] = &[
 ];
 /// Directories that others may not pass: a setuid program of a jail's root is root's.
 pub const CLOSED: &[&str] = &["/usr/local/bastille/jails"];
+/// Logs, for root alone: syslogd(8) writes to none that is not there.
+pub const LOGS: &[&str] = &["/var/log/colibrid.log"];
 /// Further files.
 pub const FILES: &[(&str, &str)] = &[
     ("/usr/local/etc/colibri/bw-jail.conf", include_str!("../../../packaging/freebsd/bw-jail.conf.example")),
@@ -98,5 +100,6 @@ pub const START: &[&str] = &[
     "bound each jail: see /usr/local/etc/colibri/rctl.conf",
     "jails elsewhere than in /usr/local/bastille/jails: name their directory in that file, and chmod 700 it",
     "take the hook from /usr/local/etc/colibri/jail.conf into your jail.conf",
+    "service syslogd reload: colibrid's log is /var/log/colibrid.log",
     "sysrc colibrid_enable=YES && service colibrid start",
 ];

@@ -11,6 +11,8 @@ pub const DIRS: &[(&str, u32)] = &[
 ];
 /// Directories that others may not pass: root in a jail is nobody on the host.
 pub const CLOSED: &[&str] = &[];
+/// Logs, for root alone: journald keeps colibrid's.
+pub const LOGS: &[&str] = &[];
 /// Further files.
 pub const FILES: &[(&str, &str)] = &[];
 /// Makes the fetcher's user.

@@ -287,9 +287,6 @@ impl Config {
             let base = settings.jail_root_base.display();
             format!("cannot find {base}: make it, or name another in COLIBRI_JAIL_ROOT_BASE")
         })?;
-        if ROOT_INSIDE_IS_ROOT && uid.is_root() {
-            closed(&base, settings.group.as_deref())?;
-        }
         let libexec = match &settings.libexec {
             Some(dir) => dir.clone(),
             None => find_libexec(&std::env::current_exe().context("cannot find my own program")?),
@@ -312,6 +309,10 @@ impl Config {
         let bw = settings.bw.clone().unwrap_or_else(|| {
             find(Path::new("bw"), &path).unwrap_or_else(|| PathBuf::from("/usr/local/bin/bw"))
         });
+        let group_id = group("COLIBRI_GROUP", settings.group.as_deref())?;
+        if ROOT_INSIDE_IS_ROOT && uid.is_root() {
+            closed(&base, settings.group.as_deref())?;
+        }
         Ok(Self {
             base_group: through(&base)?,
             agent_users: Users::find(settings.agent_users)?,
@@ -328,7 +329,7 @@ impl Config {
             fetcher_cage: fetcher_jail.map(|file| Cage::fetcher(file, &settings)),
             path,
             owner: Owner { uid: uid.as_raw(), gid: gid.as_raw() },
-            group: group("COLIBRI_GROUP", settings.group.as_deref())?,
+            group: group_id,
             observers: group("COLIBRI_OBSERVERS", settings.observers.as_deref())?,
             settings,
         })

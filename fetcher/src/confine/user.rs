@@ -6,28 +6,25 @@ use rustix::process::{Resource, Rlimit, getrlimit, set_no_new_privs, setrlimit};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// Bounds on `bw`, which the warden and what it starts keep. `RLIMIT_AS` is none: Node
-/// reserves far more than it uses; memory is bounded by rctl(8), and by the daemon, which
-/// looks at bw's jail.
-const BW: [(Resource, u64); 3] = [
+/// Bounds on the fetcher, its resolver, the warden and `bw`, which what they start keeps.
+/// `RLIMIT_AS` is none: Node reserves far more than it uses; memory is bounded by rctl(8),
+/// and by the daemon, which looks at bw's jail.
+const BOUNDS: [(Resource, u64); 3] = [
     // Of this user, on the host and in its jails; bw and the fetcher have a handful.
     (Resource::Nproc, 64),
     (Resource::Data, 2 << 30),
     // The memory file system of a session has as much.
     (Resource::Fsize, 128 << 20),
 ];
-/// The same on the fetcher and its resolver, which store nothing.
-const FETCHER: [(Resource, u64); 3] =
-    [(Resource::Nproc, 64), (Resource::Data, 2 << 30), (Resource::Fsize, 1 << 20)];
 
 pub fn bw(_view: &View, _relay: u16) -> Result<Confinement, Unconfined> {
-    bound(BW)?;
+    bound()?;
     restrict(Part::Bw)
 }
 
 /// A limit that is lower already stays.
-fn bound(limits: [(Resource, u64); 3]) -> Result<(), Unconfined> {
-    limits.into_iter().try_for_each(|(resource, most)| {
+fn bound() -> Result<(), Unconfined> {
+    BOUNDS.into_iter().try_for_each(|(resource, most)| {
         let before = getrlimit(resource).maximum;
         let most = Some(before.map_or(most, |before| before.min(most)));
         setrlimit(resource, Rlimit { current: most, maximum: most })
@@ -36,7 +33,7 @@ fn bound(limits: [(Resource, u64); 3]) -> Result<(), Unconfined> {
 }
 
 pub fn fetcher(_dir: &Path, _inside: BorrowedFd<'_>, _vault: u16) -> Result<Confinement, Unconfined> {
-    bound(FETCHER)?;
+    bound()?;
     restrict(Part::Fetcher)
 }
 
@@ -45,7 +42,7 @@ pub fn hand_out(_dir: &Path) -> std::io::Result<Option<OwnedFd>> {
 }
 
 pub fn resolver() -> Result<Confinement, Unconfined> {
-    bound(FETCHER)?;
+    bound()?;
     restrict(Part::Resolver)
 }
 

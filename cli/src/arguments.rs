@@ -59,13 +59,14 @@ ${name} is the tenant's name.
   refresh = \"15m\"
 
   [tenant.\"web*\"]            # each directory of such a name that has a root
-  on-change = \"signal:HUP\"
+  on-change = \"command:/usr/sbin/service nginx restart\"
 
   [tenant.db01]
   collection = \"databases\"
   expect = [\"PGPASSWORD\"]
 
-Without --yes nothing is changed, and without --prune nothing is removed. A tenant
+Without --yes nothing is changed, and without --prune no tenant and no further file is
+removed. Another setting that the file does not name goes back to its default. A tenant
 whose name a pattern matches is not removed because its directory is not there.
 
 Examples:
@@ -81,7 +82,7 @@ takes by its name is no key of the other files.
 Examples:
   colibri add-file web01 usr/local/etc/nginx/tls.key --item 'TLS key' --format raw --owner 0:80 --mode 0440
   colibri add-file web01 usr/local/etc/app.json --format json --only 'APP_*' --owner 1001:1001
-  colibri add-file db01 usr/local/etc/token --format raw --only API_TOKEN --on-change signal:HUP";
+  colibri add-file db01 usr/local/etc/token --format raw --only API_TOKEN --on-change action:app-restart";
 
 const JAIL_CONF: &str = "\
 The line has $name and $path, which jail(8) fills in: it stays right when the jail is

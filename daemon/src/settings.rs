@@ -66,7 +66,7 @@ pub struct Settings {
     /// The unprivileged user that the fetcher and bw run as, if the daemon is root.
     #[arg(long, env = "COLIBRI_FETCHER_USER", default_value = "_colibri")]
     pub fetcher_user: String,
-    /// Where colibri-writer and colibri-fetcher are.
+    /// Where colibri-writer, colibri-fetcher, colibri-bell and colibri-shim are.
     #[arg(long, env = "COLIBRI_LIBEXEC")]
     pub libexec: Option<PathBuf>,
     /// The Bitwarden command line.
@@ -91,11 +91,14 @@ pub struct Settings {
     #[arg(long, env = "NODE_EXTRA_CA_CERTS")]
     pub ca_file: Option<PathBuf>,
     /// How long the vault session stays open without work; twice COLIBRI_POLL at least
-    /// while changes are looked for.
+    /// while changes are looked for. While the bell listens it is bw serve that ends then,
+    /// and the session stays.
     #[arg(long, env = "COLIBRI_SESSION_IDLE", default_value = "60s", value_parser = duration)]
     pub session_idle: Duration,
     /// How often the vault is asked whose secrets have changed, one question for all
-    /// tenants with a longer --refresh. 0 for never: then each asks by itself.
+    /// tenants with a longer --refresh, for which the session stays open; while the bell
+    /// listens, when it rings and every 15 minutes. 0 for never, and no bell: then each
+    /// asks by itself.
     #[arg(long, env = "COLIBRI_POLL", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub poll: Duration,
     /// Keep bw serve, 200 MB, while the bell listens: a change arrives two seconds sooner.

@@ -69,16 +69,22 @@ impl Step {
 pub fn plan(wanted: &Registrations, actual: &Registrations, unwanted: Unwanted) -> Vec<Step> {
     let remove = actual.keys().filter(|id| unwanted == Unwanted::Goes && !wanted.contains_key(id));
     let remove = remove.map(|id| Step::Remove { tenant: id.clone() });
-    let update = wanted.iter().filter_map(|(id, shall)| update(id, shall, actual.get(id)?));
+    let update = wanted.iter().filter_map(|(id, shall)| update(id, shall, actual.get(id)?, unwanted));
     let register = wanted.iter().filter(|(id, _)| !actual.contains_key(id)).map(|(id, registration)| {
         Step::Register { tenant: id.clone(), registration: Box::new(registration.clone()) }
     });
     remove.chain(update).chain(register).collect()
 }
 
-fn update(id: &TenantId, shall: &Registration, is: &Registration) -> Option<Step> {
+fn update(id: &TenantId, shall: &Registration, is: &Registration, unwanted: Unwanted) -> Option<Step> {
     let root = (shall.root != is.root).then(|| shall.root.clone());
-    let changes = changes(&shall.settings, &is.settings);
+    let mut settings = shall.settings.clone();
+    // A further file that is not named is a tenant's as an unnamed tenant is the host's.
+    if unwanted == Unwanted::Stays {
+        let more = is.settings.files.iter().filter(|(path, _)| !shall.settings.files.contains_key(path));
+        settings.files.extend(more.map(|(path, file)| (path.clone(), file.clone())));
+    }
+    let changes = changes(&settings, &is.settings);
     (root.is_some() || !changes.is_empty()).then(|| Step::Update { tenant: id.clone(), root, changes })
 }
 
@@ -158,6 +164,27 @@ mod tests {
             }
         }
         actual
+    }
+
+    /// A file that was added after the list was written is somebody's TLS key.
+    #[test]
+    fn a_further_file_that_is_not_named_stays_unless_what_is_not_named_goes() {
+        let of = |files: Value| {
+            let settings = serde_json::from_value(serde_json::json!({ "files": files })).unwrap();
+            let id: TenantId = "web".parse().unwrap();
+            Registrations::from([(id, Registration { root: "/web".into(), settings })])
+        };
+        let actual = of(serde_json::json!({ "etc/a": {}, "etc/b": { "mode": "0640" } }));
+        let wanted = of(serde_json::json!({ "etc/a": { "mode": "0440" } }));
+        let left = |unwanted| {
+            let then = taken(actual.clone(), &plan(&wanted, &actual, unwanted));
+            let files = &then.values().next().unwrap().settings.files;
+            files.iter().map(|(path, file)| format!("{path} {:?}", file.mode)).collect::<Vec<_>>()
+        };
+        let (kept, gone) = (left(Unwanted::Stays), left(Unwanted::Goes));
+        assert_eq!((kept.len(), gone.len()), (2, 1));
+        assert_eq!(kept[0], gone[0], "what is named is changed either way");
+        assert!(plan(&of(Value::Object(Map::new())), &actual, Unwanted::Stays).is_empty());
     }
 
     proptest! {

@@ -13,10 +13,10 @@ use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncReadExt as _;
-use tokio::process::{Child, ChildStdout};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::Child;
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Longest time until the vault's hub has welcomed it.
 const WELCOME: Duration = Duration::from_secs(60);
@@ -25,6 +25,10 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
 /// A token that is not taken is renewed by `bw`, at the next sync that needs it.
 const TOKEN: Duration = Duration::from_secs(60);
+/// After each ring, before another is read: a hostile bell waits.
+const BREATH: Duration = Duration::from_millis(250);
+/// One that listened for less is a failure, too: a hub that welcomes and closes.
+const LASTING: Duration = Duration::from_secs(60);
 /// How long it may take to end.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -68,6 +72,15 @@ impl Bell {
     pub fn listens(&self) -> bool {
         self.status.borrow().state == BellState::Listening
     }
+
+    /// Returns when changes are told of (any more) or not, other than `listens` says.
+    pub async fn turned(&self, listens: bool) {
+        let other = |view: &BellView| (view.state == BellState::Listening) != listens;
+        // Without its task nothing turns.
+        if self.status.clone().wait_for(other).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 struct Keeper {
@@ -93,6 +106,7 @@ impl Keeper {
         let mut failures = 0;
         while wanted.wait_for(|wanted| *wanted).await.is_ok() {
             self.session.opened().await;
+            let begun = Instant::now();
             let end = tokio::select! {
                 end = self.one() => end,
                 // Its process is killed with it.
@@ -105,7 +119,8 @@ impl Keeper {
                 tracing::warn!(%error, "the bell cannot be started");
                 End::Failed
             });
-            failures = if end == End::Lost { 0 } else { failures + 1 };
+            let lasted = end == End::Lost && begun.elapsed() >= LASTING;
+            failures = if lasted { 0 } else { failures + 1 };
             self.shown.send_modify(|view| view.state = state(end));
             let rest = pause(end, failures, &mut rand::rng());
             sleep(rest).await;
@@ -126,38 +141,11 @@ impl Keeper {
             drop(wire);
             self.session.equip(near).await;
             let mut said = said.ok_or_else(|| Error::other("it cannot be heard"))?;
-            self.hear(&mut said).await
+            hear(&mut said, &self.shown, &self.rung).await
         };
         let end = end.await;
         child::end(child, GRACE).await;
         end
-    }
-
-    /// Takes each word for no more than it is: a hostile bell can ring, and no more.
-    async fn hear(&self, said: &mut ChildStdout) -> Result<End> {
-        let mut byte = [0];
-        let mut end = End::Failed;
-        loop {
-            let patience = if end == End::Lost { Duration::MAX } else { WELCOME };
-            match timeout(patience, said.read(&mut byte)).await {
-                Ok(Ok(1)) => {}
-                Ok(Err(error)) => return Err(error),
-                Ok(Ok(_)) | Err(_) => return Ok(end),
-            }
-            match FromBell::of(byte[0]) {
-                Some(FromBell::Listening) if end != End::Lost => {
-                    end = End::Lost;
-                    self.shown.send_modify(|view| view.state = BellState::Listening);
-                    self.rung.notify_one();
-                }
-                Some(FromBell::Rung) if end == End::Lost => {
-                    self.shown.send_modify(|view| view.last_ring = Some(clock::now()));
-                    self.rung.notify_one();
-                }
-                Some(FromBell::TokenRefused) => return Ok(End::TokenRefused),
-                _ => {}
-            }
-        }
     }
 
     fn spawn(&self) -> Result<(Child, OwnedFd)> {
@@ -169,6 +157,40 @@ impl Keeper {
         }
         command.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok((command.spawn()?, ours.into()))
+    }
+}
+
+/// Takes each word for no more than it is: a hostile bell can ring, and no more.
+async fn hear(
+    said: &mut (impl AsyncRead + Unpin),
+    shown: &watch::Sender<BellView>,
+    rung: &Notify,
+) -> Result<End> {
+    let mut byte = [0];
+    let mut end = End::Failed;
+    loop {
+        let patience = if end == End::Lost { Duration::MAX } else { WELCOME };
+        match timeout(patience, said.read(&mut byte)).await {
+            Ok(Ok(1)) => {}
+            Ok(Err(error)) => return Err(error),
+            Ok(Ok(_)) | Err(_) => return Ok(end),
+        }
+        match FromBell::of(byte[0]) {
+            Some(FromBell::Listening) if end != End::Lost => {
+                end = End::Lost;
+                shown.send_modify(|view| view.state = BellState::Listening);
+                rung.notify_one();
+            }
+            Some(FromBell::Rung) if end == End::Lost => {
+                shown.send_modify(|view| view.last_ring = Some(clock::now()));
+                rung.notify_one();
+                // It has as much to say again by then, and no more.
+                sleep(BREATH).await;
+            }
+            Some(FromBell::TokenRefused) => return Ok(End::TokenRefused),
+            // It has no other words, and each of these once.
+            _ => return Ok(end),
+        }
     }
 }
 
@@ -191,6 +213,26 @@ fn pause(end: End, failures: u32, random: &mut impl Rng) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hostile_bell_rings_now_and_then_and_is_ended_for_another_word() {
+        let (shown, status) = watch::channel(BellView::default());
+        let rung = Notify::new();
+        let begun = Instant::now();
+        let rings = "R".repeat(1000);
+        let end = hear(&mut format!("L{rings}").as_bytes(), &shown, &rung).await.unwrap();
+        assert_eq!(end, End::Lost);
+        assert!(begun.elapsed() >= BREATH * 1000, "{:?}", begun.elapsed());
+        assert_eq!(status.borrow().state, BellState::Listening);
+        for (said, expected) in
+            [("R", End::Failed), ("x", End::Failed), ("LL", End::Lost), ("T", End::TokenRefused)]
+        {
+            let rest = "R".repeat(9);
+            let begun = Instant::now();
+            let end = hear(&mut format!("{said}{rest}").as_bytes(), &shown, &rung).await.unwrap();
+            assert_eq!((end, begun.elapsed()), (expected, Duration::ZERO), "{said}");
+        }
+    }
 
     #[test]
     fn a_lost_bell_is_soon_back_and_a_vault_without_one_is_asked_now_and_then() {

@@ -2,11 +2,12 @@
 //! instead of one of each. Who has what the vault has is left alone.
 
 use crate::clock;
+use crate::retry;
 use crate::service::Service;
 use crate::store::StoreError;
 use crate::tenant::Tenant;
 use colibri_session::{Failure, Fingerprint, States};
-use colibri_tenant::TenantId;
+use colibri_tenant::{ErrorName, Retry, TenantId};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -16,6 +17,8 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// After this long a tenant is brought whatever the vault says: its file may be gone, or
 /// another than it was.
 const WHATEVER_MS: u64 = 24 * 60 * 60 * 1000;
+/// What nothing but an operator can put right is asked for again so often.
+const HOUR: Duration = Duration::from_secs(60 * 60);
 /// Until tenants are looked at again where none follows changes.
 const NOBODY: Duration = Duration::from_secs(5);
 /// How often the vault is asked at least while the bell listens: it does not tell of what
@@ -65,6 +68,8 @@ pub async fn follow(service: Service) {
         let rung = tokio::select! {
             () = due => false,
             () = service.bell.rung() => true,
+            // How long to wait is another question now.
+            () = service.bell.turned(listens) => continue,
         };
         let looked = look(&service).await;
         failures = match &looked {
@@ -74,6 +79,14 @@ pub async fn follow(service: Service) {
                 failures + 1
             }
         };
+        if let Err(failure) = &looked {
+            let alone = left_alone(failure.name, failures);
+            // Whoever opens one has found it put right.
+            tokio::select! {
+                () = sleep(alone) => {}
+                () = service.session.opened() => {}
+            }
+        }
         if rung {
             idle_rings = if matches!(looked, Ok(true)) { 0 } else { idle_rings + 1 };
             sleep(rest(idle_rings)).await;
@@ -98,6 +111,15 @@ async fn followers(service: &Service) -> Result<Vec<Tenant>, StoreError> {
 fn pause(followers: usize, poll: Duration, failures: u32) -> Option<Duration> {
     let pause = poll.saturating_mul(1 << failures.min(10)).min(LONGEST.max(poll));
     (followers > 0).then_some(pause)
+}
+
+/// A vault that refuses logins, or limits them, is asked no more often for this than for a
+/// tenant.
+fn left_alone(name: ErrorName, failures: u32) -> Duration {
+    match name.retry() {
+        Retry::Later => Duration::ZERO,
+        _ => retry::delay(name, failures, &mut rand::rng()).unwrap_or(HOUR),
+    }
 }
 
 /// After a ring, by how many rings in a row were for nothing: the account sees more than
@@ -222,6 +244,15 @@ mod tests {
         assert_eq!(pause(1, poll, 2), Some(poll * 4));
         assert_eq!(pause(1, poll, u32::MAX), Some(LONGEST));
         assert_eq!(pause(1, poll * 60, 9), Some(poll * 60), "not more often than is set");
+    }
+
+    #[test]
+    fn refused_credentials_are_tried_for_this_no_more_often_than_for_a_tenant() {
+        assert_eq!(left_alone(ErrorName::VaultUnreachable, 3), Duration::ZERO);
+        assert!(left_alone(ErrorName::RateLimited, 1) >= retry::SLOW);
+        // The rest of an hour that is the same for all of the host.
+        assert!(left_alone(ErrorName::BadCredentials, 1) <= HOUR);
+        assert_eq!(left_alone(ErrorName::TargetEscapesRoot, 1), HOUR);
     }
 
     #[test]

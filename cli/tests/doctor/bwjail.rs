@@ -3,6 +3,7 @@
 use crate::{Break, mode, set};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::chown;
 
 /// A file of root's that every host has.
 const FILE: &str = "/etc/services";
@@ -25,7 +26,13 @@ pub const BROKEN: &[(Break, &str, &str, &str)] = &[
     // Root in a jail is root, and what it makes setuid is root's.
     (|host| mode(&host.path("jails"), 0o755), "base directory", "failure", "chmod 700"),
     (
-        |host| set(&mut host.status["setup"]["bw-jail"], Value::Null),
+        |host| {
+            // Without the jail it is the fetcher's own.
+            let session = host.path("session");
+            mode(&session, 0o700)?;
+            chown(&session, Some(host.user.uid.as_raw()), None)?;
+            set(&mut host.status["setup"]["bw-jail"], Value::Null)
+        },
         "bw's cage",
         "warning",
         "set COLIBRI_BW_JAIL",

@@ -398,7 +398,11 @@ impl Session {
             }
             Event::Ended(outcome) => self.ended(outcome, now),
             Event::Tick => {}
-            Event::Bell(listens) => self.bell = listens,
+            Event::Bell(listens) => {
+                self.bell = listens;
+                // Time for another one to take its place, before the login is given up.
+                self.quiet = self.quiet.map(|_| now);
+            }
             Event::Closing => self.closing = true,
         }
         self.expire(now);

@@ -361,6 +361,15 @@ fn while_the_bell_listens_bw_rests_and_wakes_without_a_login() {
     world.change("web", "newer");
     assert_eq!(world.web(), value("newer"));
     assert_eq!((world.logins(), world.count(&Work::Clear)), (0, 0), "no login since it rests");
+    // One that is cut off finds the session as it was, also one that rests.
+    world.wait(Duration::from_secs(1000));
+    assert_eq!(world.states.last(), Some(&SessionState::Resting));
+    world.tell(Event::Bell(false));
+    world.wait(Duration::from_secs(299));
+    assert!(!world.over);
+    world.tell(Event::Bell(true));
+    world.wait(Duration::from_secs(100_000));
+    assert!(!world.over);
     // Without it a session ends as before.
     world.tell(Event::Bell(false));
     world.wait(Duration::from_secs(301));

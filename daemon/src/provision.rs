@@ -17,7 +17,7 @@ use crate::retry;
 use crate::root::Roots;
 use crate::session::{Session, concerns_session};
 use crate::settings::Config;
-use crate::store::{Db, End, Life, Store};
+use crate::store::{Db, End, Life, Store, Which};
 use crate::tenant::Tenant;
 use crate::writer::Reached;
 use colibri_control::{Diff, Event, Outcome, Provision, Reason};
@@ -33,6 +33,9 @@ use tracing::{Instrument, Span};
 
 /// Requests that the fetcher is handed at once; each holds descriptors.
 const AT_ONCE: usize = 64;
+/// Until files are put back after a removal that failed: whoever says that they are gone
+/// is done by then.
+const BACK: Duration = Duration::from_secs(1);
 
 /// What every attempt needs.
 #[derive(Debug)]
@@ -61,8 +64,8 @@ pub struct Provisioner {
 pub enum Work {
     /// Bring the secrets.
     Put(Reason),
-    /// Unlink the files.
-    Remove,
+    /// Unlink files.
+    Remove(Which),
     /// Unlink the further files that the settings do not have any more.
     Drop,
 }
@@ -99,7 +102,7 @@ impl Provisioner {
                 let _follows_later = tools.changed.send(tenant.id.clone());
             }
             if tenant.removal_due {
-                queue.take(tenant.id, Job::now(Task::File(Work::Remove, Vec::new())));
+                queue.take(tenant.id, Job::now(Task::File(Work::Remove(Which::All), Vec::new())));
             } else {
                 let next = due(&tenant);
                 queue.schedule(tenant.id, next);
@@ -252,8 +255,8 @@ async fn run(tools: &Tools, id: &TenantId, work: Work, since: Instant) -> (Ended
         Work::Put(reason) => put(tools, id, reason, since)
             .await
             .map(|(provision, next, again)| (provision, Next::In(next), again)),
-        Work::Remove => {
-            remove(tools, id, since).await.map(|(provision, next)| (provision, next, Again::Silent))
+        Work::Remove(which) => {
+            remove(tools, id, which, since).await.map(|(provision, next)| (provision, next, Again::Silent))
         }
         Work::Drop => {
             drop_files(tools, id, since).await.map(|provision| (provision, Next::Stays, Again::Silent))
@@ -360,18 +363,23 @@ async fn record(
     Ok((provision, next))
 }
 
-async fn remove(tools: &Tools, id: &TenantId, since: Instant) -> Result<(Provision, Next), Fault> {
+async fn remove(
+    tools: &Tools,
+    id: &TenantId,
+    which: Which,
+    since: Instant,
+) -> Result<(Provision, Next), Fault> {
     let known = id.clone();
     let tenant = tools.store.with(move |db| db.known(&known)).await?;
     let deadline = since + tenant.deadline(tools.config.settings.deadline);
-    let mut provision = attempt::remove(tools, &tenant, Reason::Operator, deadline).await;
-    let next = after_removal(&tenant, provision.error.as_ref());
+    let mut provision = attempt::remove(tools, &tenant, which, Reason::Operator, deadline).await;
+    let next = after_removal(&tenant, which, provision.error.as_ref());
     let next_try = match next {
         Next::In(delay) | Next::Removal(delay) => delay.map(|delay| clock::now() + clock::millis(delay)),
         Next::Stays => tenant.next_try,
     };
     let ended = provision.clone();
-    provision.number = tools.store.with(move |db| db.removed(&ended, next_try)).await?;
+    provision.number = tools.store.with(move |db| db.removed(&ended, which, next_try)).await?;
     Ok((provision, next))
 }
 
@@ -385,11 +393,17 @@ async fn drop_files(tools: &Tools, id: &TenantId, since: Instant) -> Result<Prov
     Ok(provision)
 }
 
-/// A removal that has to come about is tried again; another leaves what was planned.
-fn after_removal(tenant: &Tenant, fault: Option<&Fault>) -> Next {
-    let Some(fault) = fault else { return Next::In(None) };
+/// A removal that has to come about is tried again. After another, a tenant that is kept
+/// up gets back what it lost until the failure.
+fn after_removal(tenant: &Tenant, which: Which, fault: Option<&Fault>) -> Next {
+    let Some(fault) = fault else {
+        return if which == Which::First { Next::Stays } else { Next::In(None) };
+    };
     if tenant.removal_due {
         return Next::Removal(retry::delay(fault.name, tenant.failures + 1, &mut rand::rng()));
+    }
+    if tenant.keeps_up() {
+        return Next::In(Some(BACK));
     }
     Next::In(tenant.next_try.map(|at| Duration::from_millis(at.saturating_sub(clock::now()))))
 }

@@ -10,7 +10,7 @@ use crate::hook::provision_tenant_env;
 use crate::provision::{Provisioner, Work, plain};
 use crate::session::{Reload, Session};
 use crate::settings::Config;
-use crate::store::{Db, File, Store};
+use crate::store::{Db, File, Store, Which};
 use crate::tenant::{Target, Tenant, Turn, check};
 use colibri_control::{Answer, Event, Reason, Registration, Request, Secrets, SetupView, StatusView};
 use colibri_tenant::{
@@ -395,23 +395,33 @@ impl Service {
     ) -> Result<(), Fault> {
         let owner = self.config.owner;
         let (old, new) = (Target::new(&tenant.settings, owner)?, Target::new(settings, owner)?);
-        if tenant.is_clean() || (root == tenant.root && old.same_place(&new)) {
+        let stays = root == tenant.root;
+        if tenant.is_clean() || (stays && old.same_place(&new)) {
             return Ok(());
         }
-        self.clear(&tenant.id, secrets).await
+        match stays && !tenant.removal_due {
+            true if tenant.is_first_clean() => Ok(()),
+            true => self.unlink(&tenant.id, Which::First, secrets).await,
+            false => self.clear(&tenant.id, secrets).await,
+        }
     }
 
-    /// Removes the tenant's file. One that is not to be found is still to be removed,
-    /// unless the operator says that it is gone.
+    /// Removes the tenant's files.
     async fn clear(&self, id: &TenantId, secrets: Secrets) -> Result<(), Fault> {
-        let provision = self.provisioner.run(id, Work::Remove).await?;
+        self.unlink(id, Which::All, secrets).await
+    }
+
+    /// One that is not to be found is still to be removed, unless the operator says that
+    /// it is gone.
+    async fn unlink(&self, id: &TenantId, which: Which, secrets: Secrets) -> Result<(), Fault> {
+        let provision = self.provisioner.run(id, Work::Remove(which)).await?;
         let Some(fault) = provision.error else { return Ok(()) };
         if secrets == Secrets::There || !fault.is_out_of_reach() {
             return Err(fault);
         }
         tracing::warn!(tenant = %id, "{fault}; the operator says that the secrets are gone");
         let name = id.clone();
-        Ok(self.store.with(move |db| db.given_up(&name, clock::now())).await?)
+        Ok(self.store.with(move |db| db.given_up(&name, which, clock::now())).await?)
     }
 
     async fn accept(&self, id: TenantId) -> Answered {

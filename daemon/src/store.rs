@@ -134,6 +134,15 @@ pub enum File {
     Goes,
 }
 
+/// Which of a tenant's files are unlinked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All.
+    All,
+    /// The first, which gets another place; the further ones stay in theirs.
+    First,
+}
+
 /// How a provision ended, beside what the history shows.
 #[derive(Clone, Debug)]
 pub struct End {
@@ -453,11 +462,11 @@ impl Db {
     ///
     /// # Errors
     /// `NoTenant`, or SQLite's.
-    pub fn removed(&mut self, provision: &Provision, next_try: Option<u64>) -> Result<u64> {
+    pub fn removed(&mut self, provision: &Provision, which: Which, next_try: Option<u64>) -> Result<u64> {
         self.change(|db| {
             let id = provision.tenant.as_str();
             match &provision.error {
-                None => gone(db, id, provision.at)?,
+                None => gone(db, id, which, provision.at)?,
                 Some(fault) => {
                     let sql = "UPDATE tenants SET error = ?2, failures = failures + 1, next_try = ?3
                         WHERE name = ?1";
@@ -502,8 +511,8 @@ impl Db {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn given_up(&mut self, id: &TenantId, now: u64) -> Result<()> {
-        self.change(|db| Ok(gone(db, id.as_str(), now)?))
+    pub fn given_up(&mut self, id: &TenantId, which: Which, now: u64) -> Result<()> {
+        self.change(|db| Ok(gone(db, id.as_str(), which, now)?))
     }
 
     /// Takes a directory for the tenant's root from now on.
@@ -682,11 +691,15 @@ impl Db {
 }
 
 /// A tenant that is kept up gets a new file, after a crash too.
-fn gone(db: &Connection, id: &str, now: u64) -> rusqlite::Result<()> {
-    let sql = "UPDATE tenants SET keys = '[]', removal_due = 0, unsure = 0, error = NULL, action_error = NULL, failures = 0,
+fn gone(db: &Connection, id: &str, which: Which, now: u64) -> rusqlite::Result<()> {
+    let all = which == Which::All;
+    let sql = "UPDATE tenants SET keys = '[]', removal_due = removal_due AND NOT ?3, unsure = 0, error = NULL, action_error = NULL, failures = 0,
         shrunken_since = NULL, shrunken_to = NULL,
         next_try = CASE WHEN status = 'active' THEN ?2 END WHERE name = ?1";
-    db.execute(sql, params![id, now])?;
+    db.execute(sql, params![id, now, all])?;
+    if !all {
+        return Ok(());
+    }
     db.execute("DELETE FROM files WHERE tenant = (SELECT id FROM tenants WHERE name = ?1)", [id])?;
     Ok(())
 }

@@ -448,8 +448,12 @@ impl Tenant {
 
     /// Whether nothing of ours can be in its jail.
     pub fn is_clean(&self) -> bool {
-        let clean = self.keys.is_empty() && !self.unsure && !self.removal_due;
-        clean && self.placed.iter().all(|placed| placed.state.is_clean())
+        self.is_first_clean() && self.placed.iter().all(|placed| placed.state.is_clean())
+    }
+
+    /// The same of its first file.
+    pub const fn is_first_clean(&self) -> bool {
+        self.keys.is_empty() && !self.unsure && !self.removal_due
     }
 
     /// The further files that it is to have, each with what is known of it.

@@ -6,7 +6,7 @@ use crate::agent::users::user_of;
 use crate::clock;
 use crate::root::Identity;
 use crate::session::{MAX_CLOSED, Ticket, Unserved};
-use crate::store::Held;
+use crate::store::{Held, Which};
 use crate::tenant::{Placed, Target, Tenant};
 use crate::writer::{Failed, Reached, Run};
 use colibri_control::{Diff, FileDiff, FileProvision, Outcome, Provision, Reason, Step};
@@ -404,10 +404,17 @@ fn difference(heard: Heard) -> Result<Found, Fault> {
 }
 
 /// Unlinks the tenant's files.
-pub async fn remove(tools: &Tools, tenant: &Tenant, reason: Reason, deadline: Instant) -> Provision {
+pub async fn remove(
+    tools: &Tools,
+    tenant: &Tenant,
+    which: Which,
+    reason: Reason,
+    deadline: Instant,
+) -> Provision {
     let mut record = Record::new(tenant, reason);
     let result = unlink(tools, tenant, deadline).await;
-    for placed in &tenant.placed {
+    let further = tenant.placed.iter().filter(|_| which == Which::All);
+    for placed in further {
         let unlinked = unlink_file(tools, tenant, placed, deadline).await;
         record.file(&placed.path, unlinked.map(|outcome| (outcome, 0)));
     }
@@ -418,7 +425,7 @@ pub async fn remove(tools: &Tools, tenant: &Tenant, reason: Reason, deadline: In
 
 async fn unlink(tools: &Tools, tenant: &Tenant, deadline: Instant) -> Result<Outcome, Fault> {
     let (order, _) = match order(tools, tenant, Verb::Remove, deadline).await {
-        Err(fault) if fault.name == ErrorName::RootNotMounted && tenant.is_clean() => {
+        Err(fault) if fault.name == ErrorName::RootNotMounted && tenant.is_first_clean() => {
             return Ok(Outcome::Absent);
         }
         order => order?,
@@ -428,7 +435,7 @@ async fn unlink(tools: &Tools, tenant: &Tenant, deadline: Instant) -> Result<Out
         Ok(Report::Absent) => Ok(Outcome::Absent),
         Ok(_) => Err(unasked()),
         // A place that cannot be entered was asked about while a provision failed there.
-        Err(failed) if failed.fault.name == ErrorName::WriteFailed && tenant.is_clean() => {
+        Err(failed) if failed.fault.name == ErrorName::WriteFailed && tenant.is_first_clean() => {
             Ok(Outcome::Absent)
         }
         Err(failed) => Err(failed.fault.of_removal()),

@@ -4,6 +4,7 @@
 use super::missed::Missed;
 use super::{Compared, Ended, Tools, Work, perform};
 use crate::clock;
+use crate::store::Which;
 use colibri_control::Reason;
 use colibri_tenant::{Settings, TenantId};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -156,7 +157,7 @@ impl Queue {
             let Some((_, id)) = self.due.pop_first() else { return };
             self.due_of.remove(&id);
             let removing = self.removing.contains(&id);
-            let work = if removing { Work::Remove } else { Work::Put(Reason::Refresh) };
+            let work = if removing { Work::Remove(Which::All) } else { Work::Put(Reason::Refresh) };
             self.take(id, Job::now(Task::File(work, Vec::new())));
         }
     }
@@ -240,8 +241,12 @@ impl Queue {
 }
 
 impl Work {
-    const fn same_kind(self, other: Self) -> bool {
-        matches!((self, other), (Self::Put(_), Self::Put(_)) | (Self::Remove, Self::Remove))
+    fn same_kind(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Put(_), Self::Put(_)) => true,
+            (Self::Remove(one), Self::Remove(other)) => one == other,
+            _ => false,
+        }
     }
 }
 

@@ -225,6 +225,34 @@ fn a_stopped_tenant_whose_secrets_are_removed_has_no_file_left() {
 }
 
 #[test]
+fn a_first_file_that_moves_leaves_the_others_where_they_are() {
+    let host = three();
+    host.provision("web");
+    // Nothing can be put back.
+    host.vault(BTreeMap::from([("web".to_owned(), Collection::Hangs)]));
+    let shown = host.update("web", r#"{"file":"other"}"#);
+    assert_eq!((host.content("web"), shown.keys.len()), (None, 0));
+    assert_eq!((text(&host, KEY).is_some(), text(&host, APP).is_some()), (true, true));
+    // A smaller answer is still doubted.
+    assert!(shown.files.iter().all(|file| file.keys.len() == 1), "{:?}", shown.files);
+}
+
+#[test]
+fn what_a_refused_move_unlinked_is_put_back() {
+    let host = three();
+    host.update("web", r#"{"refresh":0}"#);
+    host.provision("web");
+    let (dir, aside) = (at(&host, KEY).parent().unwrap().to_owned(), at(&host, "aside"));
+    fs::rename(&dir, &aside).unwrap();
+    fs::write(&dir, "").unwrap();
+    let root = host.root("other");
+    let line = format!(r#"{{"verb":"update-tenant","tenant":"web","root":"{}"}}"#, root.display());
+    assert_eq!(host.failure(&line), ErrorName::WriteFailed);
+    wait(SOON, || host.content("web").is_some() && text(&host, APP).is_some(), || host.log());
+    assert_eq!(host.show("web").root, at(&host, ""));
+}
+
+#[test]
 fn an_action_hangs_on_one_file_and_the_others_keep_the_tenants() {
     let host = Host::new();
     fs::create_dir(host.path("actions")).unwrap();

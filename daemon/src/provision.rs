@@ -8,7 +8,7 @@ mod silence;
 
 pub use attempt::plain;
 
-use self::queue::{After, Again, Job, Message, Next, Queue, SPREAD, Task};
+use self::queue::{After, Again, Held, Job, Message, Next, Queue, SPREAD, Task};
 use self::silence::Silence;
 use crate::clock;
 use crate::events::Events;
@@ -144,6 +144,25 @@ impl Provisioner {
         ended.await.unwrap_or_else(|_| Err(ending()))
     }
 
+    /// Keeps the tenant's files from all work, after what is under way and waits for it.
+    ///
+    /// # Errors
+    /// The daemon is ending.
+    pub async fn hold(&self, id: &TenantId) -> Result<Held, Fault> {
+        let (answer, held) = oneshot::channel();
+        self.queue(id, Task::Hold(answer));
+        held.await.map_err(|_| ending())
+    }
+
+    /// Plans what a tenant is due for by what is recorded of it.
+    pub fn resume(&self, tenant: &Tenant) {
+        if tenant.removal_due {
+            self.queue(&tenant.id, Task::File(Work::Remove(Which::All), Vec::new()));
+        } else {
+            self.schedule(&tenant.id, due(tenant));
+        }
+    }
+
     /// Brings what has changed in the vault, after what is under way for that tenant.
     pub fn refresh(&self, id: &TenantId) {
         self.queue(id, Task::File(Work::Put(Reason::Refresh), Vec::new()));
@@ -181,7 +200,7 @@ impl Provisioner {
     }
 }
 
-/// When a tenant is due after a start. What only an operator could fix about the
+/// When a tenant is due after a start, or under another name. What only an operator could fix about the
 /// session may be fixed by now, and who is to be kept up may never have been brought.
 fn due(tenant: &Tenant) -> Option<u64> {
     if !tenant.keeps_up() {
@@ -231,6 +250,13 @@ async fn perform(tools: &Tools, id: &TenantId, Job { task, since }: Job) -> Afte
             let span = tracing::error_span!("preview", tenant = %id);
             let compared = compare(tools, id, Some(&settings), since).instrument(span).await;
             let _gone = waiting.send(compared);
+            After { next: Next::Stays, again: Again::Silent }
+        }
+        Task::Hold(waiting) => {
+            let (held, ended) = Held::new();
+            if waiting.send(held).is_ok() {
+                let _ended = ended.await;
+            }
             After { next: Next::Stays, again: Again::Silent }
         }
     }

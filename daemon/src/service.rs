@@ -493,35 +493,64 @@ impl Service {
         if tenant.status == Status::Destroyed {
             return Err(Fault::new(ErrorName::WrongState, format!("{id} is destroyed: register {to} anew")));
         }
-        if self.agents.has(id) || self.agents.has(&to) {
-            let message = format!("an agent runs in {id} or {to}: stop it first");
-            return Err(Fault::new(ErrorName::WrongState, message));
-        }
+        self.have_no_agent(id, &to)?;
         let root = match root {
             Some(root) => self.place(&to, &root).await?,
             None => tenant.root.clone(),
         };
         let moved = root == tenant.root || self.has_moved(&tenant, &root).await;
-        let settings = tenant.renamed(&to);
         let (from, name, place) = (id.clone(), to.clone(), root.clone());
         let free = move |db: &mut Db| free(db, &from, &name, &place);
         self.store.with(free.clone()).await??;
         if !moved && !tenant.is_clean() {
             self.clear(id, secrets).await?;
         }
+        // From here on nothing writes under the old name.
+        let held = self.provisioner.hold(id).await?;
+        self.have_no_agent(id, &to)?;
         let (from, name) = (id.clone(), to.clone());
-        let renamed = self.store.with(move |db| match free(db)? {
-            Err(fault) => Ok(Err(fault)),
-            Ok(()) => db.rename(&from, &name, &root, &settings, moved).map(Ok),
+        let renamed = self.store.with(move |db| {
+            if let Err(fault) = free(db)? {
+                return Ok(Err(fault));
+            }
+            let now = db.known(&from)?;
+            if !moved && !now.is_clean() {
+                return Ok(Err(meanwhile(&from)));
+            }
+            db.rename(&from, &name, &root, &now.renamed(&name), moved)?;
+            db.known(&name).map(Ok)
         });
-        renamed.await??;
+        let renamed = match renamed.await? {
+            Ok(renamed) => renamed,
+            Err(fault) => {
+                self.put_back(id).await;
+                return Err(fault);
+            }
+        };
+        drop(held);
         self.provisioner.schedule(id, None);
         self.announce(id, None);
-        self.announce(&to, Some(tenant.status));
-        if tenant.status == Status::Active {
-            self.provisioner.schedule(&to, Some(clock::now()));
+        self.announce(&to, Some(renamed.status));
+        match renamed.status {
+            Status::Active => self.provisioner.schedule(&to, Some(clock::now())),
+            Status::Provisioned | Status::Stopped | Status::Destroyed => self.provisioner.resume(&renamed),
         }
         self.show(&to).await
+    }
+
+    fn have_no_agent(&self, id: &TenantId, to: &TenantId) -> Result<(), Fault> {
+        if self.agents.has(id) || self.agents.has(to) {
+            let message = format!("an agent runs in {id} or {to}: stop it first");
+            return Err(Fault::new(ErrorName::WrongState, message));
+        }
+        Ok(())
+    }
+
+    /// What was unlinked for a change that did not come about comes back.
+    async fn put_back(&self, id: &TenantId) {
+        if self.tenant(id).await.is_ok_and(|tenant| tenant.status == Status::Active) {
+            self.provisioner.schedule(id, Some(clock::now()));
+        }
     }
 
     async fn provision(&self, tenant: Option<TenantId>) -> Answered {
@@ -665,6 +694,11 @@ fn conflict(there: &Tenant) -> Fault {
         there.status
     );
     Fault::new(ErrorName::TenantConflict, message)
+}
+
+/// What was looked at is not so any more.
+fn meanwhile(id: &TenantId) -> Fault {
+    Fault::new(ErrorName::Busy, format!("{id} was changed or provisioned meanwhile"))
 }
 
 fn no_file(id: &TenantId, file: &FilePath) -> Fault {

@@ -26,6 +26,22 @@ pub(super) enum Task {
     Compare(Vec<oneshot::Sender<Compared>>),
     /// With settings that are only tried.
     Preview(Box<Settings>, oneshot::Sender<Compared>),
+    /// Nothing, until whoever holds the tenant is done with it.
+    Hold(oneshot::Sender<Held>),
+}
+
+/// While this is there, nothing is done with the tenant's files.
+#[derive(Debug)]
+pub struct Held {
+    _end: oneshot::Sender<()>,
+}
+
+impl Held {
+    /// With it goes what waits for its end.
+    pub(super) fn new() -> (Self, oneshot::Receiver<()>) {
+        let (end, ended) = oneshot::channel();
+        (Self { _end: end }, ended)
+    }
 }
 
 pub(super) struct Job {

@@ -153,6 +153,37 @@ fn a_tenant_that_is_renamed_to_another_directory_leaves_no_file_behind() {
     assert_eq!((again.status, again.last_success), (Status::Provisioned, None));
 }
 
+/// Neither brings a provision that was under way the secrets afterwards.
+#[test]
+fn a_tenant_is_renamed_and_removed_while_its_first_secrets_are_on_their_way() {
+    let host = Host::new();
+    host.has("web", Collection::Slow([("A".to_owned(), "1".to_owned())].into()));
+    host.register("web");
+    std::thread::scope(|scope| {
+        scope.spawn(|| host.ask(Request::Provision { tenant: Some("web".parse().unwrap()) }));
+        wait(SOON, || host.requests() == 1, || host.log());
+        rename(&host, "web", "www", None).unwrap();
+        host.say(r#"{"verb":"remove-tenant","tenant":"www"}"#).unwrap();
+    });
+    assert_eq!(host.content("web"), None);
+}
+
+#[test]
+fn a_removal_that_is_due_stays_due_under_another_name() {
+    let host = Host::new();
+    host.secrets("web", &[("A", "1")]);
+    host.register("web");
+    host.provision("web");
+    let (root, away) = (host.root("web"), host.path("jails/web/away"));
+    fs::rename(&root, &away).unwrap();
+    let stop = r#"{"verb":"stop-agent","jail":"web","remove-secrets":true}"#;
+    assert_eq!(host.failure(stop), ErrorName::RootNotMounted);
+    assert!(rename(&host, "web", "www", None).unwrap().removal_due);
+    fs::rename(&away, &root).unwrap();
+    wait(SOON, || host.content("web").is_none(), || host.log());
+    wait(SOON, || !host.show("www").removal_due, || host.log());
+}
+
 #[test]
 fn after_a_clean_end_the_database_is_one_file() {
     let mut host = Host::new();

@@ -297,8 +297,13 @@ async fn run(tools: &Tools, id: &TenantId, work: Work, since: Instant) -> (Ended
         }
         Err(fault) => {
             tracing::warn!("{fault}");
-            let next = retry::delay(fault.name, 1, &mut rand::rng());
-            (Err(fault), Next::In(next), Again::Silent)
+            let next = match work {
+                Work::Put(_) | Work::Remove(Which::All) => {
+                    Next::In(retry::delay(fault.name, 1, &mut rand::rng()))
+                }
+                Work::Remove(Which::First) | Work::Drop => Next::Stays,
+            };
+            (Err(fault), next, Again::Silent)
         }
     }
 }

@@ -194,7 +194,8 @@ impl Queue {
     }
 
     fn start(&mut self, id: TenantId, job: Job) {
-        if matches!(job.task, Task::File(..)) {
+        // Other work leaves what the tenant is due for.
+        if matches!(job.task, Task::File(Work::Put(_) | Work::Remove(Which::All), _)) {
             self.schedule_at(id.clone(), None);
         }
         let tools = self.tools.clone();

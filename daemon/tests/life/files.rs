@@ -253,6 +253,21 @@ fn what_a_refused_move_unlinked_is_put_back() {
 }
 
 #[test]
+fn a_file_that_is_dropped_leaves_what_was_planned() {
+    let host = three();
+    host.provision("web");
+    host.say(r#"{"verb":"stop-agent","jail":"web"}"#).unwrap();
+    let (root, away) = (at(&host, ""), host.path("jails/web/away"));
+    fs::rename(&root, &away).unwrap();
+    let stop = r#"{"verb":"stop-agent","jail":"web","remove-secrets":true}"#;
+    assert_eq!(host.failure(stop), ErrorName::RootNotMounted);
+    assert!(host.show("web").removal_due);
+    assert_eq!(remove(&host, APP), Err(ErrorName::RootNotMounted));
+    fs::rename(&away, &root).unwrap();
+    wait(SOON, || host.content("web").is_none() && text(&host, KEY).is_none(), || host.log());
+}
+
+#[test]
 fn an_action_hangs_on_one_file_and_the_others_keep_the_tenants() {
     let host = Host::new();
     fs::create_dir(host.path("actions")).unwrap();

@@ -67,7 +67,7 @@ impl Service {
                 Err(bad("a move of the jail cannot be tried: only settings can"))
             }
             Request::UpdateTenant { tenant, root, changes, secrets, dry_run: false } => {
-                self.update(tenant, root, changes, secrets).await
+                Box::pin(self.update(tenant, root, changes, secrets)).await
             }
             Request::ListFiles { tenant } => {
                 let tenant = self.tenant(&tenant).await?;
@@ -75,12 +75,14 @@ impl Service {
                 Ok(Answer::Files(view.files))
             }
             Request::AddFile { tenant, file, settings, dry_run } => {
-                self.add_file(tenant, file, *settings, dry_run).await
+                Box::pin(self.add_file(tenant, file, *settings, dry_run)).await
             }
             Request::UpdateFile { tenant, file, changes, dry_run } => {
-                self.update_file(tenant, file, changes, dry_run).await
+                Box::pin(self.update_file(tenant, file, changes, dry_run)).await
             }
-            Request::RemoveFile { tenant, file, secrets } => self.remove_file(tenant, file, secrets).await,
+            Request::RemoveFile { tenant, file, secrets } => {
+                Box::pin(self.remove_file(tenant, file, secrets)).await
+            }
             Request::AcceptRoot { tenant } => self.accept(tenant).await,
             Request::CheckRoot { tenant } => {
                 let tenant = self.tenant(&tenant).await?;
@@ -92,7 +94,7 @@ impl Service {
             Request::UnregisterTenant { tenant, secrets } => self.unregister(tenant, secrets).await,
             Request::RemoveTenant { tenant, secrets } => self.remove(tenant, secrets).await,
             Request::RenameTenant { tenant, to, root, secrets } => {
-                self.rename(&tenant, to, root, secrets).await
+                Box::pin(self.rename(&tenant, to, root, secrets)).await
             }
             Request::Provision { tenant } => self.provision(tenant).await,
             Request::Hook { jail, root } => {
@@ -266,7 +268,20 @@ impl Service {
         changes: Map<String, Value>,
         secrets: Secrets,
     ) -> Answered {
-        let mut tenant = self.tenant(&id).await?;
+        let tenant = self.tenant(&id).await?;
+        Box::pin(self.change(tenant, root, changes, secrets)).await
+    }
+
+    /// The tenant is as it was looked at: if it is another by the time that everything is
+    /// checked and unlinked, nothing is changed.
+    async fn change(
+        &self,
+        mut tenant: Tenant,
+        root: Option<PathBuf>,
+        changes: Map<String, Value>,
+        secrets: Secrets,
+    ) -> Answered {
+        let id = tenant.id.clone();
         if tenant.status == Status::Destroyed {
             return Err(Fault::new(ErrorName::WrongState, format!("{id} is destroyed: register it anew")));
         }
@@ -286,16 +301,27 @@ impl Service {
             self.store.with(move |db| db.moved(&name, &place)).await?;
             tenant.root.clone_from(&root);
         }
-        self.leave(&tenant, &root, &settings, secrets).await?;
-        let (name, place) = (id.clone(), root.clone());
-        let updated = self.store.with(move |db| match db.at_root(&place, &name)? {
-            Some(other) => Ok(Err(taken(&place, &other))),
-            None => db.update(&name, &place, &settings).map(Ok),
+        let left = self.leave(&tenant, &root, &settings, secrets).await?;
+        let updated = self.store.with(move |db| {
+            if let Some(other) = db.at_root(&root, &tenant.id)? {
+                return Ok(Err(taken(&root, &other)));
+            }
+            let now = db.known(&tenant.id)?;
+            if !now.is_set_as(&tenant) || left.is_some_and(|left| !now.is_clean_of(left)) {
+                return Ok(Err(meanwhile(&now.id)));
+            }
+            db.update(&now.id, &root, &settings).map(|()| Ok(now))
         });
-        updated.await??;
+        let updated = match updated.await? {
+            Ok(updated) => updated,
+            Err(fault) => {
+                self.put_back(&id).await;
+                return Err(fault);
+            }
+        };
         self.drop_files(&id, secrets).await?;
         // What has secrets shall have them as they are set now.
-        if tenant.status == Status::Active {
+        if updated.status == Status::Active {
             self.provisioner.schedule(&id, Some(clock::now()));
         }
         self.show(&id).await
@@ -325,13 +351,14 @@ impl Service {
         settings: FileSettings,
         dry_run: bool,
     ) -> Answered {
-        let mut files = self.tenant(&id).await?.settings.files;
+        let tenant = self.tenant(&id).await?;
+        let mut files = tenant.settings.files.clone();
         if files.get(&file).is_some_and(|there| *there != settings) {
             let message = format!("{id} has {file} with other settings: `colibri update-file`");
             return Err(Fault::new(ErrorName::TenantConflict, message));
         }
         files.insert(file, settings);
-        self.set_files(id, &files, dry_run, Secrets::There).await
+        self.set_files(tenant, &files, dry_run, Secrets::There).await
     }
 
     async fn update_file(
@@ -341,10 +368,11 @@ impl Service {
         changes: Map<String, Value>,
         dry_run: bool,
     ) -> Answered {
-        let mut files = self.tenant(&id).await?.settings.files;
+        let tenant = self.tenant(&id).await?;
+        let mut files = tenant.settings.files.clone();
         let there = files.get_mut(&file).ok_or_else(|| no_file(&id, &file))?;
         *there = merge(there, changes)?;
-        self.set_files(id, &files, dry_run, Secrets::There).await
+        self.set_files(tenant, &files, dry_run, Secrets::There).await
     }
 
     /// One that is not in the settings any more may still have to be unlinked.
@@ -354,12 +382,12 @@ impl Service {
         if files.remove(&file).is_none() && !tenant.stray().any(|placed| placed.path == file) {
             return Err(no_file(&id, &file));
         }
-        self.set_files(id, &files, false, secrets).await
+        self.set_files(tenant, &files, false, secrets).await
     }
 
     async fn set_files(
         &self,
-        id: TenantId,
+        tenant: Tenant,
         files: &BTreeMap<FilePath, FileSettings>,
         dry_run: bool,
         secrets: Secrets,
@@ -367,8 +395,8 @@ impl Service {
         let files = serde_json::to_value(files).map_err(|error| bad(&error.to_string()))?;
         let changes = Map::from_iter([("files".to_owned(), files)]);
         match dry_run {
-            true => self.preview(id, changes).await,
-            false => self.update(id, None, changes, secrets).await,
+            true => self.preview(tenant.id, changes).await,
+            false => Box::pin(self.change(tenant, None, changes, secrets)).await,
         }
     }
 
@@ -385,25 +413,26 @@ impl Service {
         tenant.identity.is_some() && self.provisioner.roots().of(&moved).await.is_ok()
     }
 
-    /// A file that will be written elsewhere from now on is not left behind.
+    /// A file that will be written elsewhere from now on is not left behind. Tells which
+    /// those are.
     async fn leave(
         &self,
         tenant: &Tenant,
         root: &Path,
         settings: &Settings,
         secrets: Secrets,
-    ) -> Result<(), Fault> {
+    ) -> Result<Option<Which>, Fault> {
         let owner = self.config.owner;
         let (old, new) = (Target::new(&tenant.settings, owner)?, Target::new(settings, owner)?);
         let stays = root == tenant.root;
-        if tenant.is_clean() || (stays && old.same_place(&new)) {
-            return Ok(());
+        if stays && old.same_place(&new) {
+            return Ok(None);
         }
-        match stays && !tenant.removal_due {
-            true if tenant.is_first_clean() => Ok(()),
-            true => self.unlink(&tenant.id, Which::First, secrets).await,
-            false => self.clear(&tenant.id, secrets).await,
+        let which = if stays && !tenant.removal_due { Which::First } else { Which::All };
+        if !tenant.is_clean_of(which) {
+            self.unlink(&tenant.id, which, secrets).await?;
         }
+        Ok(Some(which))
     }
 
     /// Removes the tenant's files.
@@ -514,7 +543,7 @@ impl Service {
                 return Ok(Err(fault));
             }
             let now = db.known(&from)?;
-            if !moved && !now.is_clean() {
+            if !now.is_set_as(&tenant) || (!moved && !now.is_clean()) {
                 return Ok(Err(meanwhile(&from)));
             }
             db.rename(&from, &name, &root, &now.renamed(&name), moved)?;

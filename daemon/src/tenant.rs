@@ -6,6 +6,7 @@ mod file;
 pub use file::{FileState, Placed};
 
 use crate::root::{Identity, JailRoot};
+use crate::store::Which;
 use colibri_control::TenantView;
 use colibri_envfile::is_barred;
 use colibri_pair::{EnvKey, FileMode, FileName, Format, Medium, Order, Owner, RelPath, Verb};
@@ -388,6 +389,13 @@ impl Tenant {
         self.status != Status::Destroyed && self.root == root && self.settings == *settings
     }
 
+    /// Whether nobody has set it otherwise, or registered it anew.
+    pub fn is_set_as(&self, other: &Self) -> bool {
+        let gone = |tenant: &Self| tenant.status == Status::Destroyed;
+        (self.registered, &self.root, &self.settings) == (other.registered, &other.root, &other.settings)
+            && gone(self) == gone(other)
+    }
+
     /// Its settings under another name: the collection stays the one that it was.
     pub fn renamed(&self, to: &TenantId) -> Settings {
         let own = self.collection() == to.as_str();
@@ -449,6 +457,14 @@ impl Tenant {
     /// Whether nothing of ours can be in its jail.
     pub fn is_clean(&self) -> bool {
         self.is_first_clean() && self.placed.iter().all(|placed| placed.state.is_clean())
+    }
+
+    /// The same of those files.
+    pub fn is_clean_of(&self, which: Which) -> bool {
+        match which {
+            Which::All => self.is_clean(),
+            Which::First => self.is_first_clean(),
+        }
     }
 
     /// The same of its first file.

@@ -253,6 +253,29 @@ fn what_a_refused_move_unlinked_is_put_back() {
 }
 
 #[test]
+fn a_change_that_waits_takes_back_no_other() {
+    let host = three();
+    host.update("web", r#"{"deadline":4}"#);
+    host.provision("web");
+    host.vault(BTreeMap::from([("web".to_owned(), Collection::Hangs)]));
+    let before = host.requests();
+    std::thread::scope(|scope| {
+        scope.spawn(|| host.ask(Request::Provision { tenant: Some("web".parse().unwrap()) }));
+        wait(SOON, || host.requests() > before, || host.log());
+        // It waits for the provision, since the first file moves.
+        let moves =
+            scope.spawn(|| host.say(r#"{"verb":"update-tenant","tenant":"web","changes":{"file":"other"}}"#));
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        add(&host, "etc/x", "{}").unwrap();
+        assert_eq!(moves.join().unwrap().unwrap_err().name, ErrorName::Busy);
+    });
+    let files = host.show("web").files;
+    assert!(files.iter().any(|file| file.file.as_str() == "etc/x"), "{files:?}");
+    vault(&host, &[("A", "1"), ("APP_B", "2"), ("TLS", "key")]);
+    wait(SOON, || host.content("web").is_some(), || host.log());
+}
+
+#[test]
 fn a_file_that_is_dropped_leaves_what_was_planned() {
     let host = three();
     host.provision("web");

@@ -13,7 +13,7 @@ use crate::stamp::Stamp;
 use crate::store::Store;
 use crate::{child, leftover};
 use colibri_control::{CollectionsView, Event, SessionView};
-use colibri_pair::Secret;
+use colibri_pair::{Secret, encode};
 use colibri_session::{
     Age, Bounds, Confinement, Credentials, Done, Failure, Fetch, Fetched, FromFetcher, Inbox, MAX_WORD,
     Names, Rules, SessionState, States, Sync, ToFetcher, Vault, Want, Wire,
@@ -411,6 +411,14 @@ impl Keeper {
         let _gone = ticket.send(Ticket { id: fetch.id, ready: is_ready, done: is_done });
         let id = fetch.id;
         let request = Request { ready: Some(ready), done };
+        let word = ToFetcher::Fetch(Box::new(fetch));
+        if !encode(&word).is_ok_and(|body| body.len() <= MAX_WORD) {
+            // The fetcher would end at it, and with it everybody's session.
+            let message = "the tenant's settings and keys are too long for one request to the vault";
+            let failure = Failure::new(ErrorName::LimitExceeded, message);
+            let _gone = request.done.send(Err(Unserved::Failed(failure)));
+            return;
+        }
         if let Err(failure) = self.open().await {
             self.note(Some(&failure));
             let _gone = request.done.send(Err(Unserved::Failed(failure)));
@@ -418,7 +426,7 @@ impl Keeper {
         }
         let Some(fetcher) = &mut self.fetcher else { return };
         fetcher.requests.insert(id, request);
-        if send(&fetcher.socket, &ToFetcher::Fetch(Box::new(fetch)), &pairs).await.is_err() {
+        if send(&fetcher.socket, &word, &pairs).await.is_err() {
             self.fail("the fetcher does not read its requests");
         }
     }

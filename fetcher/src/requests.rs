@@ -33,6 +33,10 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 /// Where a session cannot be prepared, requests that come so soon after the first share
 /// its answer.
 const SOON: Duration = Duration::from_millis(100);
+/// Longest line of an answer, and most of all its warnings, in bytes: with the names of
+/// all keys they fit into one frame.
+const MAX_LINE: usize = 500;
+const MAX_WARNINGS: usize = 192 * 1024;
 
 /// Serves the daemon on standard input until it closes, the session has been
 /// idle for long enough, or a signal asks for the end.
@@ -361,7 +365,46 @@ fn answer(
     if let Err(failure) = &outcome {
         tracing::warn!(request = id, name = %failure.name, %failure, "no pairs");
     }
-    tell(daemon, FromFetcher::Done(Box::new(Done { id, outcome, warnings, steps })));
+    tell(daemon, FromFetcher::Done(Box::new(bounded(Done { id, outcome, warnings, steps }))));
+}
+
+/// The same in lines that fit into one frame, however long the names in a vault are: a
+/// longer one would end everybody's session.
+fn bounded(mut done: Done) -> Done {
+    let mut room = MAX_WARNINGS;
+    shorten_all(&mut done.warnings, &mut room);
+    match &mut done.outcome {
+        Err(failure) => shorten(&mut failure.message),
+        Ok(fetched) => {
+            fetched.failed.iter_mut().for_each(|failure| shorten(&mut failure.message));
+            for file in &mut fetched.further {
+                shorten_all(&mut file.warnings, &mut room);
+                file.outcome.as_mut().err().into_iter().for_each(|failure| shorten(&mut failure.message));
+            }
+        }
+    }
+    done
+}
+
+/// The last line tells how many there was no room for.
+fn shorten_all(lines: &mut Vec<String>, room: &mut usize) {
+    lines.iter_mut().for_each(shorten);
+    let fits = |line: &&String| match room.checked_sub(line.len() + 8) {
+        Some(left) => {
+            *room = left;
+            true
+        }
+        None => false,
+    };
+    let kept = lines.iter().take_while(fits).count();
+    let more = lines.len() - kept;
+    lines.truncate(kept);
+    lines.extend((more > 0).then(|| format!("{more} more warnings")));
+}
+
+fn shorten(line: &mut String) {
+    let end = (0..=MAX_LINE).rev().find(|at| line.is_char_boundary(*at));
+    line.truncate(end.unwrap_or_default());
 }
 
 /// Sends all pairs, ascending, and the commit.
@@ -378,4 +421,43 @@ async fn send(pair: OwnedFd, pairs: BTreeMap<EnvKey, Secret>) -> std::io::Result
         socket.write_all(&body).await?;
     }
     socket.shutdown().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use colibri_session::Age;
+    use colibri_tenant::MAX_FILES;
+
+    #[test]
+    fn an_answer_fits_into_one_frame_however_long_its_lines_are() {
+        let long = || vec!["ü".repeat(40_000); 300];
+        let failure = || Failure::new(ProtocolViolation, "ü".repeat(40_000));
+        let file = || FileFetched { outcome: Err(failure()), warnings: long() };
+        let fetched = Fetched {
+            collection_id: "c".into(),
+            age: Age::Current,
+            keys: vec!["K".repeat(72); 1024],
+            failed: Some(failure()),
+            further: (0..MAX_FILES).map(|_| file()).collect(),
+            bw_version: "0".into(),
+            names: None,
+            seen: 1,
+            fingerprint: None,
+            states: None,
+        };
+        let done = bounded(Done { id: 1, outcome: Ok(fetched), warnings: long(), steps: Vec::new() });
+        assert!(done.warnings[0].len() == MAX_LINE && done.warnings.len() > 100);
+        assert!(
+            done.outcome.as_ref().unwrap().further[MAX_FILES - 1].warnings[0].ends_with(" more warnings")
+        );
+        assert!(encode(&FromFetcher::Done(Box::new(done))).unwrap().len() <= MAX_WORD);
+        let short = Done {
+            id: 1,
+            outcome: Err(Failure::new(FetcherFailed, "a")),
+            warnings: vec!["b".into()],
+            steps: Vec::new(),
+        };
+        assert_eq!(bounded(short.clone()), short);
+    }
 }

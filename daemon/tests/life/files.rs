@@ -291,6 +291,23 @@ fn a_file_that_is_dropped_leaves_what_was_planned() {
 }
 
 #[test]
+fn a_tenant_that_is_too_long_for_one_request_ends_nobodys_session() {
+    let host = Host::new();
+    vault(&host, &[("A", "1")]);
+    host.register("web");
+    host.provision("web");
+    let fill = "X".repeat(60);
+    let rename: Vec<_> = (0..100).map(|n| format!(r#"["A{n}{fill}","B{n}{fill}"]"#)).collect();
+    let files: Vec<_> =
+        (0..31).map(|n| format!(r#""etc/f{n:02}":{{"format":"raw","only":["A"]}}"#)).collect();
+    let (rename, files) = (rename.join(","), files.join(","));
+    host.register_with("big", &format!(r#"{{"rename":[{rename}],"files":{{{files}}}}}"#));
+    let fault = host.provision("big").error.unwrap();
+    assert_eq!(fault.name, ErrorName::LimitExceeded, "{fault}");
+    assert_eq!((host.provision("web").error, host.sessions()), (None, 1));
+}
+
+#[test]
 fn an_action_hangs_on_one_file_and_the_others_keep_the_tenants() {
     let host = Host::new();
     fs::create_dir(host.path("actions")).unwrap();

@@ -101,6 +101,9 @@ impl Provisioner {
             if tenant.is_action_due() {
                 let _follows_later = tools.changed.send(tenant.id.clone());
             }
+            if tenant.error.is_some() {
+                queue.has_failed(tenant.id.clone());
+            }
             if tenant.removal_due {
                 queue.take(tenant.id, Job::now(Task::File(Work::Remove(Which::All), Vec::new())));
             } else {
@@ -327,7 +330,7 @@ async fn put(
         None => Again::Works,
         Some(fault) if concerns_session(fault.name) => Again::Missed,
         Some(fault) if is_of_the_list(fault.name) => Again::Absent,
-        Some(_) => Again::Silent,
+        Some(_) => Again::Failed,
     };
     let (provision, next) = record(tools, &tenant, attempt, next).await?;
     tools.silence.ended(&provision, Instant::now());

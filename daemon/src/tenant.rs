@@ -424,9 +424,17 @@ impl Tenant {
 
     /// Whether it is kept up by itself and has what the vault had: only a change in the
     /// vault makes another file of it.
-    pub const fn follows_changes(&self) -> bool {
-        let settled = self.error.is_none() && !self.unsure && !self.removal_due;
+    pub fn follows_changes(&self) -> bool {
+        let settled = self.first_is_well() && !self.unsure && !self.removal_due;
         self.settings.refresh > 0 && settled && matches!(self.status, Status::Active)
+    }
+
+    /// Whether what is wrong, if anything, is a further file's: a jail may break its own.
+    fn first_is_well(&self) -> bool {
+        let of = |path: &colibri_tenant::FilePath, fault: &Fault| {
+            fault.message.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with(": "))
+        };
+        self.error.as_ref().is_none_or(|fault| self.placed.iter().any(|placed| of(&placed.path, fault)))
     }
 
     /// Whether its file is as it was brought last.
@@ -579,6 +587,22 @@ mod tests {
             [Some(Status::Active), Some(Status::Active), Some(Status::Stopped), Some(Status::Destroyed)];
         assert_eq!(reachable(Status::Stopped), from_stopped);
         assert_eq!(reachable(Status::Destroyed), [None; 4]);
+    }
+
+    #[test]
+    fn who_has_the_first_file_follows_changes_though_a_further_one_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut db = crate::store::Db::open(&dir.path().join("db")).unwrap();
+        let id: TenantId = "web".parse().unwrap();
+        let settings = Settings { refresh: 900, ..Settings::default() };
+        db.insert(&id, Path::new("/web"), &settings, 0).unwrap();
+        let path: colibri_tenant::FilePath = "etc/tls.key".parse().unwrap();
+        let fault = Fault::new(ErrorName::KeyMissing, "no such item");
+        let placed = vec![Placed::fresh(path.clone())];
+        let tenant = Tenant { status: Status::Active, placed, ..db.known(&id).unwrap() };
+        let with = |error| Tenant { error: Some(error), ..tenant.clone() }.follows_changes();
+        assert!(tenant.follows_changes() && with(fault.of_file(&path)));
+        assert!(!with(fault.clone()) && !with(fault.of_file(&"etc/other".parse().unwrap())));
     }
 
     #[test]

@@ -72,6 +72,8 @@ pub(super) struct Queue {
     due_of: HashMap<TenantId, Instant>,
     /// Tenants whose file could not be removed: that is what they are due for.
     removing: HashSet<TenantId>,
+    /// Tenants that failed last: their next attempt is not put off.
+    failed: HashSet<TenantId>,
     missed: Missed,
     /// Tenants whose collection was not to be found, and what the account saw when
     /// they were woken last.
@@ -103,6 +105,8 @@ pub(super) enum Again {
     Missed,
     /// The tenant's collection is not among those that the account sees.
     Absent,
+    /// It failed by something else.
+    Failed,
     /// Nothing.
     Silent,
 }
@@ -116,6 +120,7 @@ impl Queue {
             due: BTreeSet::new(),
             due_of: HashMap::new(),
             removing: HashSet::new(),
+            failed: HashSet::new(),
             missed: Missed::default(),
             absent: HashSet::new(),
             seen: 0,
@@ -147,13 +152,22 @@ impl Queue {
         }
     }
 
+    pub(super) fn has_failed(&mut self, id: TenantId) {
+        self.failed.insert(id);
+    }
+
     pub(super) fn schedule(&mut self, id: TenantId, at: Option<u64>) {
+        let at = at.map(|at| Instant::now() + Duration::from_millis(at.saturating_sub(clock::now())));
+        let later = |due: &Instant| at.is_some_and(|at| at > *due);
+        if self.failed.contains(&id) && self.due_of.get(&id).is_some_and(later) {
+            return;
+        }
         self.removing.remove(&id);
         if at.is_none() {
             self.missed.forget(&id);
             self.absent.remove(&id);
+            self.failed.remove(&id);
         }
-        let at = at.map(|at| Instant::now() + Duration::from_millis(at.saturating_sub(clock::now())));
         self.schedule_at(id, at);
     }
 
@@ -211,6 +225,11 @@ impl Queue {
             Again::Works => self.catch_up(&id),
             Again::Missed => self.missed.failed(id.clone()),
             Again::Absent => drop(self.absent.insert(id.clone())),
+            Again::Failed | Again::Silent => {}
+        }
+        match after.again {
+            Again::Works => drop(self.failed.remove(&id)),
+            Again::Missed | Again::Absent | Again::Failed => self.has_failed(id.clone()),
             Again::Silent => {}
         }
         match self.running.get_mut(&id).and_then(VecDeque::pop_front) {

@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const KEPT: usize = 256 << 10;
 /// How long the last of them may take to be read.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+/// Turns of the runtime then, in each of which some of what is in the pipe is read.
+const TURNS: u32 = 64;
 /// Between two looks whether an earlier one goes on.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -211,6 +213,14 @@ impl Printed {
     /// For a program that has ended: what it printed last is in the pipe already.
     async fn rest(mut self) -> String {
         let _over = tokio::time::timeout(LAST_WORDS, &mut self.reading).await;
+        // On a busy machine that is over before anybody has looked: a line of jls(8) that
+        // is not there, or not all of it, is another jail's.
+        for _ in 0..TURNS {
+            if self.reading.is_finished() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(kept.get(kept.len().saturating_sub(KEPT)..).unwrap_or_default()).into_owned()
     }

@@ -1,6 +1,6 @@
 //! Law: what is rendered is read back the same, by parsers that share nothing
 //! with the renderer: sh's quoting for `env` and `dotenv`, lines for `docker`,
-//! JSON's strings for `json`.
+//! JSON's strings for `json`, and nothing at all for `raw`.
 #![no_main]
 
 use colibri_envfile::{Document, HEADER};
@@ -16,6 +16,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if format == Format::Dir {
         return;
     }
+    // It is one value.
+    let text = if format == Format::Raw { text.split('\u{1e}').next().unwrap_or_default() } else { text };
     let (mut document, mut sent) = (Document::new(format), Vec::new());
     // A byte that no value carries parts the values.
     for (number, value) in text.split('\u{1e}').enumerate() {
@@ -31,6 +33,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     }
     let file = &*whole(&document);
     let read = match format {
+        Format::Raw => Some(sent.iter().map(|(key, _)| (key.clone(), file.to_owned())).collect()),
         Format::Json => readers::json(file),
         Format::Docker => readers::docker(file.strip_prefix(HEADER).unwrap()),
         _ => readers::shell(file.strip_prefix(HEADER).unwrap()),
